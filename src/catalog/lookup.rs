@@ -1,0 +1,56 @@
+//! The catalog as a whole: entities by name and by place.
+
+use super::entity::{Entity, EntityId};
+use crate::protocol::Target;
+use std::collections::HashMap;
+
+/// Every exposed entity. Immutable; a change makes a new one.
+#[derive(Debug, Default)]
+pub struct Catalog {
+    entities: Vec<Entity>,
+    by_schema: HashMap<String, HashMap<String, EntityId>>,
+    by_name: HashMap<String, Vec<EntityId>>,
+    default_schemas: Vec<String>,
+}
+
+impl Catalog {
+    /// Indexes entities, whose ids must be their places.
+    pub(in crate::catalog) fn new(entities: Vec<Entity>, default_schemas: Vec<String>) -> Self {
+        let mut by_schema: HashMap<String, HashMap<String, EntityId>> = HashMap::new();
+        let mut by_name: HashMap<String, Vec<EntityId>> = HashMap::new();
+        for entity in &entities {
+            by_schema.entry(entity.schema.clone()).or_default().insert(entity.name.clone(), entity.id);
+            by_name.entry(entity.name.clone()).or_default().push(entity.id);
+        }
+        Self { entities, by_schema, by_name, default_schemas }
+    }
+
+    /// Finds an entity. Without a schema, a default schema's entity comes first, else the name must be unique.
+    #[must_use]
+    pub fn find(&self, target: &Target) -> Option<&Entity> {
+        let id = match target.schema.as_deref() {
+            Some(schema) => self.by_schema.get(schema)?.get(target.entity.as_str()).copied(),
+            None => {
+                let candidates = self.by_name.get(&target.entity)?;
+                let in_default = |id: &&EntityId| self.default_schemas.contains(&self.entity(**id).schema);
+                match candidates.as_slice() {
+                    [only] => Some(*only),
+                    many => many.iter().find(in_default).copied(),
+                }
+            }
+        }?;
+        Some(self.entity(id))
+    }
+
+    /// The entity at a place.
+    #[must_use]
+    pub fn entity(&self, id: EntityId) -> &Entity {
+        &self.entities[id.0]
+    }
+
+    /// Every entity, in the order of the manifests.
+    #[must_use]
+    pub fn entities(&self) -> &[Entity] {
+        &self.entities
+    }
+}

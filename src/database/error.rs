@@ -1,0 +1,74 @@
+//! What a database can answer instead of rows, in words that callers act on.
+//!
+//! The driver's text is kept for the log; nobody shows it to a client.
+
+/// A failure of a statement or of a connection.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// The settings can't work.
+    #[error("{0}")]
+    Configuration(String),
+    /// The database can't be reached, or the connection was lost.
+    #[error("database unavailable: {0}")]
+    Unavailable(String),
+    /// Every connection was busy for too long.
+    #[error("no connection became free in time")]
+    Busy,
+    /// The statement did not finish in time.
+    #[error("the statement exceeded its deadline")]
+    Deadline,
+    /// A constraint refuses the row.
+    #[error("{kind:?} violation of {constraint:?}, columns {columns:?}: {text}")]
+    Violation {
+        /// Which kind of constraint.
+        kind: Violation,
+        /// Its name in the database, where the database tells it.
+        constraint: Option<String>,
+        /// Its columns in the database, where the database tells them.
+        columns: Vec<String>,
+        /// The driver's text.
+        text: String,
+    },
+    /// A value does not fit its column.
+    #[error("a value does not fit: {0}")]
+    Value(String),
+    /// A concurrent write got in the way; the transaction may be tried again.
+    #[error("concurrent write: {0}")]
+    Serialization(String),
+    /// The database's user may not do this.
+    #[error("the database refuses: {0}")]
+    Permission(String),
+    /// The table or column is not there any more.
+    #[error("the schema has changed: {0}")]
+    Schema(String),
+    /// Anything else.
+    #[error("statement failed: {0}")]
+    Statement(String),
+}
+
+/// A kind of constraint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Violation {
+    /// Unique or primary key.
+    Unique,
+    /// Foreign key.
+    ForeignKey,
+    /// NOT NULL.
+    NotNull,
+    /// CHECK.
+    Check,
+}
+
+impl Error {
+    /// A violation with what the database tells of it.
+    pub(super) fn violation(kind: Violation, constraint: Option<&str>, columns: Vec<String>, text: &str) -> Self {
+        Error::Violation { kind, constraint: constraint.map(ToOwned::to_owned), columns, text: text.to_owned() }
+    }
+}
+
+/// The names between the first pair of marks, such as `Key (a, b)=…` between parentheses.
+pub(super) fn names_between(text: &str, open: char, close: char) -> Vec<String> {
+    let Some((_, rest)) = text.split_once(open) else { return Vec::new() };
+    let Some((names, _)) = rest.split_once(close) else { return Vec::new() };
+    names.split(',').map(|name| name.trim().trim_matches(['"', '`', '\'']).to_owned()).collect()
+}

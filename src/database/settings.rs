@@ -1,0 +1,81 @@
+//! How a database is reached: its URL, its connections and its times.
+
+use super::dialect::{Dialect, Flavour};
+use super::error::Error;
+use std::time::Duration;
+use url::Url;
+
+/// Everything needed to reach one database.
+#[derive(Clone)]
+pub struct Settings {
+    /// The source's name, for logs and metrics.
+    pub name: String,
+    /// `postgres://…`, `mysql://…` or `sqlite:path`.
+    pub url: String,
+    /// Connections at most.
+    pub max_connections: usize,
+    /// How long a request waits for a connection.
+    pub acquire_timeout: Duration,
+    /// How long one statement may take.
+    pub statement_timeout: Duration,
+}
+
+impl Settings {
+    /// The defaults for a URL.
+    pub fn new(name: impl Into<String>, url: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            url: url.into(),
+            max_connections: 16,
+            acquire_timeout: Duration::from_secs(5),
+            statement_timeout: Duration::from_secs(30),
+        }
+    }
+
+    /// The dialect that the URL's scheme names; MySQL's flavour is known only after connecting.
+    pub fn dialect(&self) -> Result<Dialect, Error> {
+        match self.url.split(':').next().unwrap_or_default() {
+            "postgres" | "postgresql" => Ok(Dialect::Postgres),
+            "mysql" | "mariadb" => Ok(Dialect::Mysql(Flavour::Mariadb)),
+            "sqlite" | "file" => Ok(Dialect::Sqlite),
+            other => Err(Error::Configuration(format!(
+                "the database URL of '{}' begins with '{other}:'; it must begin with postgres:, mysql: or sqlite:",
+                self.name
+            ))),
+        }
+    }
+
+    /// The file of a `sqlite:` URL.
+    #[must_use]
+    pub fn sqlite_path(&self) -> &str {
+        let rest = self.url.split_once(':').map_or("", |(_, rest)| rest);
+        rest.strip_prefix("//").unwrap_or(rest)
+    }
+}
+
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Settings")
+            .field("name", &self.name)
+            .field("url", &redact(&self.url))
+            .field("max_connections", &self.max_connections)
+            .field("acquire_timeout", &self.acquire_timeout)
+            .field("statement_timeout", &self.statement_timeout)
+            .finish()
+    }
+}
+
+/// The URL without its password.
+#[must_use]
+pub fn redact(url: &str) -> String {
+    match Url::parse(url) {
+        Ok(mut parsed) if parsed.password().is_some() => {
+            if parsed.set_password(Some("***")).is_err() {
+                return "***".to_owned();
+            }
+            parsed.to_string()
+        }
+        Ok(_) => url.to_owned(),
+        Err(_) => "***".to_owned(),
+    }
+}

@@ -1,0 +1,15 @@
+//! What people declare: DataSource, Entity and AccessPolicy, the custom resources of `resolvespec.dev/v1alpha1`.
+//!
+//! `dev` reads them from files, the cluster from its API; both are these types. Nothing here reaches a database.
+
+pub mod access_policy;
+pub mod data_source;
+pub mod entity;
+pub mod read;
+
+pub use access_policy::{AccessPolicy, AccessPolicySpec};
+pub use data_source::{DataSource, DataSourceSpec};
+pub use entity::{Entity, EntitySpec};
+
+/// The API group and version of every resource.
+pub const API_VERSION: &str = "resolvespec.dev/v1alpha1";

@@ -239,7 +239,8 @@ impl Entity {
     #[must_use]
     pub fn find_relation(&self, name: &str) -> Option<&Relation> {
         let exact = self.relations.iter().find(|relation| relation.name == name);
-        exact.or_else(|| only(self.relations.iter().filter(|relation| relation.name.eq_ignore_ascii_case(name))))
+        exact
+            .or_else(|| only(self.relations.iter().filter(|relation| relation.name.eq_ignore_ascii_case(name))))
             .or_else(|| only(self.relations.iter().filter(|relation| relation.target_name.eq_ignore_ascii_case(name))))
     }
 

@@ -3,14 +3,10 @@
 //! A catalog is immutable; a change of the manifests makes a new one. Only this module makes [`Ident`]s, and so only
 //! names that a manifest or the database declared ever reach SQL.
 
-pub mod compile;
-pub mod derive;
 pub mod entity;
 pub mod ident;
-pub mod introspect;
 pub mod kind;
 pub mod lookup;
-pub mod metadata;
 pub mod relation;
 
 pub use entity::{Column, ColumnId, Computed, CustomOperator, Entity, EntityId, Limits, Operations, Rule, SortDefault};

@@ -3,17 +3,21 @@
 //! The only place that knows tokio-postgres, sqlx and rusqlite. A statement is a text with values as binds; a row comes
 //! back as one JSON text and, where asked for, some numbers beside it. Nothing here knows entities or requests.
 
+pub mod connect;
 pub mod dialect;
 pub mod error;
+mod mysql;
+mod pool;
+mod postgres;
+mod postgres_tls;
 pub mod rows;
 pub mod settings;
-pub mod statement;
-mod mysql;
-mod postgres;
 mod sqlite;
+pub mod statement;
 
+pub use connect::{Database, Executed, Transaction};
 pub use dialect::{Dialect, Flavour};
-pub use error::Error;
-pub use rows::{Fetched, Transaction};
+pub use error::{Error, Violation};
+pub use rows::Fetched;
 pub use settings::Settings;
 pub use statement::{Bind, Statement};

@@ -40,6 +40,11 @@ impl Gather {
         self.count += 1;
     }
 
+    /// Whether it has no row yet.
+    pub(super) fn is_new(&self) -> bool {
+        self.count == 0
+    }
+
     /// Whether it is time to hand the rows on.
     pub(super) fn is_full(&self) -> bool {
         self.buffer.len() >= BUFFER_BYTES

@@ -5,7 +5,6 @@
 pub mod access_policy;
 pub mod data_source;
 pub mod entity;
-pub mod read;
 
 pub use access_policy::{AccessPolicy, AccessPolicySpec};
 pub use data_source::{DataSource, DataSourceSpec};

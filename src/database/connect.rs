@@ -1,0 +1,235 @@
+//! One database behind one handle, whichever it is.
+
+use super::dialect::Dialect;
+use super::error::Error;
+use super::pool::{Lease, Pool};
+use super::rows::Fetched;
+use super::settings::Settings;
+use super::statement::Statement;
+use super::{mysql, postgres, sqlite};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::time::{Instant, timeout_at};
+
+/// A database. Cheap to clone.
+#[derive(Clone)]
+pub struct Database {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    pools: Pools,
+    dialect: Dialect,
+    statement_timeout: Duration,
+    // SQLite has one writer; the others have their own locks and never take this one.
+    sqlite_writer: Arc<Mutex<()>>,
+}
+
+enum Pools {
+    Postgres(Pool<postgres::Manager>),
+    Mysql(Pool<mysql::Manager>),
+    Sqlite(Pool<sqlite::Manager>),
+}
+
+impl Database {
+    /// Opens a first connection, so that wrong settings are told at once.
+    pub async fn connect(settings: &Settings) -> Result<Self, Error> {
+        let deadline = Instant::now() + settings.acquire_timeout;
+        let (size, wait) = (settings.max_connections.max(1), settings.acquire_timeout);
+        let (pools, dialect) = match settings.dialect()? {
+            Dialect::Postgres => {
+                let pool = Pool::new(postgres::Manager::new(settings)?, size, wait);
+                drop(pool.acquire(deadline).await?);
+                (Pools::Postgres(pool), Dialect::Postgres)
+            }
+            Dialect::Mysql(_) => {
+                let pool = Pool::new(mysql::Manager::new(settings)?, size, wait);
+                let dialect = mysql::dialect(&pool, deadline).await?;
+                (Pools::Mysql(pool), dialect)
+            }
+            Dialect::Sqlite => {
+                let pool = Pool::new(sqlite::Manager::new(settings), size, wait);
+                drop(pool.acquire(deadline).await?);
+                (Pools::Sqlite(pool), Dialect::Sqlite)
+            }
+        };
+        let shared = Shared { pools, dialect, statement_timeout: settings.statement_timeout, sqlite_writer: Arc::default() };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Its SQL.
+    #[must_use]
+    pub fn dialect(&self) -> Dialect {
+        self.shared.dialect
+    }
+
+    /// When a statement that begins now must be done.
+    #[must_use]
+    pub fn deadline(&self, client: Option<Instant>) -> Instant {
+        let own = Instant::now() + self.shared.statement_timeout;
+        client.map_or(own, |client| client.min(own))
+    }
+
+    /// Runs one statement and answers its rows, a large result as a stream.
+    pub async fn fetch(&self, statement: Statement, deadline: Instant) -> Result<Fetched, Error> {
+        match &self.shared.pools {
+            Pools::Postgres(pool) => postgres::fetch(pool, &statement, deadline).await,
+            Pools::Mysql(pool) => mysql::fetch(pool, statement, deadline).await,
+            Pools::Sqlite(pool) => sqlite::fetch(pool, statement, deadline).await,
+        }
+    }
+
+    /// Runs one statement and answers each row's text by itself.
+    pub async fn fetch_texts(&self, statement: Statement) -> Result<Vec<String>, Error> {
+        let mut transaction = self.begin(self.deadline(None)).await?;
+        let fetched = transaction.fetch(statement).await;
+        transaction.rollback().await?;
+        let fetched = fetched?;
+        let wrapped = [b"[".as_slice(), &fetched.rows.joined, b"]"].concat();
+        let rows: Vec<Box<serde_json::value::RawValue>> =
+            serde_json::from_slice(&wrapped).map_err(|error| Error::Statement(format!("a row is not JSON: {error}")))?;
+        Ok(rows.into_iter().map(|row| row.get().to_owned()).collect())
+    }
+
+    /// Begins a transaction.
+    pub async fn begin(&self, deadline: Instant) -> Result<Transaction, Error> {
+        let held = match &self.shared.pools {
+            Pools::Postgres(pool) => {
+                let mut lease = pool.acquire(deadline).await?;
+                lease.begin();
+                Held::Postgres(lease)
+            }
+            Pools::Mysql(pool) => {
+                let mut lease = pool.acquire(deadline).await?;
+                lease.begin();
+                Held::Mysql(lease)
+            }
+            Pools::Sqlite(pool) => {
+                let writer = Arc::clone(&self.shared.sqlite_writer).lock_owned();
+                let writer = timeout_at(deadline, writer).await.map_err(|_| Error::Busy)?;
+                let mut lease = pool.acquire(deadline).await?;
+                lease.begin();
+                Held::Sqlite { lease: Some(lease), _writer: writer }
+            }
+        };
+        let begin = if matches!(held, Held::Sqlite { .. }) { "begin immediate" } else { "begin" };
+        let mut transaction = Transaction { held, deadline };
+        transaction.batch(begin).await?;
+        Ok(transaction)
+    }
+
+    /// Whether the database answers.
+    pub async fn ping(&self) -> Result<(), Error> {
+        let deadline = Instant::now() + Duration::from_secs(2).min(self.shared.statement_timeout);
+        self.fetch(Statement::new("select '1'"), deadline).await.map(|_| ())
+    }
+
+    /// Open and busy connections.
+    #[must_use]
+    pub fn usage(&self) -> (usize, usize) {
+        match &self.shared.pools {
+            Pools::Postgres(pool) => pool.usage(),
+            Pools::Mysql(pool) => pool.usage(),
+            Pools::Sqlite(pool) => pool.usage(),
+        }
+    }
+
+    /// Lends no more connections, and closes them.
+    pub async fn close(&self) {
+        match &self.shared.pools {
+            Pools::Postgres(pool) => pool.close().await,
+            Pools::Mysql(pool) => pool.close().await,
+            Pools::Sqlite(pool) => pool.close().await,
+        }
+    }
+}
+
+/// A transaction; dropping it without a commit rolls it back.
+pub struct Transaction {
+    held: Held,
+    deadline: Instant,
+}
+
+enum Held {
+    Postgres(Lease<postgres::Manager>),
+    Mysql(Lease<mysql::Manager>),
+    Sqlite { lease: Option<Lease<sqlite::Manager>>, _writer: OwnedMutexGuard<()> },
+}
+
+/// What a write did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Executed {
+    /// Rows that it found.
+    pub rows: u64,
+    /// The key that the database counted up, where it tells.
+    pub counted_key: Option<i64>,
+}
+
+impl Transaction {
+    /// Runs a statement and takes all its rows.
+    pub async fn fetch(&mut self, statement: Statement) -> Result<Fetched, Error> {
+        let run = async {
+            match &mut self.held {
+                Held::Postgres(lease) => postgres::fetch_all(lease, &statement).await,
+                Held::Mysql(lease) => mysql::fetch_all(lease, &statement).await,
+                Held::Sqlite { lease, .. } => sqlite::fetch_all(lease, statement).await,
+            }
+        };
+        timeout_at(self.deadline, run).await.unwrap_or(Err(Error::Deadline))
+    }
+
+    /// Runs a statement that answers no rows.
+    pub async fn execute(&mut self, statement: Statement) -> Result<Executed, Error> {
+        let run = async {
+            match &mut self.held {
+                Held::Postgres(lease) => {
+                    postgres::execute(lease, &statement).await.map(|rows| Executed { rows, counted_key: None })
+                }
+                Held::Mysql(lease) => {
+                    let (rows, key) = mysql::execute(lease, &statement).await?;
+                    Ok(Executed { rows, counted_key: i64::try_from(key).ok().filter(|key| *key != 0) })
+                }
+                Held::Sqlite { lease, .. } => {
+                    let (rows, key) = sqlite::execute(lease, statement).await?;
+                    Ok(Executed { rows, counted_key: Some(key) })
+                }
+            }
+        };
+        timeout_at(self.deadline, run).await.unwrap_or(Err(Error::Deadline))
+    }
+
+    /// Makes the changes last. A lost connection here leaves it open whether they did.
+    pub async fn commit(mut self) -> Result<(), Error> {
+        self.batch("commit").await?;
+        self.finish();
+        Ok(())
+    }
+
+    /// Undoes the changes and hands the connection back in order.
+    pub async fn rollback(mut self) -> Result<(), Error> {
+        self.batch("rollback").await?;
+        self.finish();
+        Ok(())
+    }
+
+    async fn batch(&mut self, text: &str) -> Result<(), Error> {
+        let run = async {
+            match &mut self.held {
+                Held::Postgres(lease) => postgres::batch(lease, text).await,
+                Held::Mysql(lease) => mysql::batch(lease, text).await,
+                Held::Sqlite { lease, .. } => sqlite::batch(lease, text).await,
+            }
+        };
+        timeout_at(self.deadline, run).await.unwrap_or(Err(Error::Deadline))
+    }
+
+    fn finish(&mut self) {
+        match &mut self.held {
+            Held::Postgres(lease) => lease.finish(),
+            Held::Mysql(lease) => lease.finish(),
+            Held::Sqlite { lease: Some(lease), .. } => lease.finish(),
+            Held::Sqlite { lease: None, .. } => {}
+        }
+    }
+}

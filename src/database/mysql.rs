@@ -1,0 +1,268 @@
+//! MySQL and MariaDB through sqlx: prepared statements, one JSON text a row.
+//!
+//! The pool is ours, since a statement that is given up must be killed by its connection's id.
+
+use super::dialect::{Dialect, Flavour};
+use super::error::{Error, Violation, names_between};
+use super::pool::{Lease, Manage, Pool};
+use super::rows::{Fetched, Gather, MAX_NUMBERS};
+use super::settings::Settings;
+use super::statement::{Bind, Statement};
+use crate::protocol::RowText;
+use futures_util::{Stream, StreamExt, TryStreamExt};
+use sqlx::mysql::{MySqlArguments, MySqlConnectOptions, MySqlConnection, MySqlDatabaseError, MySqlRow};
+use sqlx::query::Query;
+use sqlx::{AssertSqlSafe, ConnectOptions, Executor, MySql, Row};
+use std::future::Future;
+use std::pin::Pin;
+use std::str::FromStr;
+use std::task::Poll;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
+
+pub(super) struct Manager {
+    options: MySqlConnectOptions,
+    timeout_seconds: f64,
+}
+
+pub(super) struct Connection {
+    inner: MySqlConnection,
+    id: u64,
+    /// Which server answered; its SQL differs in places.
+    pub(super) flavour: Flavour,
+    lost: bool,
+}
+
+impl Manager {
+    pub(super) fn new(settings: &Settings) -> Result<Self, Error> {
+        let url = settings.url.replacen("mariadb:", "mysql:", 1);
+        let options = MySqlConnectOptions::from_str(&url)
+            .map_err(|error| Error::Configuration(format!("the database URL of '{}' can't be used: {error}", settings.name)))?;
+        let options = options.statement_cache_capacity(256).charset("utf8mb4").collation("utf8mb4_bin");
+        Ok(Self { options, timeout_seconds: settings.statement_timeout.as_secs_f64() })
+    }
+
+    async fn open(&self) -> Result<MySqlConnection, Error> {
+        self.options.connect().await.map_err(|error| classify(&error))
+    }
+
+    /// What every session of ours has: long aggregates, and a server-side bound on statements.
+    fn session(&self, flavour: Flavour) -> String {
+        let seconds = self.timeout_seconds;
+        let timeout = match flavour {
+            Flavour::Mariadb => format!("max_statement_time = {seconds:.3}"),
+            Flavour::Mysql => format!("max_execution_time = {:.0}", seconds * 1000.0),
+        };
+        format!("set session group_concat_max_len = 1073741824, {timeout}")
+    }
+}
+
+impl Manage for Manager {
+    type Connection = Connection;
+
+    async fn connect(&self) -> Result<Connection, Error> {
+        let mut inner = self.open().await?;
+        let row =
+            sqlx::query("select connection_id(), version()").fetch_one(&mut inner).await.map_err(|error| classify(&error))?;
+        let id: u64 = row.try_get_unchecked(0).map_err(|error| classify(&error))?;
+        let version: String = row.try_get_unchecked(1).map_err(|error| classify(&error))?;
+        let flavour = if version.to_lowercase().contains("mariadb") { Flavour::Mariadb } else { Flavour::Mysql };
+        let session = self.session(flavour);
+        inner.execute(AssertSqlSafe(session)).await.map_err(|error| classify(&error))?;
+        Ok(Connection { inner, id, flavour, lost: false })
+    }
+
+    fn is_usable(&self, connection: &Connection) -> bool {
+        !connection.lost
+    }
+
+    async fn abandon(&self, connection: Connection) {
+        if connection.lost {
+            return;
+        }
+        let id = connection.id;
+        let killed =
+            async { self.open().await?.execute(AssertSqlSafe(format!("kill {id}"))).await.map_err(|error| classify(&error)) };
+        if let Err(error) = killed.await {
+            tracing::debug!(%error, "killing a statement failed");
+        }
+    }
+}
+
+/// The dialect of the server behind the pool.
+pub(super) async fn dialect(pool: &Pool<Manager>, deadline: Instant) -> Result<Dialect, Error> {
+    Ok(Dialect::Mysql(pool.acquire(deadline).await?.flavour))
+}
+
+/// Runs a statement on a pooled connection.
+pub(super) async fn fetch(pool: &Pool<Manager>, statement: Statement, deadline: Instant) -> Result<Fetched, Error> {
+    let mut lease = pool.acquire(deadline).await?;
+    lease.begin();
+    let mut chunks = Box::pin(driven(|sender| pump(lease, statement, sender)));
+    let first = timeout_at(deadline, chunks.next()).await.unwrap_or(Some(Err(Error::Deadline)));
+    let first = first.unwrap_or(Err(Error::Unavailable("the statement ended without an answer".to_owned())));
+    let (rows, numbers, last) = first.inspect_err(|error| {
+        if matches!(error, Error::Unavailable(_)) {
+            pool.forget_idle();
+        }
+    })?;
+    if last {
+        // The pump hands its connection back as its last step.
+        while chunks.next().await.is_some() {}
+        return Ok(Fetched { rows, numbers, more: None });
+    }
+    let more = chunks.map_ok(|(rows, _, _)| rows).boxed();
+    Ok(Fetched { rows, numbers, more: Some(more) })
+}
+
+type Chunk = Result<(RowText, [Option<i64>; MAX_NUMBERS], bool), Error>;
+
+/// Reads rows into chunks; ends early when nobody reads them, which gives the connection up.
+async fn pump(mut lease: Lease<Manager>, statement: Statement, sender: mpsc::Sender<Chunk>) {
+    let mut gather = Gather::default();
+    let mut numbers = [None; MAX_NUMBERS];
+    let outcome = async {
+        let mut rows = query(&statement).fetch(&mut lease.inner);
+        while let Some(row) = rows.try_next().await.map_err(|error| classify(&error))? {
+            read_row(&row, statement.numbers, &mut gather, &mut numbers)?;
+            if gather.is_full() && sender.send(Ok((gather.take(), numbers, false))).await.is_err() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    };
+    match outcome.await {
+        Ok(true) => {
+            lease.finish();
+            drop(lease);
+            _ = sender.send(Ok((gather.take(), numbers, true))).await;
+        }
+        Ok(false) => {}
+        Err(error) => {
+            settle(&mut lease, &error);
+            drop(lease);
+            _ = sender.send(Err(error)).await;
+        }
+    }
+}
+
+fn settle(lease: &mut Lease<Manager>, error: &Error) {
+    if matches!(error, Error::Unavailable(_)) {
+        lease.lost = true;
+    }
+    lease.finish();
+}
+
+/// Runs a statement in a transaction and takes all its rows.
+pub(super) async fn fetch_all(lease: &mut Lease<Manager>, statement: &Statement) -> Result<Fetched, Error> {
+    let mut gather = Gather::default();
+    let mut numbers = [None; MAX_NUMBERS];
+    let mut rows = query(statement).fetch(&mut lease.inner);
+    while let Some(row) = rows.try_next().await.map_err(|error| classify(&error))? {
+        read_row(&row, statement.numbers, &mut gather, &mut numbers)?;
+    }
+    Ok(Fetched { rows: gather.take(), numbers, more: None })
+}
+
+/// Runs a statement that answers no rows; says how many rows it found and the key that was counted up.
+pub(super) async fn execute(lease: &mut Lease<Manager>, statement: &Statement) -> Result<(u64, u64), Error> {
+    let done = query(statement).execute(&mut lease.inner).await.map_err(|error| classify(&error))?;
+    Ok((done.rows_affected(), done.last_insert_id()))
+}
+
+/// Runs a text without binds, such as `begin`.
+pub(super) async fn batch(lease: &mut Lease<Manager>, text: &str) -> Result<(), Error> {
+    let done = sqlx::raw_sql(AssertSqlSafe(text.to_owned())).execute(&mut lease.inner).await;
+    done.map(|_| ()).map_err(|error| classify(&error))
+}
+
+fn query(statement: &Statement) -> Query<'_, MySql, MySqlArguments> {
+    let query = sqlx::query(AssertSqlSafe(statement.text.clone()));
+    statement.binds.iter().fold(query, |query, bind| match bind {
+        Bind::Null => query.bind(Option::<String>::None),
+        Bind::Bool(value) => query.bind(*value),
+        Bind::Integer(number) => query.bind(*number),
+        Bind::Float(number) => query.bind(*number),
+        Bind::Text(text) => query.bind(text.as_str()),
+        Bind::Bytes(bytes) => query.bind(bytes.as_slice()),
+    })
+}
+
+fn read_row(
+    row: &MySqlRow,
+    n_numbers: usize,
+    gather: &mut Gather,
+    numbers: &mut [Option<i64>; MAX_NUMBERS],
+) -> Result<(), Error> {
+    if gather.is_new() {
+        for (place, number) in numbers.iter_mut().enumerate().take(n_numbers) {
+            *number = row.try_get_unchecked(place + 1).map_err(|error| classify(&error))?;
+        }
+    }
+    let text: Option<&[u8]> = row.try_get_unchecked(0).map_err(|error| classify(&error))?;
+    if let Some(text) = text {
+        gather.push(text);
+    }
+    Ok(())
+}
+
+/// The stream of what a future sends, polled in place: dropping the stream drops the future.
+fn driven<T, F: Future<Output = ()>>(start: impl FnOnce(mpsc::Sender<T>) -> F) -> impl Stream<Item = T> {
+    let (sender, mut receiver) = mpsc::channel(1);
+    let mut future: Option<Pin<Box<F>>> = Some(Box::pin(start(sender)));
+    futures_util::stream::poll_fn(move |context| {
+        if let Some(running) = &mut future
+            && running.as_mut().poll(context).is_ready()
+        {
+            future = None;
+        }
+        match receiver.poll_recv(context) {
+            Poll::Ready(item) => Poll::Ready(item),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+}
+
+/// Reads what the server or the connection says.
+fn classify(error: &sqlx::Error) -> Error {
+    let text = error.to_string();
+    let sqlx::Error::Database(database) = error else {
+        return match error {
+            sqlx::Error::Configuration(_) => Error::Configuration(text),
+            sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => {
+                Error::Unavailable(text)
+            }
+            _ => Error::Statement(text),
+        };
+    };
+    let Some(mysql) = database.try_downcast_ref::<MySqlDatabaseError>() else { return Error::Statement(text) };
+    let message = mysql.message();
+    match mysql.number() {
+        1062 | 1169 => Error::violation(Violation::Unique, key_name(message).as_deref(), Vec::new(), message),
+        1451 | 1452 | 1216 | 1217 => {
+            let constraint = message.split_once("CONSTRAINT `").and_then(|(_, rest)| rest.split_once('`')).map(|(name, _)| name);
+            let columns = message.split_once("FOREIGN KEY ").map_or_else(Vec::new, |(_, rest)| names_between(rest, '(', ')'));
+            Error::violation(Violation::ForeignKey, constraint, columns, message)
+        }
+        1048 | 1364 => Error::violation(Violation::NotNull, None, names_between(message, '\'', '\''), message),
+        3819 | 4025 => {
+            let constraint = message.split(['`', '\'']).nth(1);
+            Error::violation(Violation::Check, constraint, Vec::new(), message)
+        }
+        1213 | 1205 | 1020 => Error::Serialization(text),
+        1969 | 3024 | 1317 => Error::Deadline,
+        1264 | 1265 | 1292 | 1366 | 1406 | 1411 | 1690 | 3140 => Error::Value(text),
+        1142 | 1143 | 1227 | 1370 => Error::Permission(text),
+        1044 | 1045 | 1049 => Error::Configuration(text),
+        1146 | 1054 => Error::Schema(text),
+        1040 | 1053 | 1080 | 1927 | 2006 | 2013 => Error::Unavailable(text),
+        number => Error::Statement(format!("{text} ({number})")),
+    }
+}
+
+/// The index of `Duplicate entry 'x' for key 'table.index'`.
+fn key_name(message: &str) -> Option<String> {
+    let (_, rest) = message.rsplit_once("for key '")?;
+    let name = rest.trim_end_matches('\'');
+    Some(name.rsplit_once('.').map_or(name, |(_, index)| index).to_owned())
+}

@@ -1,0 +1,175 @@
+//! A fixed number of connections, lent to one statement or transaction at a time.
+//!
+//! A lease that is dropped in the middle of a statement is never lent again: its statement is cancelled and its
+//! connection closed, so that nobody gets another's rows. Nothing here knows which database it is.
+
+use super::error::Error;
+use std::future::Future;
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+/// Opens and ends connections of one kind.
+pub(super) trait Manage: Send + Sync + 'static {
+    /// What is lent.
+    type Connection: Send + 'static;
+
+    /// Opens one.
+    fn connect(&self) -> impl Future<Output = Result<Self::Connection, Error>> + Send;
+
+    /// Whether an idle one can still be lent.
+    fn is_usable(&self, connection: &Self::Connection) -> bool;
+
+    /// Ends one that was given up in the middle of a statement.
+    fn abandon(&self, connection: Self::Connection) -> impl Future<Output = ()> + Send;
+}
+
+/// The connections of one database.
+pub(super) struct Pool<M: Manage> {
+    shared: Arc<Shared<M>>,
+}
+
+struct Shared<M: Manage> {
+    manage: M,
+    // Last in, first out: a busy connection has warm caches. The lock is held for a push or a pop only.
+    idle: Mutex<Vec<M::Connection>>,
+    permits: Arc<Semaphore>,
+    size: usize,
+    open: AtomicUsize,
+    acquire_timeout: Duration,
+    tasks: TaskTracker,
+}
+
+impl<M: Manage> Clone for Pool<M> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<M: Manage> Pool<M> {
+    pub(super) fn new(manage: M, size: usize, acquire_timeout: Duration) -> Self {
+        let shared = Shared {
+            manage,
+            idle: Mutex::new(Vec::with_capacity(size)),
+            permits: Arc::new(Semaphore::new(size)),
+            size,
+            open: AtomicUsize::new(0),
+            acquire_timeout,
+            tasks: TaskTracker::new(),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Lends a connection; opens one if none is idle.
+    pub(super) async fn acquire(&self, deadline: Instant) -> Result<Lease<M>, Error> {
+        let shared = &self.shared;
+        let permit = match Arc::clone(&shared.permits).try_acquire_owned() {
+            Ok(permit) => permit,
+            Err(_) => {
+                let latest = deadline.min(Instant::now() + shared.acquire_timeout);
+                let waited = tokio::time::timeout_at(latest, Arc::clone(&shared.permits).acquire_owned()).await;
+                waited.map_err(|_| Error::Busy)?.map_err(|_| Error::Unavailable("the pool is closed".to_owned()))?
+            }
+        };
+        loop {
+            let idle = shared.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            match idle {
+                Some(connection) if shared.manage.is_usable(&connection) => {
+                    return Ok(Lease {
+                        shared: Arc::clone(shared),
+                        connection: Some(connection),
+                        finished: true,
+                        _permit: permit,
+                    });
+                }
+                Some(_) => _ = shared.open.fetch_sub(1, Ordering::Relaxed),
+                None => break,
+            }
+        }
+        let latest = deadline.min(Instant::now() + shared.acquire_timeout);
+        let connected = tokio::time::timeout_at(latest, shared.manage.connect()).await;
+        let connection = connected.map_err(|_| Error::Unavailable("connecting took too long".to_owned()))??;
+        shared.open.fetch_add(1, Ordering::Relaxed);
+        Ok(Lease { shared: Arc::clone(shared), connection: Some(connection), finished: true, _permit: permit })
+    }
+
+    /// Forgets idle connections, which died with the one that a statement just lost.
+    pub(super) fn forget_idle(&self) {
+        let idle = std::mem::take(&mut *self.shared.idle.lock().unwrap_or_else(PoisonError::into_inner));
+        self.shared.open.fetch_sub(idle.len(), Ordering::Relaxed);
+    }
+
+    /// Open and lent connections.
+    pub(super) fn usage(&self) -> (usize, usize) {
+        let lent = self.shared.size - self.shared.permits.available_permits();
+        (self.shared.open.load(Ordering::Relaxed), lent)
+    }
+
+    /// Lends no more, and waits until what was given up is ended.
+    pub(super) async fn close(&self) {
+        self.shared.permits.close();
+        self.forget_idle();
+        self.shared.tasks.close();
+        self.shared.tasks.wait().await;
+    }
+}
+
+/// A connection on loan.
+pub(super) struct Lease<M: Manage> {
+    shared: Arc<Shared<M>>,
+    connection: Option<M::Connection>,
+    finished: bool,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl<M: Manage> Lease<M> {
+    /// Says that a statement or transaction runs on it; a drop now gives the connection up.
+    pub(super) fn begin(&mut self) {
+        self.finished = false;
+    }
+
+    /// Says that nothing runs on it any more.
+    pub(super) fn finish(&mut self) {
+        self.finished = true;
+    }
+}
+
+impl<M: Manage> Deref for Lease<M> {
+    type Target = M::Connection;
+
+    fn deref(&self) -> &M::Connection {
+        match &self.connection {
+            Some(connection) => connection,
+            None => unreachable!("a lease has its connection until it is dropped"),
+        }
+    }
+}
+
+impl<M: Manage> DerefMut for Lease<M> {
+    fn deref_mut(&mut self) -> &mut M::Connection {
+        match &mut self.connection {
+            Some(connection) => connection,
+            None => unreachable!("a lease has its connection until it is dropped"),
+        }
+    }
+}
+
+impl<M: Manage> Drop for Lease<M> {
+    fn drop(&mut self) {
+        let Some(connection) = self.connection.take() else { return };
+        let closed = self.shared.permits.is_closed();
+        if self.finished && !closed && self.shared.manage.is_usable(&connection) {
+            self.shared.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+            return;
+        }
+        self.shared.open.fetch_sub(1, Ordering::Relaxed);
+        if !self.finished && tokio::runtime::Handle::try_current().is_ok() {
+            let shared = Arc::clone(&self.shared);
+            self.shared.tasks.spawn(async move { shared.manage.abandon(connection).await });
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! PostgreSQL through tokio-postgres: every value goes as text, every row comes back as one JSON text.
+//!
+//! Values in text form let the database read them by its own types, so that no type is mirrored here.
+
+use super::error::{Error, Violation, names_between};
+use super::pool::{Lease, Manage, Pool};
+use super::postgres_tls;
+use super::rows::{Fetched, Gather, MAX_NUMBERS};
+use super::settings::Settings;
+use super::statement::{Bind, Statement};
+use crate::protocol::RowText;
+use bytes::{BufMut, BytesMut};
+use futures_util::{StreamExt, stream};
+use hashlink::LruCache;
+use std::pin::Pin;
+use tokio::time::{Instant, timeout_at};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::{Format, FromSql, IsNull, ToSql, Type};
+use tokio_postgres::{Client, Config, RowStream};
+use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_util::task::TaskTracker;
+
+/// Statements that a connection keeps prepared.
+const PREPARED_STATEMENTS: usize = 256;
+
+pub(super) struct Manager {
+    config: Config,
+    tls: MakeRustlsConnect,
+    session: String,
+    drivers: TaskTracker,
+}
+
+pub(super) struct Connection {
+    client: Client,
+    prepared: LruCache<Box<str>, tokio_postgres::Statement>,
+}
+
+impl Manager {
+    pub(super) fn new(settings: &Settings) -> Result<Self, Error> {
+        let (config, tls) = postgres_tls::configure(settings)?;
+        let timeout = settings.statement_timeout.as_millis();
+        // Just-in-time compilation costs more than it saves on the short statements of an API.
+        let session = format!("set timezone = 'UTC'; set datestyle = 'ISO'; set jit = off; set statement_timeout = {timeout}");
+        Ok(Self { config, tls, session, drivers: TaskTracker::new() })
+    }
+}
+
+impl Manage for Manager {
+    type Connection = Connection;
+
+    async fn connect(&self) -> Result<Connection, Error> {
+        let (client, driver) = self.config.connect(self.tls.clone()).await.map_err(|error| classify(&error))?;
+        self.drivers.spawn(async move {
+            if let Err(error) = driver.await {
+                tracing::debug!(%error, "a PostgreSQL connection ended");
+            }
+        });
+        client.batch_execute(&self.session).await.map_err(|error| classify(&error))?;
+        Ok(Connection { client, prepared: LruCache::new(PREPARED_STATEMENTS) })
+    }
+
+    fn is_usable(&self, connection: &Connection) -> bool {
+        !connection.client.is_closed()
+    }
+
+    async fn abandon(&self, connection: Connection) {
+        if let Err(error) = connection.client.cancel_token().cancel_query(self.tls.clone()).await {
+            tracing::debug!(%error, "cancelling a statement failed");
+        }
+    }
+}
+
+impl Connection {
+    async fn prepare(&mut self, text: &str) -> Result<tokio_postgres::Statement, Error> {
+        if let Some(statement) = self.prepared.get(text) {
+            return Ok(statement.clone());
+        }
+        let statement = self.client.prepare(text).await.map_err(|error| classify(&error))?;
+        self.prepared.insert(text.into(), statement.clone());
+        Ok(statement)
+    }
+
+    async fn start(&mut self, statement: &Statement) -> Result<Pin<Box<RowStream>>, Error> {
+        let prepared = self.prepare(&statement.text).await?;
+        let rows = self.client.query_raw(&prepared, statement.binds.iter().map(AsText)).await;
+        rows.map(Box::pin).map_err(|error| classify(&error))
+    }
+}
+
+/// Runs a statement on a pooled connection.
+pub(super) async fn fetch(pool: &Pool<Manager>, statement: &Statement, deadline: Instant) -> Result<Fetched, Error> {
+    let mut lease = pool.acquire(deadline).await?;
+    lease.begin();
+    let first = timeout_at(deadline, async {
+        let mut rows = lease.start(statement).await?;
+        let first = read_chunk(&mut rows, statement.numbers).await;
+        first.map(|chunk| (rows, chunk))
+    });
+    let outcome = first.await.unwrap_or(Err(Error::Deadline));
+    let (rows, chunk) = outcome.inspect_err(|error| settle(&mut lease, error))?;
+    if chunk.last {
+        lease.finish();
+        return Ok(Fetched { rows: chunk.rows, numbers: chunk.numbers, more: None });
+    }
+    let more = stream::try_unfold(Some((lease, rows)), move |state| async move {
+        let Some((mut lease, mut rows)) = state else { return Ok(None) };
+        let chunk = timeout_at(deadline, read_chunk(&mut rows, 0)).await.unwrap_or(Err(Error::Deadline))?;
+        let next = if chunk.last {
+            lease.finish();
+            None
+        } else {
+            Some((lease, rows))
+        };
+        Ok(Some((chunk.rows, next)))
+    });
+    Ok(Fetched { rows: chunk.rows, numbers: chunk.numbers, more: Some(more.boxed()) })
+}
+
+/// A statement that failed by itself leaves its connection in order; anything else gives the connection up.
+fn settle(lease: &mut Lease<Manager>, error: &Error) {
+    if !matches!(error, Error::Deadline | Error::Unavailable(_)) {
+        lease.finish();
+    }
+}
+
+/// Runs a statement in a transaction and takes all its rows.
+pub(super) async fn fetch_all(lease: &mut Lease<Manager>, statement: &Statement) -> Result<Fetched, Error> {
+    let mut rows = lease.start(statement).await?;
+    let mut gather = Gather::default();
+    let mut numbers = [None; MAX_NUMBERS];
+    while let Some(row) = rows.next().await {
+        let row = row.map_err(|error| classify(&error))?;
+        read_row(&row, statement.numbers, &mut gather, &mut numbers)?;
+    }
+    Ok(Fetched { rows: gather.take(), numbers, more: None })
+}
+
+/// Runs a statement that answers no rows; says how many it touched.
+pub(super) async fn execute(lease: &mut Lease<Manager>, statement: &Statement) -> Result<u64, Error> {
+    let prepared = lease.prepare(&statement.text).await?;
+    lease.client.execute_raw(&prepared, statement.binds.iter().map(AsText)).await.map_err(|error| classify(&error))
+}
+
+/// Runs a text without binds, such as `begin`.
+pub(super) async fn batch(lease: &mut Lease<Manager>, text: &str) -> Result<(), Error> {
+    lease.client.batch_execute(text).await.map_err(|error| classify(&error))
+}
+
+struct Chunk {
+    rows: RowText,
+    numbers: [Option<i64>; MAX_NUMBERS],
+    last: bool,
+}
+
+async fn read_chunk(rows: &mut Pin<Box<RowStream>>, n_numbers: usize) -> Result<Chunk, Error> {
+    let mut gather = Gather::default();
+    let mut numbers = [None; MAX_NUMBERS];
+    while let Some(row) = rows.next().await {
+        let row = row.map_err(|error| classify(&error))?;
+        read_row(&row, n_numbers, &mut gather, &mut numbers)?;
+        if gather.is_full() {
+            return Ok(Chunk { rows: gather.take(), numbers, last: false });
+        }
+    }
+    Ok(Chunk { rows: gather.take(), numbers, last: true })
+}
+
+fn read_row(
+    row: &tokio_postgres::Row,
+    n_numbers: usize,
+    gather: &mut Gather,
+    numbers: &mut [Option<i64>; MAX_NUMBERS],
+) -> Result<(), Error> {
+    if gather.is_new() {
+        for (place, number) in numbers.iter_mut().enumerate().take(n_numbers) {
+            *number = row.try_get(place + 1).map_err(|error| classify(&error))?;
+        }
+    }
+    if let Some(Raw(text)) = row.try_get::<_, Option<Raw<'_>>>(0).map_err(|error| classify(&error))? {
+        gather.push(text);
+    }
+    Ok(())
+}
+
+/// The bytes of a text or json value.
+struct Raw<'a>(&'a [u8]);
+
+impl<'a> FromSql<'a> for Raw<'a> {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
+        Ok(Raw(raw))
+    }
+
+    fn accepts(kind: &Type) -> bool {
+        matches!(*kind, Type::TEXT | Type::JSON | Type::VARCHAR | Type::NAME)
+    }
+}
+
+/// A value in the text form of whatever type the database expects.
+#[derive(Debug)]
+struct AsText<'a>(&'a Bind);
+
+impl ToSql for AsText<'_> {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        use std::fmt::Write;
+        match self.0 {
+            Bind::Null => return Ok(IsNull::Yes),
+            Bind::Bool(true) => out.put_slice(b"true"),
+            Bind::Bool(false) => out.put_slice(b"false"),
+            Bind::Integer(number) => write!(out, "{number}")?,
+            Bind::Float(number) => write!(out, "{number}")?,
+            Bind::Text(text) => out.put_slice(text.as_bytes()),
+            Bind::Bytes(bytes) => {
+                out.put_slice(b"\\x");
+                for byte in bytes {
+                    write!(out, "{byte:02x}")?;
+                }
+            }
+        }
+        Ok(IsNull::No)
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    fn encode_format(&self, _: &Type) -> Format {
+        Format::Text
+    }
+
+    tokio_postgres::types::to_sql_checked!();
+}
+
+/// Reads what the database or the connection says.
+fn classify(error: &tokio_postgres::Error) -> Error {
+    let Some(db) = error.as_db_error() else {
+        let text = full_text(error);
+        return if error.is_closed() || std::error::Error::source(error).is_some_and(|source| source.is::<std::io::Error>()) {
+            Error::Unavailable(text)
+        } else {
+            Error::Statement(text)
+        };
+    };
+    let text = db.to_string();
+    let columns =
+        || db.column().map_or_else(|| names_between(db.detail().unwrap_or_default(), '(', ')'), |name| vec![name.to_owned()]);
+    let violation = |kind| Error::violation(kind, db.constraint(), columns(), &text);
+    match db.code() {
+        &SqlState::UNIQUE_VIOLATION | &SqlState::EXCLUSION_VIOLATION => violation(Violation::Unique),
+        &SqlState::FOREIGN_KEY_VIOLATION | &SqlState::RESTRICT_VIOLATION => violation(Violation::ForeignKey),
+        &SqlState::NOT_NULL_VIOLATION => violation(Violation::NotNull),
+        &SqlState::CHECK_VIOLATION | &SqlState::WITH_CHECK_OPTION_VIOLATION => violation(Violation::Check),
+        &SqlState::T_R_SERIALIZATION_FAILURE | &SqlState::T_R_DEADLOCK_DETECTED | &SqlState::LOCK_NOT_AVAILABLE => {
+            Error::Serialization(text)
+        }
+        &SqlState::QUERY_CANCELED => Error::Deadline,
+        &SqlState::INSUFFICIENT_PRIVILEGE => Error::Permission(text),
+        &SqlState::UNDEFINED_TABLE | &SqlState::UNDEFINED_COLUMN => Error::Schema(text),
+        &SqlState::TOO_MANY_CONNECTIONS => Error::Unavailable(text),
+        code => match code.code().get(..2) {
+            Some("22") => Error::Value(text),
+            Some("08" | "57") => Error::Unavailable(text),
+            Some("28" | "3D") => Error::Configuration(text),
+            _ => Error::Statement(format!("{text} ({})", code.code())),
+        },
+    }
+}
+
+fn full_text(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {}", full_text(source)),
+        None => error.to_string(),
+    }
+}

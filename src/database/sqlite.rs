@@ -1,0 +1,266 @@
+//! SQLite through rusqlite: statements run on blocking threads, rows come back in chunks.
+//!
+//! One write transaction runs at a time in this process, so that writers wait in order and not by polling the lock.
+
+use super::error::{Error, Violation};
+use super::pool::{Lease, Manage, Pool};
+use super::rows::{Fetched, Gather, MAX_NUMBERS};
+use super::settings::Settings;
+use super::statement::{Bind, Statement};
+use crate::protocol::RowText;
+use base64::Engine as _;
+use futures_util::{StreamExt, stream};
+use rusqlite::config::DbConfig;
+use rusqlite::functions::FunctionFlags;
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, ErrorCode, InterruptHandle, ToSql, ffi};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
+
+pub(super) struct Manager {
+    path: String,
+}
+
+impl Manager {
+    pub(super) fn new(settings: &Settings) -> Self {
+        Self { path: settings.sqlite_path().to_owned() }
+    }
+}
+
+impl Manage for Manager {
+    type Connection = Connection;
+
+    async fn connect(&self) -> Result<Connection, Error> {
+        let path = self.path.clone();
+        blocking(move || open(&path).map_err(|error| classify(&error))).await
+    }
+
+    fn is_usable(&self, _: &Connection) -> bool {
+        true
+    }
+
+    async fn abandon(&self, connection: Connection) {
+        _ = blocking(move || {
+            drop(connection);
+            Ok(())
+        })
+        .await;
+    }
+}
+
+/// Opens a file as every connection of ours needs it.
+pub(super) fn open(path: &str) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(Duration::from_secs(5))?;
+    // A name in double quotes is a name and never a text, and LIKE regards case as it does elsewhere.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
+    connection.execute_batch(
+        "pragma journal_mode = wal; pragma synchronous = full; pragma foreign_keys = on; pragma case_sensitive_like = on;",
+    )?;
+    connection.set_prepared_statement_cache_capacity(256);
+    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_INNOCUOUS;
+    connection.create_scalar_function("resolvespec_base64", 1, flags, |context| {
+        Ok(match context.get_raw(0) {
+            ValueRef::Null => None,
+            ValueRef::Blob(bytes) | ValueRef::Text(bytes) => Some(base64::engine::general_purpose::STANDARD.encode(bytes)),
+            ValueRef::Integer(number) => Some(base64::engine::general_purpose::STANDARD.encode(number.to_string())),
+            ValueRef::Real(number) => Some(base64::engine::general_purpose::STANDARD.encode(number.to_string())),
+        })
+    })?;
+    connection.create_scalar_function("resolvespec_lower", 1, flags, |context| {
+        Ok(match context.get_raw(0) {
+            ValueRef::Null => None,
+            ValueRef::Text(text) | ValueRef::Blob(text) => Some(String::from_utf8_lossy(text).to_lowercase()),
+            ValueRef::Integer(number) => Some(number.to_string()),
+            ValueRef::Real(number) => Some(number.to_string()),
+        })
+    })?;
+    Ok(connection)
+}
+
+/// Interrupts the statement if it is dropped before `disarm`.
+struct Interrupt(Option<InterruptHandle>);
+
+impl Interrupt {
+    fn disarm(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Interrupt {
+    fn drop(&mut self) {
+        if let Some(handle) = &self.0 {
+            handle.interrupt();
+        }
+    }
+}
+
+type Chunk = Result<(RowText, [Option<i64>; MAX_NUMBERS], bool), Error>;
+
+/// Runs a statement on a pooled connection.
+pub(super) async fn fetch(pool: &Pool<Manager>, statement: Statement, deadline: Instant) -> Result<Fetched, Error> {
+    let lease = pool.acquire(deadline).await?;
+    let mut interrupt = Interrupt(Some(lease.get_interrupt_handle()));
+    let (sender, mut receiver) = mpsc::channel::<Chunk>(2);
+    let task = tokio::task::spawn_blocking(move || pump(lease, &statement, &sender));
+    let first = timeout_at(deadline, receiver.recv()).await.unwrap_or(Some(Err(Error::Deadline)));
+    let ended = || Error::Statement("a SQLite statement ended without an answer".to_owned());
+    let (rows, numbers, last) = first.unwrap_or_else(|| Err(ended()))?;
+    if last {
+        interrupt.disarm();
+        task.await.map_err(|_| ended())?;
+        return Ok(Fetched { rows, numbers, more: None });
+    }
+    let more = stream::unfold((receiver, interrupt), move |(mut receiver, mut interrupt)| async move {
+        let next = timeout_at(deadline, receiver.recv()).await.unwrap_or(Some(Err(Error::Deadline)))?;
+        if matches!(next, Ok((_, _, true))) {
+            interrupt.disarm();
+        }
+        Some((next.map(|(rows, _, _)| rows), (receiver, interrupt)))
+    });
+    Ok(Fetched { rows, numbers, more: Some(more.boxed()) })
+}
+
+fn pump(lease: Lease<Manager>, statement: &Statement, sender: &mpsc::Sender<Chunk>) {
+    let mut gather = Gather::default();
+    let mut numbers = [None; MAX_NUMBERS];
+    let outcome = each_row(&lease, statement, |row| {
+        read_row(row, statement.numbers, &mut gather, &mut numbers)?;
+        Ok(!gather.is_full() || sender.blocking_send(Ok((gather.take(), numbers, false))).is_ok())
+    });
+    // The connection goes back before the last chunk does, so that it is free when the answer is there.
+    drop(lease);
+    _ = sender.blocking_send(outcome.map(|()| (gather.take(), numbers, true)));
+}
+
+fn each_row(
+    connection: &Connection,
+    statement: &Statement,
+    mut visit: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<bool>,
+) -> Result<(), Error> {
+    let mut run = || {
+        let mut prepared = connection.prepare_cached(&statement.text)?;
+        let mut rows = prepared.query(rusqlite::params_from_iter(&statement.binds))?;
+        while let Some(row) = rows.next()? {
+            if !visit(row)? {
+                break;
+            }
+        }
+        Ok(())
+    };
+    run().map_err(|error| classify(&error))
+}
+
+fn read_row(
+    row: &rusqlite::Row<'_>,
+    n_numbers: usize,
+    gather: &mut Gather,
+    numbers: &mut [Option<i64>; MAX_NUMBERS],
+) -> rusqlite::Result<()> {
+    if gather.is_new() {
+        for (place, number) in numbers.iter_mut().enumerate().take(n_numbers) {
+            *number = row.get(place + 1)?;
+        }
+    }
+    if let ValueRef::Text(text) = row.get_ref(0)? {
+        gather.push(text);
+    }
+    Ok(())
+}
+
+/// Runs work on a connection that a transaction holds; a drop in its middle interrupts it.
+async fn on_lease<T: Send + 'static>(
+    slot: &mut Option<Lease<Manager>>,
+    work: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    let gone = || Error::Statement("the transaction has lost its connection".to_owned());
+    let lease = slot.take().ok_or_else(gone)?;
+    let mut interrupt = Interrupt(Some(lease.get_interrupt_handle()));
+    let task = tokio::task::spawn_blocking(move || {
+        let outcome = work(&lease);
+        (lease, outcome)
+    });
+    let (lease, outcome) = task.await.map_err(|_| gone())?;
+    interrupt.disarm();
+    *slot = Some(lease);
+    outcome
+}
+
+/// Runs a statement in a transaction and takes all its rows.
+pub(super) async fn fetch_all(slot: &mut Option<Lease<Manager>>, statement: Statement) -> Result<Fetched, Error> {
+    on_lease(slot, move |connection| {
+        let mut gather = Gather::default();
+        let mut numbers = [None; MAX_NUMBERS];
+        each_row(connection, &statement, |row| read_row(row, statement.numbers, &mut gather, &mut numbers).map(|()| true))?;
+        Ok(Fetched { rows: gather.take(), numbers, more: None })
+    })
+    .await
+}
+
+/// Runs a statement that answers no rows; says how many it touched and the key that was counted up.
+pub(super) async fn execute(slot: &mut Option<Lease<Manager>>, statement: Statement) -> Result<(u64, i64), Error> {
+    on_lease(slot, move |connection| {
+        let run = || connection.prepare_cached(&statement.text)?.execute(rusqlite::params_from_iter(&statement.binds));
+        let touched = run().map_err(|error| classify(&error))?;
+        Ok((touched as u64, connection.last_insert_rowid()))
+    })
+    .await
+}
+
+/// Runs a text without binds, such as `begin`.
+pub(super) async fn batch(slot: &mut Option<Lease<Manager>>, text: &str) -> Result<(), Error> {
+    let text = text.to_owned();
+    on_lease(slot, move |connection| connection.execute_batch(&text).map_err(|error| classify(&error))).await
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| Error::Statement("a SQLite thread ended early".to_owned()))?
+}
+
+impl ToSql for Bind {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self {
+            Bind::Null => ValueRef::Null,
+            Bind::Bool(value) => ValueRef::Integer(i64::from(*value)),
+            Bind::Integer(number) => ValueRef::Integer(*number),
+            Bind::Float(number) => ValueRef::Real(*number),
+            Bind::Text(text) => ValueRef::Text(text.as_bytes()),
+            Bind::Bytes(bytes) => ValueRef::Blob(bytes),
+        }))
+    }
+}
+
+/// Reads what SQLite says.
+fn classify(error: &rusqlite::Error) -> Error {
+    let text = error.to_string();
+    let (code, extended) = match error {
+        rusqlite::Error::SqliteFailure(failure, _) => (failure.code, failure.extended_code),
+        rusqlite::Error::SqlInputError { error, .. } => (error.code, error.extended_code),
+        _ => return Error::Statement(text),
+    };
+    // "UNIQUE constraint failed: users.email, users.name" and "CHECK constraint failed: name"
+    let subject = text.split_once("constraint failed: ").map_or("", |(_, subject)| subject);
+    let columns: Vec<String> = subject.split(", ").map(|name| name.rsplit('.').next().unwrap_or(name).to_owned()).collect();
+    match extended {
+        ffi::SQLITE_CONSTRAINT_UNIQUE | ffi::SQLITE_CONSTRAINT_PRIMARYKEY | ffi::SQLITE_CONSTRAINT_ROWID => {
+            return Error::violation(Violation::Unique, None, columns, &text);
+        }
+        ffi::SQLITE_CONSTRAINT_NOTNULL => return Error::violation(Violation::NotNull, None, columns, &text),
+        ffi::SQLITE_CONSTRAINT_CHECK => return Error::violation(Violation::Check, Some(subject), Vec::new(), &text),
+        ffi::SQLITE_CONSTRAINT_FOREIGNKEY => return Error::violation(Violation::ForeignKey, None, Vec::new(), &text),
+        ffi::SQLITE_CONSTRAINT_DATATYPE => return Error::Value(text),
+        _ => {}
+    }
+    match code {
+        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Error::Serialization(text),
+        ErrorCode::OperationInterrupted => Error::Deadline,
+        ErrorCode::CannotOpen | ErrorCode::NotADatabase | ErrorCode::DiskFull | ErrorCode::SystemIoFailure => {
+            Error::Unavailable(text)
+        }
+        ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::AuthorizationForStatementDenied => Error::Permission(text),
+        ErrorCode::TypeMismatch | ErrorCode::TooBig => Error::Value(text),
+        _ if text.contains("no such table") || text.contains("no such column") => Error::Schema(text),
+        _ => Error::Statement(text),
+    }
+}

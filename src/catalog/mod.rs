@@ -7,6 +7,7 @@ pub mod entity;
 pub mod ident;
 pub mod kind;
 pub mod lookup;
+pub mod metadata;
 pub mod relation;
 
 pub use entity::{Column, ColumnId, Computed, CustomOperator, Entity, EntityId, Limits, Operations, Rule, SortDefault};

@@ -4,13 +4,17 @@
 //! names that a manifest or the database declared ever reach SQL.
 
 pub mod entity;
+pub mod facts;
 pub mod ident;
+pub mod introspect;
 pub mod kind;
 pub mod lookup;
 pub mod relation;
 
 pub use entity::{Column, ColumnId, Computed, CustomOperator, Entity, EntityId, Limits, Operations, Rule, SortDefault};
+pub use facts::Facts;
 pub use ident::{Ident, TableName};
+pub use introspect::{Scope, introspect};
 pub use kind::Kind;
 pub use lookup::Catalog;
 pub use relation::{Link, Relation, RelationKind};

@@ -18,19 +18,20 @@ pub(super) async fn introspect(database: &Database, schemas: &Schemas) -> Result
     Ok(Facts::new(Dialect::Sqlite, "main", facts))
 }
 
+// A sub-select's JSON is a text to the functions around it, unless `json` says otherwise.
 const TABLES: &str = r#"
 select json_object('schema', t.schema, 'name', t.name, 'type', t.type, 'without_rowid', t.wr,
   'sql', (select m.sql from sqlite_schema m where t.schema = 'main' and m.name = t.name and m.type in ('table', 'view')),
-  'triggers', (select json_group_array(m.sql) from sqlite_schema m
-    where t.schema = 'main' and t.type = 'view' and m.type = 'trigger' and m.tbl_name = t.name collate nocase),
-  'columns', (select json_group_array(json_object('name', c.name, 'type', c.type, 'not_null', c."notnull",
+  'triggers', json((select json_group_array(m.sql) from sqlite_schema m
+    where t.schema = 'main' and t.type = 'view' and m.type = 'trigger' and m.tbl_name = t.name collate nocase)),
+  'columns', json((select json_group_array(json_object('name', c.name, 'type', c.type, 'not_null', c."notnull",
       'default', c.dflt_value, 'key', c.pk, 'hidden', c.hidden))
-    from pragma_table_xinfo(t.name, t.schema) c),
-  'indexes', (select json_group_array(json_object('name', i.name, 'unique', i."unique", 'partial', i.partial,
-      'columns', (select json_group_array(k.name) from pragma_index_info(i.name, t.schema) k)))
-    from pragma_index_list(t.name, t.schema) i),
-  'foreign_keys', (select json_group_array(json_object('id', f.id, 'table', f."table", 'from', f."from", 'to', f."to"))
-    from pragma_foreign_key_list(t.name, t.schema) f))
+    from pragma_table_xinfo(t.name, t.schema) c)),
+  'indexes', json((select json_group_array(json_object('name', i.name, 'unique', i."unique", 'partial', i.partial,
+      'columns', json((select json_group_array(k.name) from pragma_index_info(i.name, t.schema) k))))
+    from pragma_index_list(t.name, t.schema) i)),
+  'foreign_keys', json((select json_group_array(json_object('id', f.id, 'table', f."table", 'from', f."from", 'to', f."to"))
+    from pragma_foreign_key_list(t.name, t.schema) f)))
 from pragma_table_list t
 where t.type in ('table', 'view', 'virtual') and t.name not like 'sqlite\_%' escape '\' and ({schemas})"#;
 

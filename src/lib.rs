@@ -3,7 +3,9 @@
 //! The modules in reading order: what people declare, what is said, how databases are reached, what is exposed, who
 //! asks, what happens, how it arrives, and what is seen of it. ARCHITECTURE.md has the invariants.
 
+pub mod auth;
 pub mod catalog;
 pub mod database;
+pub mod engine;
 pub mod manifest;
 pub mod protocol;

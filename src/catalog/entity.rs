@@ -60,6 +60,8 @@ pub struct Entity {
     pub limits: Limits,
     /// The order when a request has none; the primary key follows.
     pub default_sort: Vec<SortDefault>,
+    /// Columns of each constraint and unique index, by its name in the database.
+    pub constraints: HashMap<String, Vec<ColumnId>>,
     pub(in crate::catalog) column_index: HashMap<String, ColumnId>,
     pub(in crate::catalog) folded_index: HashMap<String, Option<ColumnId>>,
 }
@@ -254,6 +256,13 @@ impl Entity {
     #[must_use]
     pub fn find_operator(&self, name: &str) -> Option<&CustomOperator> {
         self.operators.iter().find(|operator| operator.name.eq_ignore_ascii_case(name))
+    }
+
+    /// The public names of a constraint's columns.
+    #[must_use]
+    pub fn constraint_columns(&self, constraint: &str) -> Vec<String> {
+        let ids = self.constraints.get(constraint).map(Vec::as_slice).unwrap_or_default();
+        ids.iter().map(|id| self.column(*id)).filter(|column| !column.hidden).map(|column| column.name.clone()).collect()
     }
 
     /// `schema.name`, as errors and metrics say it.

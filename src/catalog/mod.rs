@@ -9,6 +9,7 @@ pub mod ident;
 pub mod introspect;
 pub mod kind;
 pub mod lookup;
+pub mod metadata;
 pub mod relation;
 
 pub use entity::{Column, ColumnId, Computed, CustomOperator, Entity, EntityId, Limits, Operations, Rule, SortDefault};

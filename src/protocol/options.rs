@@ -151,10 +151,12 @@ pub struct Preload {
     pub foreign_key: Option<String>,
     /// Sent by clients of the reference; it must be the relation's key.
     pub recursive_child_key: Option<String>,
+    /// SQL of clients of the reference; refused unless empty.
     #[serde(deserialize_with = "refuse_joins")]
-    sql_joins: (),
+    pub sql_joins: (),
+    /// Belongs to `sql_joins`; refused unless empty.
     #[serde(deserialize_with = "refuse_joins")]
-    join_aliases: (),
+    pub join_aliases: (),
 }
 
 impl Preload {

@@ -98,3 +98,9 @@ pub enum Deleted {
     /// How many of the ids existed.
     Count(u64),
 }
+
+/// The entity tag of a row's or a page's text: equal texts have equal tags.
+#[must_use]
+pub fn entity_tag(text: &[u8]) -> String {
+    format!("\"{:032x}\"", xxhash_rust::xxh3::xxh3_128(text))
+}

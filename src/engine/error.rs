@@ -1,0 +1,77 @@
+//! Database errors as the client sees them: a stable code, and the column where one is to blame.
+//!
+//! The driver's text goes to the log alone.
+
+use crate::catalog::Entity;
+use crate::database::{self, Violation};
+use crate::protocol::{Code, Error};
+
+/// Turns a database error into the client's, and logs what is ours to mend.
+pub fn from_database(error: database::Error, entity: &Entity) -> Error {
+    use database::Error as Database;
+    match error {
+        Database::Violation { kind, constraint, columns, text } => {
+            tracing::debug!(entity = entity.full_name(), %text, "constraint violation");
+            violation(kind, constraint.as_deref(), &columns, entity)
+        }
+        Database::Value(text) => {
+            tracing::debug!(entity = entity.full_name(), %text, "value refused");
+            Error::new(Code::InvalidValue, format!("a value does not fit its column in {}", entity.full_name()))
+        }
+        Database::Serialization(text) => {
+            tracing::debug!(entity = entity.full_name(), %text, "concurrent write");
+            Error::new(Code::SerializationFailure, "a concurrent write got in the way; send the request again")
+        }
+        Database::Deadline => Error::new(Code::DeadlineExceeded, "the statement did not finish within its deadline"),
+        Database::Busy => Error::new(Code::Unavailable, "every database connection is busy; try again"),
+        Database::Unavailable(text) => {
+            tracing::warn!(source = entity.source, %text, "database unavailable");
+            Error::new(Code::Unavailable, "the database can't be reached; try again")
+        }
+        Database::Permission(text) => {
+            tracing::error!(entity = entity.full_name(), %text, "the database's user lacks a permission");
+            Error::new(Code::Forbidden, format!("the service's database user may not do this on {}", entity.full_name()))
+        }
+        Database::Schema(text) | Database::Statement(text) | Database::Configuration(text) => {
+            tracing::error!(entity = entity.full_name(), %text, "statement failed");
+            Error::internal()
+        }
+    }
+}
+
+fn violation(kind: Violation, constraint: Option<&str>, columns: &[String], entity: &Entity) -> Error {
+    let mut names = public_names(columns, entity);
+    if names.is_empty() {
+        names = constraint.map(|name| entity.constraint_columns(name)).unwrap_or_default();
+    }
+    let subject = if names.is_empty() { None } else { Some(names.join(",")) };
+    let on = subject.as_ref().map_or_else(String::new, |names| format!(" in {names}"));
+    let named = constraint.filter(|name| !name.is_empty());
+    let (code, message) = match kind {
+        Violation::Unique => (Code::Conflict, format!("another row of {} has the same value{on}", entity.full_name())),
+        Violation::ForeignKey => (
+            Code::ForeignKeyViolation,
+            format!(
+                "the row{on} refers to a row that does not exist, or other rows still refer to it, in {}",
+                entity.full_name()
+            ),
+        ),
+        Violation::NotNull => (Code::NotNullViolation, format!("a value is missing{on} in {}", entity.full_name())),
+        Violation::Check => {
+            let check = named.map_or_else(String::new, |name| format!(" '{name}'"));
+            (Code::CheckViolation, format!("the check{check} of {} refuses the row", entity.full_name()))
+        }
+    };
+    let error = Error::new(code, message);
+    match subject.or_else(|| named.map(ToOwned::to_owned)) {
+        Some(detail) => error.with_detail(detail),
+        None => error,
+    }
+}
+
+/// Database names as public ones; columns that clients can't see stay unnamed.
+fn public_names(columns: &[String], entity: &Entity) -> Vec<String> {
+    let find =
+        |name: &String| entity.columns.iter().find(|column| column.ident.as_str().eq_ignore_ascii_case(name) && !column.hidden);
+    columns.iter().filter_map(find).map(|column| column.name.clone()).collect()
+}

@@ -1,0 +1,177 @@
+//! Idempotency keys: a write is claimed, done and its answer stored in one transaction, so a retry gets that answer.
+//!
+//! The table lies beside the data and is made at the first use. Claims are forgotten after a day.
+
+use crate::catalog::Entity;
+use crate::database::{self, Bind, Database, Dialect, Statement, Transaction};
+use crate::engine::error::from_database;
+use crate::engine::hook::Context;
+use crate::protocol::response::{Deleted, Written};
+use crate::protocol::{Code, Error, Request, Response, RowText};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::time::Instant;
+use xxhash_rust::xxh3::xxh3_128;
+
+/// How long an answer is kept.
+const KEPT_SECONDS: i64 = 24 * 60 * 60;
+
+/// The longest key that is taken.
+const MAX_KEY_BYTES: usize = 255;
+
+/// One use of a key by one caller.
+pub(super) struct Claim {
+    id: String,
+    request: String,
+}
+
+impl Claim {
+    /// Hashes the caller with the key, and the request.
+    pub(super) fn new(context: Context<'_>, key: &str, request: &Request) -> Result<Self, Error> {
+        if key.is_empty() || key.len() > MAX_KEY_BYTES {
+            return Err(Error::new(Code::InvalidRequest, format!("an idempotency key has 1 to {MAX_KEY_BYTES} bytes")));
+        }
+        let subject = context.principal.subject.as_deref().unwrap_or_default();
+        let id = format!("{subject}\n{key}");
+        let what = format!(
+            "{} {} {:?} {}",
+            request.operation.as_str(),
+            context.entity.full_name(),
+            request.selector,
+            request.data.as_ref().map(ToString::to_string).unwrap_or_default()
+        );
+        Ok(Self { id: format!("{:032x}", xxh3_128(id.as_bytes())), request: format!("{:032x}", xxh3_128(what.as_bytes())) })
+    }
+}
+
+/// The stored form of an answer.
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+enum Stored {
+    Written { rows: String, count: u64, many: bool },
+    DeletedRecord { row: String },
+    DeletedCount { count: u64 },
+}
+
+/// The answer of an earlier request with the same key, if there was one.
+pub(super) async fn earlier(database: &Database, claim: &Claim, deadline: Instant) -> Result<Option<Response>, Error> {
+    let text = "select answer, (select count(*) from resolvespec_idempotency where id = ? and request = ?) \
+                from resolvespec_idempotency where id = ?";
+    let binds = vec![claim.id.clone().into(), claim.request.clone().into(), claim.id.clone().into()];
+    let mut statement = statement(database.dialect(), text, binds);
+    statement.numbers = 1;
+    let fetched = match database.fetch(statement, deadline).await {
+        Err(database::Error::Schema(_)) => {
+            create_table(database, deadline).await?;
+            return Ok(None);
+        }
+        fetched => fetched.map_err(|error| plain(&error))?,
+    };
+    if fetched.rows.count == 0 {
+        return Ok(None);
+    }
+    if fetched.numbers[0] != Some(1) {
+        return Err(Error::new(Code::IdempotencyKeyReused, "this idempotency key was used with another request; use a new one"));
+    }
+    let stored: Stored = serde_json::from_slice(&fetched.rows.joined).map_err(|_| Error::internal())?;
+    Ok(Some(match stored {
+        Stored::Written { rows, count, many } => {
+            Response::Written(Written { rows: RowText { joined: Bytes::from(rows), count }, many, replayed: true })
+        }
+        Stored::DeletedRecord { row } => Response::Deleted(Deleted::Record(Bytes::from(row))),
+        Stored::DeletedCount { count } => Response::Deleted(Deleted::Count(count)),
+    }))
+}
+
+/// Claims the key; a request with the same key waits here, and then finds a conflict.
+pub(super) async fn claim(transaction: &mut Transaction, claim: &Claim, entity: &Entity) -> Result<(), Error> {
+    let ours = |error| from_database(error, entity);
+    let forget = "delete from resolvespec_idempotency where id = ? and created_at < ?";
+    let binds = vec![claim.id.clone().into(), Bind::Integer(now() - KEPT_SECONDS)];
+    transaction.execute(statement(entity.dialect, forget, binds)).await.map_err(ours)?;
+    let insert = "insert into resolvespec_idempotency (id, request, answer, created_at) values (?, ?, '', ?)";
+    let binds = vec![claim.id.clone().into(), claim.request.clone().into(), Bind::Integer(now())];
+    transaction.execute(statement(entity.dialect, insert, binds)).await.map_err(ours)?;
+    Ok(())
+}
+
+/// Stores the answer with the write itself.
+pub(super) async fn store(
+    transaction: &mut Transaction,
+    claim: &Claim,
+    response: &Response,
+    entity: &Entity,
+) -> Result<(), Error> {
+    let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
+    let stored = match response {
+        Response::Written(written) => {
+            Stored::Written { rows: text(&written.rows.joined), count: written.rows.count, many: written.many }
+        }
+        Response::Deleted(Deleted::Record(row)) => Stored::DeletedRecord { row: text(row) },
+        Response::Deleted(Deleted::Count(count)) => Stored::DeletedCount { count: *count },
+        Response::Page(_) | Response::Record(_) | Response::Meta(_) => return Ok(()),
+    };
+    let answer = serde_json::to_string(&stored).map_err(|_| Error::internal())?;
+    let update = "update resolvespec_idempotency set answer = ? where id = ?";
+    let binds = vec![answer.into(), claim.id.clone().into()];
+    transaction.execute(statement(entity.dialect, update, binds)).await.map_err(|error| from_database(error, entity))?;
+    Ok(())
+}
+
+async fn create_table(database: &Database, deadline: Instant) -> Result<(), Error> {
+    let text = match database.dialect() {
+        Dialect::Mysql(_) => {
+            "create table if not exists resolvespec_idempotency (id char(32) primary key, request char(32) not null, \
+             answer longtext not null, created_at bigint not null) character set utf8mb4"
+        }
+        Dialect::Postgres | Dialect::Sqlite => {
+            "create table if not exists resolvespec_idempotency (id char(32) primary key, request char(32) not null, \
+             answer text not null, created_at bigint not null)"
+        }
+    };
+    let run = async {
+        let mut transaction = database.begin(deadline).await?;
+        transaction.execute(Statement::new(text)).await?;
+        transaction.commit().await
+    };
+    run.await.map_err(|error| plain(&error))
+}
+
+fn plain(error: &database::Error) -> Error {
+    tracing::error!(%error, "idempotency keys can't be kept");
+    match error {
+        database::Error::Unavailable(_) | database::Error::Busy => {
+            Error::new(Code::Unavailable, "the database can't be reached; try again")
+        }
+        database::Error::Permission(_) => Error::new(
+            Code::InvalidRequest,
+            "idempotency keys need the table resolvespec_idempotency, which the service's database user may not create",
+        ),
+        _ => Error::internal(),
+    }
+}
+
+/// Our own statements are written with `?`.
+fn statement(dialect: Dialect, text: &str, binds: Vec<Bind>) -> Statement {
+    if dialect != Dialect::Postgres {
+        return Statement::with_binds(text, binds);
+    }
+    let mut numbered = String::with_capacity(text.len() + 8);
+    let mut count = 0;
+    for character in text.chars() {
+        if character == '?' {
+            count += 1;
+            numbered.push('$');
+            numbered.push_str(&count.to_string());
+        } else {
+            numbered.push(character);
+        }
+    }
+    Statement::with_binds(numbered, binds)
+}
+
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}

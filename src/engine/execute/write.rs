@@ -1,0 +1,160 @@
+//! A write carried out: every row of the request in one transaction, answered as the database has it afterwards.
+//!
+//! A failure anywhere leaves nothing behind.
+
+use super::graph::{Done, answer, write_row};
+use super::idempotency::{self, Claim};
+use crate::database::{Database, Transaction};
+use crate::engine::error::from_database;
+use crate::engine::hook::{Context, Hook};
+use crate::engine::plan::write::{RowWrite, WritePlan};
+use crate::engine::plan::{Paging, ReadPlan, Shape};
+use crate::engine::sql;
+use crate::protocol::response::{Deleted, Written, entity_tag};
+use crate::protocol::{Code, Error, Operation, Request, Response, RowText};
+use bytes::Bytes;
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// Runs a write.
+pub async fn write(
+    database: &Database,
+    plan: &WritePlan<'_>,
+    context: Context<'_>,
+    hooks: &[Arc<dyn Hook>],
+    request: &Request,
+    deadline: Instant,
+) -> Result<Response, Error> {
+    let claim = match &request.idempotency_key {
+        None => None,
+        Some(key) => Some(Claim::new(context, key, request)?),
+    };
+    let ours = |error| from_database(error, context.entity);
+    if let Some(claim) = &claim {
+        if let Some(answer) = idempotency::earlier(database, claim, deadline).await? {
+            return Ok(answer);
+        }
+    }
+    let mut transaction = database.begin(deadline).await.map_err(ours)?;
+    let outcome = in_transaction(&mut transaction, plan, context, hooks, request, claim.as_ref()).await;
+    match outcome {
+        Ok(response) => {
+            transaction.commit().await.map_err(ours)?;
+            Ok(response)
+        }
+        Err(error) => {
+            if let Err(error) = transaction.rollback().await {
+                tracing::debug!(%error, "a rollback failed; the connection is given up");
+            }
+            // Another request with the same key may have finished in between.
+            match (&claim, error.code) {
+                (Some(claim), Code::Conflict) => match idempotency::earlier(database, claim, deadline).await? {
+                    Some(answer) => Ok(answer),
+                    None => Err(error),
+                },
+                _ => Err(error),
+            }
+        }
+    }
+}
+
+async fn in_transaction(
+    transaction: &mut Transaction,
+    plan: &WritePlan<'_>,
+    context: Context<'_>,
+    hooks: &[Arc<dyn Hook>],
+    request: &Request,
+    claim: Option<&Claim>,
+) -> Result<Response, Error> {
+    if let Some(claim) = claim {
+        idempotency::claim(transaction, claim, context.entity).await?;
+    }
+    if let Some(expected) = &request.if_match {
+        check_entity_tag(transaction, plan, expected).await?;
+    }
+    let (response, rows) = match plan.operation {
+        Operation::Delete => delete(transaction, plan).await?,
+        _ => create_or_update(transaction, plan).await?,
+    };
+    for hook in hooks {
+        match plan.operation {
+            Operation::Create => hook.after_create(context, &rows).await?,
+            Operation::Update => hook.after_update(context, &rows).await?,
+            _ => hook.after_delete(context, &rows).await?,
+        }
+    }
+    if let Some(claim) = claim {
+        idempotency::store(transaction, claim, &response, context.entity).await?;
+    }
+    Ok(response)
+}
+
+async fn create_or_update(transaction: &mut Transaction, plan: &WritePlan<'_>) -> Result<(Response, Bytes), Error> {
+    let mut done: Vec<Done<'_>> = Vec::with_capacity(plan.rows.len());
+    for row in &plan.rows {
+        done.push(write_row(transaction, row, Vec::new()).await?);
+    }
+    let mut texts = Vec::with_capacity(done.len());
+    for row in &done {
+        texts.push(answer(transaction, row, plan.answer.as_ref()).await?);
+    }
+    let joined = Bytes::from(texts.join(&b","[..]));
+    let rows = RowText { joined: joined.clone(), count: texts.len() as u64 };
+    Ok((Response::Written(Written { rows, many: plan.many, replayed: false }), joined))
+}
+
+/// Removes rows: one must exist, of a list those that exist are counted.
+async fn delete(transaction: &mut Transaction, plan: &WritePlan<'_>) -> Result<(Response, Bytes), Error> {
+    let mut count = 0;
+    let mut before = Vec::new();
+    for row in &plan.rows {
+        if let Some(text) = row_before(transaction, plan, row).await? {
+            before.push(text);
+        }
+        match write_row(transaction, row, Vec::new()).await {
+            Ok(_) => count += 1,
+            Err(error) if plan.many && error.code == Code::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let joined = Bytes::from(before.join(&b","[..]));
+    let deleted = if plan.many {
+        Deleted::Count(count)
+    } else {
+        Deleted::Record(if joined.is_empty() { Bytes::from_static(b"{}") } else { joined.clone() })
+    };
+    Ok((Response::Deleted(deleted), joined))
+}
+
+/// The row as it is before its removal.
+async fn row_before(transaction: &mut Transaction, plan: &WritePlan<'_>, row: &RowWrite<'_>) -> Result<Option<Bytes>, Error> {
+    let (Some(answer), Some(key)) = (&plan.answer, &row.key) else { return Ok(None) };
+    let read = ReadPlan { keys: Some(vec![key.clone()]), shape: Shape::Record, ..answer.clone() };
+    super::read::reread(transaction, &read).await.map_err(|error| from_database(error, row.grant.entity()))
+}
+
+/// Compares the row's tag with the one that the client has seen, and keeps the row from changing.
+async fn check_entity_tag(transaction: &mut Transaction, plan: &WritePlan<'_>, expected: &str) -> Result<(), Error> {
+    let ([row], Some(answer)) = (plan.rows.as_slice(), &plan.answer) else {
+        return Err(Error::new(Code::InvalidRequest, "If-Match goes with one row that the caller may read"));
+    };
+    let Some(key) = &row.key else { return Err(Error::new(Code::MissingId, "If-Match needs the row's id")) };
+    let entity = row.grant.entity();
+    let ours = |error| from_database(error, entity);
+    let found = transaction.fetch(sql::write::lock(&row.grant, key)).await.map_err(ours)?;
+    if found.rows.count == 0 {
+        return Err(Error::new(Code::NotFound, format!("{} has no row with this key", entity.full_name())));
+    }
+    if expected.trim() == "*" {
+        return Ok(());
+    }
+    let paging = Paging { limit: 1, offset: 0, cursor: None };
+    let read = ReadPlan { keys: Some(vec![key.clone()]), shape: Shape::Record, paging, ..answer.clone() };
+    let current = super::read::reread(transaction, &read).await.map_err(ours)?.unwrap_or_default();
+    let tag = entity_tag(&current);
+    let matches = expected.split(',').any(|candidate| candidate.trim().trim_start_matches("W/") == tag);
+    if matches {
+        return Ok(());
+    }
+    Err(Error::new(Code::PreconditionFailed, "the row has changed since it was read; read it again and repeat the change"))
+}

@@ -1,0 +1,178 @@
+//! The places where embedders of the library, and later policies, have their say.
+//!
+//! A before-hook may refuse or narrow: add a filter, drop a column, set a value. It can't widen: it is handed a
+//! [`Narrow`] that offers nothing else. After-hooks see the answer; a write's run before its transaction commits, so a
+//! refusal there undoes it.
+
+use super::plan::write::WritePlan;
+use super::plan::{Field, Node, Predicate, ReadPlan, Scope};
+use crate::auth::Principal;
+use crate::catalog::{Catalog, Entity};
+use crate::protocol::{Code, Condition, Error, Operation};
+use async_trait::async_trait;
+use serde_json::Value;
+
+/// What every hook is told.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    /// Who asks.
+    pub principal: &'a Principal,
+    /// The names.
+    pub catalog: &'a Catalog,
+    /// What it is about.
+    pub entity: &'a Entity,
+    /// What is done.
+    pub operation: Operation,
+}
+
+/// A hook of the request path. Every place does nothing unless it is written.
+#[async_trait]
+#[expect(unused_variables, reason = "the defaults look at nothing")]
+pub trait Hook: Send + Sync + 'static {
+    /// Before anything is planned; the caller is authorized by then.
+    async fn before_handle(&self, context: Context<'_>) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    /// Before rows are read.
+    async fn before_read(&self, context: Context<'_>, read: &mut NarrowRead<'_, '_>) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    /// After rows were read; of a streamed page only that it began.
+    async fn after_read(&self, context: Context<'_>, rows: u64) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    /// Before rows are added.
+    async fn before_create(&self, context: Context<'_>, write: &mut NarrowWrite<'_, '_>) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    /// After rows were added, before the commit; `rows` is the JSON of the answer.
+    async fn after_create(&self, context: Context<'_>, rows: &[u8]) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    /// Before rows are changed.
+    async fn before_update(&self, context: Context<'_>, write: &mut NarrowWrite<'_, '_>) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    /// After rows were changed, before the commit; `rows` is the JSON of the answer.
+    async fn after_update(&self, context: Context<'_>, rows: &[u8]) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    /// Before rows are removed.
+    async fn before_delete(&self, context: Context<'_>, write: &mut NarrowWrite<'_, '_>) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    /// After rows were removed, before the commit; `rows` is the JSON of the rows as they were.
+    async fn after_delete(&self, context: Context<'_>, rows: &[u8]) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    /// After the answer is decided, whatever it is: for audits. It can't change anything.
+    async fn after_handle(&self, context: Context<'_>, outcome: Result<(), &Error>) {}
+}
+
+/// Why a hook refuses, in words for the client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The code that the client gets.
+    pub code: Code,
+    /// The message that the client gets.
+    pub message: String,
+}
+
+impl Refusal {
+    /// A refusal with the code `hook_error`.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { code: Code::HookError, message: message.into() }
+    }
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        Error::new(refusal.code, refusal.message)
+    }
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self { code: error.code, message: error.message }
+    }
+}
+
+/// A read that a hook may narrow.
+pub struct NarrowRead<'p, 'c> {
+    pub(super) plan: &'p mut ReadPlan<'c>,
+    pub(super) context: Context<'p>,
+}
+
+impl<'c> NarrowRead<'_, 'c> {
+    /// Adds a condition that every row must meet, counts and positions included.
+    pub fn filter(&mut self, condition: &Condition) -> Result<(), Refusal> {
+        let predicate = resolve(self.context, condition)?;
+        self.plan.node.grant.narrow(predicate);
+        Ok(())
+    }
+
+    /// Leaves a column out of the answer, wherever the entity appears in it.
+    pub fn drop_column(&mut self, column: &str) -> Result<(), Refusal> {
+        drop_from(&mut self.plan.node, self.context.entity, column)?;
+        if self.plan.node.fields.is_empty() {
+            return Err(Refusal { code: Code::Forbidden, message: "no column that was asked for may be seen".to_owned() });
+        }
+        Ok(())
+    }
+}
+
+/// A write that a hook may narrow.
+pub struct NarrowWrite<'p, 'c> {
+    pub(super) plan: &'p mut WritePlan<'c>,
+    pub(super) context: Context<'p>,
+}
+
+impl NarrowWrite<'_, '_> {
+    /// Adds a condition that a row must meet to be changed or removed.
+    pub fn filter(&mut self, condition: &Condition) -> Result<(), Refusal> {
+        let predicate = resolve(self.context, condition)?;
+        self.plan.narrow(&predicate);
+        Ok(())
+    }
+
+    /// Sets a column of every row that is added or changed, also one that clients can't write.
+    pub fn set(&mut self, column: &str, value: &Value) -> Result<(), Refusal> {
+        self.plan.set(column, value).map_err(Refusal::from)
+    }
+
+    /// Leaves a column that the client wrote unwritten.
+    pub fn drop_column(&mut self, column: &str) -> Result<(), Refusal> {
+        self.plan.unset(column).map_err(Refusal::from)
+    }
+}
+
+fn resolve(context: Context<'_>, condition: &Condition) -> Result<Predicate, Refusal> {
+    let mut scope = Scope::new(context.catalog, context.principal, context.entity);
+    Predicate::resolve(&mut scope, context.entity, condition).map_err(Refusal::from)
+}
+
+fn drop_from(node: &mut Node<'_>, entity: &Entity, column: &str) -> Result<(), Refusal> {
+    let unknown = || Refusal { code: Code::InvalidColumn, message: format!("{} has no column '{column}'", entity.full_name()) };
+    let id = entity.find_column(column).ok_or_else(unknown)?;
+    drop_id(node, entity, id);
+    Ok(())
+}
+
+fn drop_id(node: &mut Node<'_>, entity: &Entity, id: crate::catalog::ColumnId) {
+    let here = node.entity().id == entity.id;
+    node.fields.retain(|field| !(here && matches!(field, Field::Column(column) if *column == id)));
+    for field in &mut node.fields {
+        if let Field::Preload(plan) = field {
+            drop_id(&mut plan.node, entity, id);
+        }
+    }
+}

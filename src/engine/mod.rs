@@ -1,0 +1,15 @@
+//! What happens: the pipeline from a request to its answer.
+//!
+//! `resolve → authorize → plan → hooks.before → sql → execute → hooks.after`. The same for every transport, which
+//! decodes, calls [`Engine::handle`], and encodes.
+
+pub mod authorize;
+pub mod error;
+pub mod execute;
+pub mod hook;
+pub mod pipeline;
+pub mod plan;
+pub mod sql;
+
+pub use hook::{Context, Hook, NarrowRead, NarrowWrite, Refusal};
+pub use pipeline::{Engine, Served};

@@ -1,0 +1,159 @@
+//! The pipeline: one function from a request to its answer.
+
+use super::authorize::{Grant, authorize};
+use super::error::from_database;
+use super::execute::read::{Found, read};
+use super::execute::write::write;
+use super::hook::{Context, Hook, NarrowRead, NarrowWrite};
+use super::plan::write::plan_write;
+use super::plan::{Scope, plan_read};
+use crate::auth::Principal;
+use crate::catalog::{Catalog, Entity, metadata};
+use crate::database::Database;
+use crate::protocol::{Code, Error, Operation, Request, Response};
+use arc_swap::ArcSwap;
+use std::collections::HashMap;
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// A catalog and the databases that it names, switched as one.
+pub struct Served {
+    /// The names.
+    pub catalog: Catalog,
+    /// The databases, by their source's name.
+    pub databases: HashMap<String, Database>,
+}
+
+/// The engine. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    served: Arc<ArcSwap<Served>>,
+    hooks: Arc<[Arc<dyn Hook>]>,
+}
+
+impl Engine {
+    /// An engine over a catalog, with the hooks of whoever embeds it.
+    #[must_use]
+    pub fn new(served: Served, hooks: Vec<Arc<dyn Hook>>) -> Self {
+        Self { served: Arc::new(ArcSwap::from_pointee(served)), hooks: hooks.into() }
+    }
+
+    /// What is served now; a request keeps what it began with.
+    #[must_use]
+    pub fn served(&self) -> Arc<Served> {
+        self.served.load_full()
+    }
+
+    /// Serves another catalog from the next request on.
+    pub fn switch(&self, served: Served) {
+        self.served.store(Arc::new(served));
+    }
+
+    /// Answers a request.
+    pub async fn handle(&self, principal: &Principal, request: Request) -> Result<Response, Error> {
+        let served = self.served.load_full();
+        let entity = resolve(&served.catalog, &request)?;
+        let grant = authorize(principal, entity, request.operation)?;
+        let context = Context { principal, catalog: &served.catalog, entity, operation: request.operation };
+        let outcome = self.run(&served, context, grant, request).await;
+        for hook in &*self.hooks {
+            hook.after_handle(context, outcome.as_ref().map(|_| ())).await;
+        }
+        outcome
+    }
+
+    async fn run(&self, served: &Served, context: Context<'_>, grant: Grant<'_>, request: Request) -> Result<Response, Error> {
+        for hook in &*self.hooks {
+            hook.before_handle(context).await?;
+        }
+        let database = database(served, context.entity)?;
+        let deadline = database.deadline(request.deadline.map(Instant::from_std));
+        match request.operation {
+            Operation::Meta => Ok(Response::Meta(metadata::describe(&served.catalog, context.entity))),
+            Operation::Read => self.read(context, grant, database, deadline, &request).await,
+            Operation::Create | Operation::Update | Operation::Delete => {
+                self.write(context, &grant, database, deadline, &request).await
+            }
+        }
+    }
+
+    async fn read<'c>(
+        &self,
+        context: Context<'c>,
+        grant: Grant<'c>,
+        database: &Database,
+        deadline: Instant,
+        request: &Request,
+    ) -> Result<Response, Error> {
+        let mut scope = Scope::new(context.catalog, context.principal, context.entity);
+        let mut plan = plan_read(&mut scope, grant, &request.selector, &request.options)?;
+        for hook in &*self.hooks {
+            hook.before_read(context, &mut NarrowRead { plan: &mut plan, context }).await?;
+        }
+        let found = read(database, &plan, deadline).await.map_err(|error| from_database(error, context.entity))?;
+        let (response, rows) = match found {
+            Found::Page(page) => {
+                let rows = page.rows.count;
+                (Response::Page(page), rows)
+            }
+            Found::Record(record) => (Response::Record(record), 1),
+            Found::Nothing => return Err(nothing_found(&request.options, context.entity)),
+            Found::NoCursor => {
+                return Err(Error::new(
+                    Code::CursorError,
+                    format!("the cursor's row does not exist in {}", context.entity.full_name()),
+                ));
+            }
+        };
+        for hook in &*self.hooks {
+            hook.after_read(context, rows).await?;
+        }
+        Ok(response)
+    }
+
+    async fn write<'c>(
+        &self,
+        context: Context<'c>,
+        grant: &Grant<'c>,
+        database: &Database,
+        deadline: Instant,
+        request: &Request,
+    ) -> Result<Response, Error> {
+        let mut scope = Scope::new(context.catalog, context.principal, context.entity);
+        let mut plan = plan_write(&mut scope, grant, &request.selector, request.data.as_ref(), &request.options)?;
+        for hook in &*self.hooks {
+            let narrow = &mut NarrowWrite { plan: &mut plan, context };
+            match request.operation {
+                Operation::Create => hook.before_create(context, narrow).await?,
+                Operation::Update => hook.before_update(context, narrow).await?,
+                _ => hook.before_delete(context, narrow).await?,
+            }
+        }
+        write(database, &plan, context, &self.hooks, request, deadline).await
+    }
+}
+
+fn resolve<'c>(catalog: &'c Catalog, request: &Request) -> Result<&'c Entity, Error> {
+    catalog.find(&request.target).ok_or_else(|| {
+        let short = |text: &str| text.chars().take(80).collect::<String>();
+        let name = match &request.target.schema {
+            Some(schema) => format!("{}.{}", short(schema), short(&request.target.entity)),
+            None => short(&request.target.entity),
+        };
+        Error::new(Code::ModelNotFound, format!("there is no entity '{name}'")).with_detail(name)
+    })
+}
+
+fn database<'s>(served: &'s Served, entity: &Entity) -> Result<&'s Database, Error> {
+    served.databases.get(&entity.source).ok_or_else(|| {
+        tracing::error!(source = entity.source, "the catalog names a source that has no database");
+        Error::internal()
+    })
+}
+
+fn nothing_found(options: &crate::protocol::Options, entity: &Entity) -> Error {
+    if options.fetch_row_number.is_some() {
+        return Error::new(Code::RowNumberError, format!("the row is not among the filtered rows of {}", entity.full_name()));
+    }
+    Error::new(Code::NotFound, format!("{} has no row with this key", entity.full_name()))
+}

@@ -1,0 +1,111 @@
+//! What a comparison or a sort key looks at: a column, a declared column, or a place in a JSON column.
+
+use crate::catalog::{ColumnId, Entity, Kind};
+use crate::protocol::{Code, Error};
+
+/// What is compared or sorted by.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Operand {
+    /// Where the value comes from.
+    pub source: OperandSource,
+    /// What its values are; of a JSON place, what the comparison takes them for.
+    pub kind: Kind,
+    /// Whether it can be NULL.
+    pub nullable: bool,
+}
+
+/// Where a value comes from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum OperandSource {
+    /// A column.
+    Column(ColumnId),
+    /// A declared column, by its place in the entity's list.
+    Computed(usize),
+    /// A place in a JSON column.
+    Json(ColumnId, Vec<PathStep>),
+}
+
+/// One step into JSON.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PathStep {
+    /// An object's key.
+    Key(String),
+    /// An array's item.
+    Item(u32),
+}
+
+/// Steps into JSON that a path may have.
+const MAX_STEPS: usize = 32;
+
+impl Operand {
+    /// Finds what a client's column name stands for: `column`, a declared column, or `column->key->0->>leaf`.
+    pub fn resolve(entity: &Entity, name: &str) -> Result<Self, Error> {
+        if let Some((column, path)) = name.split_once("->") {
+            return resolve_path(entity, name, column.trim(), path);
+        }
+        if let Some(id) = entity.find_column(name) {
+            let column = entity.column(id);
+            if column.readable() {
+                return Ok(Self { source: OperandSource::Column(id), kind: column.kind.clone(), nullable: column.nullable });
+            }
+        }
+        let computed = entity.computed.iter().position(|computed| computed.name.eq_ignore_ascii_case(name));
+        match computed {
+            Some(place) => {
+                let kind = entity.computed[place].kind.clone();
+                Ok(Self { source: OperandSource::Computed(place), kind, nullable: true })
+            }
+            None => Err(unknown_column(entity, name)),
+        }
+    }
+
+    /// A column of the catalog.
+    #[must_use]
+    pub fn column(entity: &Entity, id: ColumnId) -> Self {
+        let column = entity.column(id);
+        Self { source: OperandSource::Column(id), kind: column.kind.clone(), nullable: column.nullable }
+    }
+}
+
+/// The error for a name that is no column, with the nearest one as advice.
+pub fn unknown_column(entity: &Entity, name: &str) -> Error {
+    let short: String = name.chars().take(80).collect();
+    let mut message = format!("{} has no column '{short}'", entity.full_name());
+    let near = entity.columns().filter(|(_, column)| column.readable()).find(|(_, column)| {
+        let (left, right) = (column.name.to_lowercase(), name.to_lowercase());
+        left.contains(&right) || right.contains(&left)
+    });
+    if let Some((_, column)) = near.filter(|_| !name.is_empty()) {
+        message.push_str("; did you mean '");
+        message.push_str(&column.name);
+        message.push_str("'?");
+    }
+    Error::new(Code::InvalidColumn, message).with_detail(short)
+}
+
+fn resolve_path(entity: &Entity, name: &str, column: &str, path: &str) -> Result<Operand, Error> {
+    let id =
+        entity.find_column(column).filter(|id| entity.column(*id).readable()).ok_or_else(|| unknown_column(entity, column))?;
+    let bad = |reason: &str| Error::new(Code::InvalidColumn, format!("'{name}' is no JSON path: {reason}"));
+    if entity.column(id).kind != Kind::Json {
+        return Err(bad(&format!("{column} is not a JSON column")));
+    }
+    let steps: Vec<PathStep> =
+        path.split("->").map(|step| read_step(step)).collect::<Option<_>>().ok_or_else(|| bad("a step is empty"))?;
+    if steps.len() > MAX_STEPS {
+        return Err(bad("it has too many steps"));
+    }
+    Ok(Operand { source: OperandSource::Json(id, steps), kind: Kind::Text, nullable: true })
+}
+
+/// Reads `key`, `'key'`, `>key` (of `->>`) or an item's number.
+fn read_step(step: &str) -> Option<PathStep> {
+    let step = step.strip_prefix('>').unwrap_or(step).trim();
+    if let Some(quoted) = step.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\'')) {
+        return Some(PathStep::Key(quoted.replace("''", "'"))).filter(|_| !step.contains('\0'));
+    }
+    if step.is_empty() || step.contains('\0') {
+        return None;
+    }
+    Some(step.parse().map_or_else(|_| PathStep::Key(step.to_owned()), PathStep::Item))
+}

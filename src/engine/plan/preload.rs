@@ -1,0 +1,163 @@
+//! Related rows: dotted paths, nested preloads and recursive ones, each under a grant of its own.
+
+use super::order::resolve_order;
+use super::page::resolve_limit;
+use super::predicate::Predicate;
+use super::read::declared;
+use super::select::{Field, Node, resolve_fields};
+use super::{Scope, within};
+use crate::catalog::{Entity, Relation};
+use crate::engine::authorize::authorize;
+use crate::protocol::options::Fragment;
+use crate::protocol::{Code, Error, Operation, Preload};
+
+/// Related rows of each row of a parent.
+#[derive(Debug, Clone)]
+pub struct PreloadPlan<'c> {
+    /// The relation.
+    pub relation: &'c Relation,
+    /// The related rows.
+    pub node: Node<'c>,
+    /// At most so many for each parent.
+    pub limit: Option<u64>,
+    /// Skipped for each parent.
+    pub offset: u64,
+}
+
+/// Resolves preloads of an entity into fields. Dotted paths that share a beginning share its level.
+pub fn resolve_preloads<'c>(
+    scope: &mut Scope<'c, '_>,
+    entity: &'c Entity,
+    preloads: &[Preload],
+    depth: usize,
+) -> Result<Vec<Field<'c>>, Error> {
+    let merged = merge(preloads);
+    let plans =
+        merged.iter().map(|preload| resolve_preload(scope, entity, preload, depth).map(|plan| Field::Preload(Box::new(plan))));
+    plans.collect()
+}
+
+fn resolve_preload<'c>(
+    scope: &mut Scope<'c, '_>,
+    entity: &'c Entity,
+    preload: &Preload,
+    depth: usize,
+) -> Result<PreloadPlan<'c>, Error> {
+    within(depth + 1, scope.limits.max_preload_depth, "levels of preloads")?;
+    scope.spend_preload()?;
+    let relation = entity.find_relation(&preload.relation).ok_or_else(|| unknown_relation(entity, &preload.relation))?;
+    let target = scope.catalog.entity(relation.target);
+    check_hints(entity, relation, target, preload)?;
+    let levels = if preload.recursive { recursion(scope, entity, relation, target)? } else { 1 };
+    let mut plan = resolve_level(scope, relation, target, preload, depth)?;
+    // From the deepest level up: each holds the one below it.
+    for _ in 1..levels {
+        let mut upper = resolve_level(scope, relation, target, preload, depth)?;
+        upper.node.fields.push(Field::Preload(Box::new(plan)));
+        plan = upper;
+    }
+    Ok(plan)
+}
+
+fn resolve_level<'c>(
+    scope: &mut Scope<'c, '_>,
+    relation: &'c Relation,
+    target: &'c Entity,
+    preload: &Preload,
+    depth: usize,
+) -> Result<PreloadPlan<'c>, Error> {
+    let grant = authorize(scope.principal, target, Operation::Read)?;
+    let mut fields = resolve_fields(target, &preload.columns, &preload.omit_columns, &preload.computed_ql)?;
+    fields.extend(resolve_preloads(scope, target, &preload.preload, depth + 1)?);
+    let mut filter = Predicate::resolve(scope, target, &preload.filters)?;
+    if let Some(name) = preload.condition.as_deref().filter(|name| !name.trim().is_empty()) {
+        let fragment = Fragment { name: name.trim().to_owned(), sql: None };
+        filter = filter.and(declared(target, &fragment, &[])?);
+    }
+    let order = resolve_order(target, &preload.sort)?;
+    let limit = preload.limit.map(|limit| resolve_limit(target, Some(limit))).transpose()?;
+    let offset = preload.offset.unwrap_or(0);
+    if relation.is_single() && (limit.is_some() || offset > 0) {
+        let message = format!("{} leads to one row at most; limit and offset have no meaning there", relation.name);
+        return Err(Error::new(Code::InvalidPreload, message));
+    }
+    if i64::try_from(offset).is_err() {
+        return Err(Error::new(Code::InvalidOption, "offset is larger than any table"));
+    }
+    Ok(PreloadPlan { relation, node: Node { grant, fields, filter, order }, limit, offset })
+}
+
+/// How many levels a recursive preload has; only a relation of an entity to itself can recurse.
+fn recursion(scope: &Scope<'_, '_>, entity: &Entity, relation: &Relation, target: &Entity) -> Result<usize, Error> {
+    if target.id != entity.id {
+        let message =
+            format!("{} can't be recursive: it leads from {} to {}", relation.name, entity.full_name(), target.full_name());
+        return Err(Error::new(Code::InvalidPreload, message));
+    }
+    Ok(scope.limits.max_recursion.max(1))
+}
+
+fn unknown_relation(entity: &Entity, name: &str) -> Error {
+    let known: Vec<&str> = entity.relations.iter().map(|relation| relation.name.as_str()).collect();
+    let known = if known.is_empty() { "it has none".to_owned() } else { format!("it has {}", known.join(", ")) };
+    Error::new(Code::InvalidPreload, format!("{} has no relation '{name}'; {known}", entity.full_name())).with_detail(name)
+}
+
+/// Table and key names that clients of the reference send must fit the relation; they choose nothing.
+fn check_hints(entity: &Entity, relation: &Relation, target: &Entity, preload: &Preload) -> Result<(), Error> {
+    let refused = |what: &str, name: &str| {
+        let message = format!("{what} '{name}' does not fit the relation {} of {}", relation.name, entity.full_name());
+        Err(Error::new(Code::InvalidPreload, message).with_detail(name))
+    };
+    if let Some(table) = preload.table_name.as_deref().filter(|table| !table.is_empty()) {
+        let bare = table.rsplit('.').next().unwrap_or(table);
+        if !bare.eq_ignore_ascii_case(target.table.name.as_str()) && !bare.eq_ignore_ascii_case(&target.name) {
+            return refused("table_name", table);
+        }
+    }
+    let hints = [
+        ("primary_key", &preload.primary_key),
+        ("related_key", &preload.related_key),
+        ("foreign_key", &preload.foreign_key),
+        ("recursive_child_key", &preload.recursive_child_key),
+    ];
+    for (what, hint) in hints {
+        let Some(name) = hint.as_deref().filter(|name| !name.is_empty()) else { continue };
+        let here = entity.find_column(name).is_some_and(|id| relation.columns.contains(&id) || entity.primary_key.contains(&id));
+        let there =
+            target.find_column(name).is_some_and(|id| relation.target_columns.contains(&id) || target.primary_key.contains(&id));
+        if !here && !there {
+            return refused(what, name);
+        }
+    }
+    Ok(())
+}
+
+/// Turns dotted paths into nested preloads, and joins those of one relation.
+fn merge(preloads: &[Preload]) -> Vec<Preload> {
+    let mut merged: Vec<Preload> = Vec::new();
+    for preload in preloads {
+        let preload = match preload.relation.split_once('.') {
+            None => preload.clone(),
+            Some((first, rest)) => {
+                let inner = Preload { relation: rest.to_owned(), ..preload.clone() };
+                Preload { preload: vec![inner], ..Preload::of(first) }
+            }
+        };
+        match merged.iter_mut().find(|known| known.relation.eq_ignore_ascii_case(&preload.relation)) {
+            // A path names its levels only to pass through them; the preload that says more of a level wins.
+            Some(known) => {
+                let mut inner = std::mem::take(&mut known.preload);
+                if *known == Preload::of(known.relation.clone()) {
+                    inner.extend(preload.preload.iter().cloned());
+                    *known = Preload { preload: inner, ..preload };
+                } else {
+                    inner.extend(preload.preload);
+                    known.preload = inner;
+                }
+            }
+            None => merged.push(preload),
+        }
+    }
+    merged
+}

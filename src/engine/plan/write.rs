@@ -1,0 +1,394 @@
+//! Writes resolved against the catalog: a graph of rows to insert, update, delete or upsert.
+//!
+//! Only keys that were given are written; null clears. Related rows become children with the order that their keys
+//! demand: rows that others refer to first, rows that refer to others afterwards. Pure, no IO.
+
+use super::key::Key;
+use super::operand::unknown_column;
+use super::predicate::Predicate;
+use super::read::ReadPlan;
+use super::value::Value;
+use super::{Scope, plan_read, within};
+use crate::catalog::{ColumnId, Entity, Relation, RelationKind};
+use crate::engine::authorize::{Grant, authorize};
+use crate::protocol::{Code, Error, KeyInput, Operation, Options, Selector};
+use serde_json::{Map, Value as Json};
+
+/// A write that can be carried out.
+#[derive(Debug, Clone)]
+pub struct WritePlan<'c> {
+    /// The rows, in the order of the request.
+    pub rows: Vec<RowWrite<'c>>,
+    /// Whether the request had a list.
+    pub many: bool,
+    /// What of each row is answered; `None` when the caller may not read.
+    pub answer: Option<ReadPlan<'c>>,
+    /// The operation that was asked for.
+    pub operation: Operation,
+}
+
+/// One row to write, with its related rows.
+#[derive(Debug, Clone)]
+pub struct RowWrite<'c> {
+    /// Leave to do it.
+    pub grant: Grant<'c>,
+    /// What is done.
+    pub action: Action,
+    /// Whether the caller may see the row afterwards.
+    pub readable: bool,
+    /// The row's key, where it is known before.
+    pub key: Option<Key>,
+    /// Columns and their values.
+    pub values: Vec<(ColumnId, Value)>,
+    /// Rows that this row refers to: written before it, and their keys put into it.
+    pub referred: Vec<Related<'c>>,
+    /// Rows that refer to this row: written after it, with its key put into them.
+    pub referring: Vec<Related<'c>>,
+}
+
+/// What is done to a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Added.
+    Insert,
+    /// Changed; it must exist.
+    Update,
+    /// Removed; it must exist.
+    Delete,
+    /// Changed if it exists, else added.
+    Upsert,
+}
+
+/// Rows of one relation of a row that is written.
+#[derive(Debug, Clone)]
+pub struct Related<'c> {
+    /// The relation.
+    pub relation: &'c Relation,
+    /// The rows.
+    pub rows: Vec<RowWrite<'c>>,
+    /// Whether the request had a list.
+    pub many: bool,
+}
+
+impl WritePlan<'_> {
+    /// Adds a condition that each top row must meet to be changed or removed.
+    pub(in crate::engine) fn narrow(&mut self, predicate: &Predicate) {
+        for row in &mut self.rows {
+            row.grant.narrow(predicate.clone());
+        }
+    }
+
+    /// Sets a column of each top row that is added or changed.
+    pub(in crate::engine) fn set(&mut self, column: &str, json: &Json) -> Result<(), Error> {
+        for row in self.rows.iter_mut().filter(|row| row.action != Action::Delete) {
+            let entity = row.grant.entity();
+            let id = entity.find_column(column).ok_or_else(|| unknown_column(entity, column))?;
+            let value = Value::from_json(json, &entity.column(id).kind, column)?;
+            row.values.retain(|(other, _)| *other != id);
+            row.values.push((id, value));
+        }
+        Ok(())
+    }
+
+    /// Leaves a column of each top row unwritten.
+    pub(in crate::engine) fn unset(&mut self, column: &str) -> Result<(), Error> {
+        for row in &mut self.rows {
+            let entity = row.grant.entity();
+            let id = entity.find_column(column).ok_or_else(|| unknown_column(entity, column))?;
+            row.values.retain(|(other, _)| *other != id);
+        }
+        Ok(())
+    }
+}
+
+/// Plans a create, update or delete.
+pub fn plan_write<'c>(
+    scope: &mut Scope<'c, '_>,
+    grant: &Grant<'c>,
+    selector: &Selector,
+    data: Option<&Json>,
+    options: &Options,
+) -> Result<WritePlan<'c>, Error> {
+    let (entity, operation) = (grant.entity(), grant.operation());
+    let (rows, many) = match operation {
+        Operation::Create => plan_create(scope, grant, data)?,
+        Operation::Update => plan_update(scope, grant, selector, data)?,
+        _ => plan_delete(grant, selector, data)?,
+    };
+    let mut count = 0;
+    rows.iter().for_each(|row| count += row.rows());
+    within(count, entity.limits.max_write_rows, "rows to write")?;
+    let answer = match authorize(scope.principal, entity, Operation::Read) {
+        // The rows of the answer are chosen by what was written, whatever else the options say.
+        Ok(read) => {
+            let projection = Options {
+                columns: options.columns.clone(),
+                omit_columns: options.omit_columns.clone(),
+                computed_columns: options.computed_columns.clone(),
+                preload: options.preload.clone(),
+                skip_count: true,
+                ..Options::default()
+            };
+            Some(plan_read(scope, read, &Selector::None, &projection)?)
+        }
+        Err(_) => None,
+    };
+    Ok(WritePlan { rows, many, answer, operation })
+}
+
+impl RowWrite<'_> {
+    /// This row and its related ones.
+    fn rows(&self) -> usize {
+        let below = self.referred.iter().chain(&self.referring).flat_map(|related| &related.rows);
+        1 + below.map(RowWrite::rows).sum::<usize>()
+    }
+}
+
+fn plan_create<'c>(
+    scope: &mut Scope<'c, '_>,
+    grant: &Grant<'c>,
+    data: Option<&Json>,
+) -> Result<(Vec<RowWrite<'c>>, bool), Error> {
+    let entity = grant.entity();
+    match data {
+        Some(Json::Object(row)) => Ok((vec![plan_row(scope, entity, row, Action::Insert, None, 0)?], false)),
+        Some(Json::Array(items)) => {
+            within(items.len(), entity.limits.max_write_rows, "rows to write")?;
+            let rows = items.iter().map(|item| plan_row(scope, entity, object(item)?, Action::Insert, None, 0));
+            Ok((rows.collect::<Result<_, _>>()?, true))
+        }
+        _ => Err(Error::new(Code::InvalidData, "create takes an object, or a list of objects, in data")),
+    }
+}
+
+fn plan_update<'c>(
+    scope: &mut Scope<'c, '_>,
+    grant: &Grant<'c>,
+    selector: &Selector,
+    data: Option<&Json>,
+) -> Result<(Vec<RowWrite<'c>>, bool), Error> {
+    let entity = grant.entity();
+    match (data, selector) {
+        (Some(Json::Object(row)), Selector::One(key)) => {
+            let key = Key::resolve(entity, key)?;
+            Ok((vec![plan_row(scope, entity, row, Action::Update, Some(key), 0)?], false))
+        }
+        (Some(Json::Object(row)), Selector::Many(keys)) => {
+            within(keys.len(), entity.limits.max_list, "ids")?;
+            let rows = keys.iter().map(|key| {
+                let key = Key::resolve(entity, key)?;
+                plan_row(scope, entity, row, Action::Update, Some(key), 0)
+            });
+            Ok((rows.collect::<Result<_, _>>()?, true))
+        }
+        (Some(Json::Object(row)), Selector::None) => Ok((vec![plan_row(scope, entity, row, Action::Update, None, 0)?], false)),
+        (Some(Json::Array(items)), Selector::None) => {
+            within(items.len(), entity.limits.max_write_rows, "rows to write")?;
+            let rows = items.iter().map(|item| plan_row(scope, entity, object(item)?, Action::Update, None, 0));
+            Ok((rows.collect::<Result<_, _>>()?, true))
+        }
+        (Some(Json::Array(_)), _) => {
+            Err(Error::new(Code::InvalidData, "a list of rows carries its keys in the rows; leave out the id"))
+        }
+        _ => Err(Error::new(Code::InvalidData, "update takes an object, or a list of objects with their keys, in data")),
+    }
+}
+
+fn plan_delete<'c>(grant: &Grant<'c>, selector: &Selector, data: Option<&Json>) -> Result<(Vec<RowWrite<'c>>, bool), Error> {
+    let entity = grant.entity();
+    let missing =
+        || Error::new(Code::MissingId, "delete takes an id, or a list of ids in data; without one it would remove every row");
+    let (inputs, many) = match (data, selector) {
+        (Some(Json::Array(items)), _) => {
+            let key = |item: &Json| match item {
+                Json::Object(columns) => key_columns(entity, columns).ok_or_else(missing),
+                scalar => KeyInput::from_json(scalar.clone()).ok_or_else(missing),
+            };
+            (items.iter().map(key).collect::<Result<Vec<_>, _>>()?, true)
+        }
+        (Some(Json::Object(columns)), _) if !columns.is_empty() => {
+            (vec![key_columns(entity, columns).ok_or_else(missing)?], false)
+        }
+        (Some(Json::Object(_) | Json::Null) | None, Selector::One(key)) => (vec![key.clone()], false),
+        (Some(Json::Object(_) | Json::Null) | None, Selector::Many(keys)) => (keys.clone(), true),
+        (Some(Json::Object(_) | Json::Null) | None, Selector::None) => return Err(missing()),
+        _ => return Err(Error::new(Code::InvalidData, "delete takes an object with the key, or a list of ids, in data")),
+    };
+    within(inputs.len(), entity.limits.max_list, "ids")?;
+    let row = |input: &KeyInput| {
+        let key = Key::resolve(entity, input)?;
+        Ok(RowWrite {
+            grant: grant.clone(),
+            action: Action::Delete,
+            readable: true,
+            key: Some(key),
+            values: Vec::new(),
+            referred: Vec::new(),
+            referring: Vec::new(),
+        })
+    };
+    Ok((inputs.iter().map(row).collect::<Result<_, Error>>()?, many))
+}
+
+/// The key columns among a row's columns.
+fn key_columns(entity: &Entity, columns: &Map<String, Json>) -> Option<KeyInput> {
+    let own = columns.iter().filter(|(name, _)| entity.find_column(name).is_some_and(|id| entity.primary_key.contains(&id)));
+    let own: Map<String, Json> = own.map(|(name, value)| (name.clone(), value.clone())).collect();
+    (!own.is_empty()).then_some(KeyInput::Columns(own))
+}
+
+fn object(json: &Json) -> Result<&Map<String, Json>, Error> {
+    json.as_object().ok_or_else(|| Error::new(Code::InvalidData, "each row in data is an object"))
+}
+
+/// Nested rows go no deeper than this.
+const MAX_DEPTH: usize = 16;
+
+/// Plans one row and its related rows. `key` is the one that the request names beside the row.
+fn plan_row<'c>(
+    scope: &mut Scope<'c, '_>,
+    entity: &'c Entity,
+    row: &Map<String, Json>,
+    inherited: Action,
+    key: Option<Key>,
+    depth: usize,
+) -> Result<RowWrite<'c>, Error> {
+    within(depth, MAX_DEPTH, "levels of nested rows")?;
+    let action = match row.get("_request") {
+        None => inherited,
+        Some(word) => read_action(word)?,
+    };
+    let grant = grant_for(scope, entity, action)?;
+    let readable = authorize(scope.principal, entity, Operation::Read).is_ok();
+    let mut write = RowWrite { grant, action, readable, key, values: Vec::new(), referred: Vec::new(), referring: Vec::new() };
+    for (name, json) in row.iter().filter(|(name, _)| *name != "_request") {
+        match (entity.find_column(name), json) {
+            (Some(id), _) => write.values.push((id, column_value(entity, id, json, action)?)),
+            (None, Json::Object(_) | Json::Array(_) | Json::Null)
+                if entity.relations.iter().any(|relation| relation.name == *name) =>
+            {
+                plan_related(scope, entity, name, json, &mut write, depth)?;
+            }
+            _ => return Err(unknown_data(entity, name)),
+        }
+    }
+    settle_key(entity, row, &mut write)?;
+    Ok(write)
+}
+
+/// Decides the row's key, and refuses a write that would have none or change it.
+fn settle_key(entity: &Entity, row: &Map<String, Json>, write: &mut RowWrite<'_>) -> Result<(), Error> {
+    let own = Key::from_columns(entity, row)?;
+    match write.action {
+        Action::Insert => write.key = own,
+        Action::Upsert => {
+            let names: Vec<&str> = entity.primary_key.iter().map(|id| entity.column(*id).name.as_str()).collect();
+            let missing =
+                || Error::new(Code::MissingId, format!("an upsert of {} needs its key: {}", entity.full_name(), names.join(",")));
+            write.key = Some(own.or(write.key.take()).ok_or_else(missing)?);
+        }
+        Action::Update | Action::Delete => {
+            if write.key.is_none() {
+                let message =
+                    format!("{} without a key would touch every row of {}; name its id", write.action.word(), entity.full_name());
+                write.key = Some(own.ok_or_else(|| Error::new(Code::MissingId, message))?);
+                // The key chose the row; it is not written again.
+                write.values.retain(|(id, _)| !entity.primary_key.contains(id));
+            }
+        }
+    }
+    if write.action == Action::Update {
+        forget_same_key(entity, write);
+    }
+    Ok(())
+}
+
+/// A client that sends a whole row back has the key in it; the same value need not be written.
+fn forget_same_key(entity: &Entity, write: &mut RowWrite<'_>) {
+    let same_key = |id: &ColumnId, value: &Value| {
+        let place = entity.primary_key.iter().position(|key| key == id);
+        place.zip(write.key.as_ref()).is_some_and(|(place, key)| key.0.get(place) == Some(value))
+    };
+    let values = write.values.iter().filter(|(id, value)| !same_key(id, value)).cloned().collect();
+    write.values = values;
+}
+
+fn column_value(entity: &Entity, id: ColumnId, json: &Json, action: Action) -> Result<Value, Error> {
+    let column = entity.column(id);
+    let names_row = action != Action::Insert && entity.primary_key.contains(&id);
+    if column.hidden {
+        return Err(unknown_data(entity, &column.name));
+    }
+    if !column.writable() && !names_row {
+        return Err(Error::new(Code::InvalidData, format!("{} of {} can't be written", column.name, entity.full_name()))
+            .with_detail(column.name.clone()));
+    }
+    Value::from_json(json, &column.kind, &column.name)
+}
+
+fn unknown_data(entity: &Entity, name: &str) -> Error {
+    let error = unknown_column(entity, name);
+    Error { code: Code::InvalidData, ..error }
+}
+
+fn read_action(word: &Json) -> Result<Action, Error> {
+    let text = word.as_str().unwrap_or_default().trim().to_ascii_lowercase();
+    match text.as_str() {
+        "insert" | "create" | "add" => Ok(Action::Insert),
+        "update" | "change" | "modify" => Ok(Action::Update),
+        "delete" | "remove" => Ok(Action::Delete),
+        "upsert" | "merge" => Ok(Action::Upsert),
+        _ => Err(Error::new(Code::InvalidData, "_request is insert, update, delete or upsert").with_detail("_request")),
+    }
+}
+
+impl Action {
+    fn word(self) -> &'static str {
+        match self {
+            Action::Insert => "an insert",
+            Action::Update => "an update",
+            Action::Delete => "a delete",
+            Action::Upsert => "an upsert",
+        }
+    }
+}
+
+fn grant_for<'c>(scope: &Scope<'c, '_>, entity: &'c Entity, action: Action) -> Result<Grant<'c>, Error> {
+    match action {
+        Action::Insert => authorize(scope.principal, entity, Operation::Create),
+        Action::Update => authorize(scope.principal, entity, Operation::Update),
+        Action::Delete => authorize(scope.principal, entity, Operation::Delete),
+        Action::Upsert => {
+            authorize(scope.principal, entity, Operation::Create)?;
+            authorize(scope.principal, entity, Operation::Update)
+        }
+    }
+}
+
+fn plan_related<'c>(
+    scope: &mut Scope<'c, '_>,
+    entity: &'c Entity,
+    name: &str,
+    json: &Json,
+    write: &mut RowWrite<'c>,
+    depth: usize,
+) -> Result<(), Error> {
+    let Some(relation) = entity.relations.iter().find(|relation| relation.name == name) else { return Ok(()) };
+    let target = scope.catalog.entity(relation.target);
+    let items: Vec<&Json> = match json {
+        Json::Null => return Ok(()),
+        Json::Array(items) => items.iter().collect(),
+        one => vec![one],
+    };
+    if relation.is_single() && items.len() > 1 {
+        return Err(Error::new(Code::InvalidData, format!("{name} leads to one row at most")).with_detail(name));
+    }
+    let inherited = if write.action == Action::Delete { Action::Delete } else { write.action };
+    let rows = items.iter().map(|item| plan_row(scope, target, object(item)?, inherited, None, depth + 1));
+    let related = Related { relation, rows: rows.collect::<Result<_, _>>()?, many: json.is_array() };
+    match relation.kind {
+        RelationKind::BelongsTo => write.referred.push(related),
+        RelationKind::HasMany | RelationKind::HasOne | RelationKind::ManyToMany(_) => write.referring.push(related),
+    }
+    Ok(())
+}

@@ -1,0 +1,101 @@
+//! How a column's value leaves as JSON, on each database.
+//!
+//! On PostgreSQL this is an expression that `row_to_json` renders; elsewhere it is the JSON text itself, `null` included.
+
+use super::writer::{Alias, Sql};
+use crate::catalog::{Column, ColumnId, Entity, Kind};
+use crate::database::Dialect;
+
+/// Writes a column for the JSON of a row.
+pub(super) fn column(sql: &mut Sql, entity: &Entity, alias: Alias, id: ColumnId) {
+    let column = entity.column(id);
+    let raw = |sql: &mut Sql| _ = sql.column(alias, entity, id);
+    value(sql, &column.kind, Some(column), &raw);
+}
+
+/// Writes a declared column for the JSON of a row.
+pub(super) fn computed(sql: &mut Sql, entity: &Entity, place: usize) {
+    let computed = &entity.computed[place];
+    let raw = |sql: &mut Sql| _ = sql.push("(").push(&computed.expression).push(")");
+    value(sql, &computed.kind, None, &raw);
+}
+
+fn value(sql: &mut Sql, kind: &Kind, column: Option<&Column>, raw: &dyn Fn(&mut Sql)) {
+    match sql.dialect {
+        Dialect::Postgres => postgres(sql, kind, column, raw),
+        Dialect::Mysql(_) => mysql(sql, kind, column, raw),
+        Dialect::Sqlite => sqlite(sql, kind, raw),
+    }
+}
+
+fn around(sql: &mut Sql, before: &str, raw: &dyn Fn(&mut Sql), after: &str) {
+    sql.push(before);
+    raw(sql);
+    sql.push(after);
+}
+
+fn postgres(sql: &mut Sql, kind: &Kind, column: Option<&Column>, raw: &dyn Fn(&mut Sql)) {
+    let declared = column.map_or("", |column| column.declared_type.as_str());
+    match kind {
+        Kind::Timestamp { zoned: false } if declared.starts_with("timestamp") => around(sql, "(", raw, " at time zone 'UTC')"),
+        Kind::Bytes => around(sql, "translate(encode(", raw, ",'base64'),E'\\n','')"),
+        Kind::Json if !declared.starts_with("json") => around(sql, "(", raw, ")::json"),
+        Kind::Boolean if !declared.starts_with("bool") && column.is_some() => around(sql, "(", raw, ")::int::boolean"),
+        Kind::Other => around(sql, "(", raw, ")::text"),
+        _ => raw(sql),
+    }
+}
+
+fn mysql(sql: &mut Sql, kind: &Kind, column: Option<&Column>, raw: &dyn Fn(&mut Sql)) {
+    let fractional = column.is_none_or(|column| column.declared_type.contains('('));
+    match kind {
+        Kind::Integer | Kind::Decimal | Kind::Float => around(sql, "ifnull(", raw, ",'null')"),
+        Kind::Boolean => {
+            around(sql, "if(", raw, " is null,'null',");
+            around(sql, "if(", raw, ",'true','false'))");
+        }
+        Kind::Text | Kind::Enum(_) => around(sql, "ifnull(json_quote(convert(", raw, " using utf8mb4)),'null')"),
+        Kind::Other | Kind::Array(_) => around(sql, "ifnull(json_quote(cast(", raw, " as char character set utf8mb4)),'null')"),
+        Kind::Uuid | Kind::Date => around(sql, "ifnull(concat('\"',", raw, ",'\"'),'null')"),
+        Kind::Time if fractional => {
+            around(
+                sql,
+                "ifnull(concat('\"',trim(trailing '.' from trim(trailing '0' from time_format(",
+                raw,
+                ",'%H:%i:%s.%f'))),'\"'),'null')",
+            );
+        }
+        Kind::Time => around(sql, "ifnull(time_format(", raw, ",'\"%H:%i:%s\"'),'null')"),
+        Kind::Timestamp { .. } if fractional => around(
+            sql,
+            "ifnull(concat('\"',trim(trailing '.' from trim(trailing '0' from date_format(",
+            raw,
+            ",'%Y-%m-%dT%H:%i:%s.%f'))),'+00:00\"'),'null')",
+        ),
+        Kind::Timestamp { .. } => around(sql, "ifnull(date_format(", raw, ",'\"%Y-%m-%dT%H:%i:%s+00:00\"'),'null')"),
+        Kind::Bytes => around(sql, "ifnull(concat('\"',replace(to_base64(", raw, "),'\\n',''),'\"'),'null')"),
+        Kind::Json => {
+            around(sql, "ifnull(if(json_valid(", raw, "),");
+            around(sql, "", raw, ",json_quote(");
+            around(sql, "", raw, ")),'null')");
+        }
+    }
+}
+
+fn sqlite(sql: &mut Sql, kind: &Kind, raw: &dyn Fn(&mut Sql)) {
+    match kind {
+        Kind::Boolean => {
+            around(sql, "case when ", raw, " is null then 'null' when ");
+            around(sql, "", raw, " then 'true' else 'false' end");
+        }
+        Kind::Timestamp { .. } => around(sql, "ifnull('\"'||resolvespec_timestamp(", raw, ")||'\"','null')"),
+        Kind::Bytes => around(sql, "ifnull('\"'||resolvespec_base64(", raw, ")||'\"','null')"),
+        Kind::Json => {
+            around(sql, "case when ", raw, " is null then 'null' when json_valid(");
+            around(sql, "", raw, ") then ");
+            around(sql, "", raw, " else json_quote(");
+            around(sql, "", raw, ") end");
+        }
+        _ => around(sql, "json_quote(", raw, ")"),
+    }
+}

@@ -1,0 +1,16 @@
+//! Plans as SQL. The only place that makes statements; pure, no IO.
+//!
+//! Identifiers come from the catalog, values are binds. On PostgreSQL a row is `row_to_json` over a sub-select; on MySQL
+//! and SQLite it is a text that the statement puts together column by column.
+
+mod json;
+mod operand;
+mod order;
+mod predicate;
+mod preload;
+mod read;
+mod value;
+pub(super) mod write;
+mod writer;
+
+pub use read::{page, record, summary};

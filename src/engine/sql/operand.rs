@@ -1,0 +1,164 @@
+//! Operands as SQL: columns, declared expressions, and places in JSON.
+//!
+//! A place in JSON is guarded by its type, so that a comparison with a number meets numbers only.
+
+use super::value::array_literal;
+use super::writer::{Alias, Sql};
+use crate::catalog::{ColumnId, Entity, Kind};
+use crate::database::{Bind, Dialect};
+use crate::engine::plan::{Operand, OperandSource, PathStep, Value};
+use std::fmt::Write;
+
+/// Writes an operand over the row that the alias names.
+pub(super) fn operand(sql: &mut Sql, entity: &Entity, alias: Alias, operand: &Operand) {
+    match &operand.source {
+        OperandSource::Column(id) => _ = sql.column(alias, entity, *id),
+        // The expression's own names resolve to the innermost table, which is the entity's.
+        OperandSource::Computed(place) => _ = sql.push("(").push(&entity.computed[*place].expression).push(")"),
+        OperandSource::Json(id, path) => json_place(sql, entity, alias, *id, path, &operand.kind),
+    }
+}
+
+/// Writes an operand as text, for patterns.
+pub(super) fn text_operand(sql: &mut Sql, entity: &Entity, alias: Alias, target: &Operand) {
+    let is_text = matches!(target.kind, Kind::Text) || matches!(target.source, OperandSource::Json(..));
+    match sql.dialect {
+        _ if is_text => operand(sql, entity, alias, target),
+        Dialect::Postgres => {
+            sql.push("(");
+            operand(sql, entity, alias, target);
+            sql.push(")::text");
+        }
+        Dialect::Mysql(_) | Dialect::Sqlite => {
+            sql.push("cast(");
+            operand(sql, entity, alias, target);
+            sql.push(if sql.is_mysql() { " as char)" } else { " as text)" });
+        }
+    }
+}
+
+/// Writes whether an operand is NULL; in JSON, a missing place and JSON's null are NULL.
+pub(super) fn null_test(sql: &mut Sql, entity: &Entity, alias: Alias, target: &Operand, expected: bool) {
+    if let (OperandSource::Json(id, path), true) = (&target.source, sql.is_mysql()) {
+        sql.push("coalesce(json_type(");
+        extract(sql, entity, alias, *id, path);
+        sql.push(if expected { "),'NULL') = 'NULL'" } else { "),'NULL') <> 'NULL'" });
+        return;
+    }
+    operand(sql, entity, alias, target);
+    sql.push(if expected { " is null" } else { " is not null" });
+}
+
+fn json_place(sql: &mut Sql, entity: &Entity, alias: Alias, id: ColumnId, path: &[PathStep], kind: &Kind) {
+    match sql.dialect {
+        Dialect::Postgres => postgres_place(sql, entity, alias, id, path, kind),
+        Dialect::Mysql(_) => mysql_place(sql, entity, alias, id, path, kind),
+        Dialect::Sqlite => sqlite_place(sql, entity, alias, id, path, kind),
+    }
+}
+
+fn postgres_place(sql: &mut Sql, entity: &Entity, alias: Alias, id: ColumnId, path: &[PathStep], kind: &Kind) {
+    let steps = path.iter().map(|step| match step {
+        PathStep::Key(key) => Value::Text(key.clone()),
+        PathStep::Item(item) => Value::Text(item.to_string()),
+    });
+    let steps = array_literal(&steps.collect::<Vec<_>>(), Dialect::Postgres);
+    let place = |sql: &mut Sql, arrow: &str| {
+        sql.push("(")
+            .column(alias, entity, id)
+            .push("::jsonb ")
+            .push(arrow)
+            .push(" ")
+            .bind(Bind::Text(steps.clone()))
+            .push("::text[])");
+    };
+    let guard = match kind {
+        Kind::Decimal | Kind::Integer | Kind::Float => "'number'",
+        Kind::Boolean => "'boolean'",
+        _ => return place(sql, "#>>"),
+    };
+    sql.push("(case when jsonb_typeof");
+    place(sql, "#>");
+    sql.push(" = ").push(guard).push(" then ");
+    place(sql, "#>>");
+    sql.push(if *kind == Kind::Boolean { "::boolean end)" } else { "::numeric end)" });
+}
+
+fn mysql_place(sql: &mut Sql, entity: &Entity, alias: Alias, id: ColumnId, path: &[PathStep], kind: &Kind) {
+    sql.push("(case json_type(");
+    extract(sql, entity, alias, id, path);
+    sql.push(")");
+    let value = |sql: &mut Sql| {
+        sql.push("json_unquote(");
+        extract(sql, entity, alias, id, path);
+        sql.push(")");
+    };
+    match kind {
+        Kind::Decimal | Kind::Integer | Kind::Float => {
+            for name in ["'INTEGER'", "'UNSIGNED INTEGER'", "'DOUBLE'", "'DECIMAL'"] {
+                sql.push(" when ").push(name).push(" then cast(");
+                value(sql);
+                sql.push(" as decimal(65,30))");
+            }
+        }
+        Kind::Boolean => {
+            sql.push(" when 'BOOLEAN' then ");
+            value(sql);
+            sql.push(" = 'true'");
+        }
+        _ => {
+            sql.push(" when 'NULL' then null else ");
+            value(sql);
+        }
+    }
+    sql.push(" end)");
+}
+
+fn sqlite_place(sql: &mut Sql, entity: &Entity, alias: Alias, id: ColumnId, path: &[PathStep], kind: &Kind) {
+    let bind = Bind::Text(path_text(path));
+    let call = |sql: &mut Sql, function: &str| {
+        sql.push(function).push("(").column(alias, entity, id).push(",").bind(bind.clone()).push(")");
+    };
+    sql.push("(case ");
+    call(sql, "json_type");
+    match kind {
+        Kind::Decimal | Kind::Integer | Kind::Float => {
+            for name in [" when 'integer' then ", " when 'real' then "] {
+                sql.push(name);
+                call(sql, "json_extract");
+            }
+        }
+        Kind::Boolean => _ = sql.push(" when 'true' then 1 when 'false' then 0"),
+        _ => {
+            sql.push(" when 'true' then 'true' when 'false' then 'false' else cast(");
+            call(sql, "json_extract");
+            sql.push(" as text)");
+        }
+    }
+    sql.push(" end)");
+}
+
+fn extract(sql: &mut Sql, entity: &Entity, alias: Alias, id: ColumnId, path: &[PathStep]) {
+    sql.push("json_extract(").column(alias, entity, id).push(",").bind(Bind::Text(path_text(path))).push(")");
+}
+
+/// The path that MySQL and SQLite read, such as `$."a"[0]`.
+fn path_text(path: &[PathStep]) -> String {
+    let mut text = String::from("$");
+    for step in path {
+        match step {
+            PathStep::Item(item) => _ = write!(text, "[{item}]"),
+            PathStep::Key(key) => {
+                text.push_str(".\"");
+                for character in key.chars() {
+                    if matches!(character, '"' | '\\') {
+                        text.push('\\');
+                    }
+                    text.push(character);
+                }
+                text.push('"');
+            }
+        }
+    }
+    text
+}

@@ -1,0 +1,98 @@
+//! Sort keys, and which rows lie beyond a given row in their order.
+//!
+//! NULLs are placed the same on every database: written out where the database's own place differs.
+
+use super::operand::operand;
+use super::writer::{Alias, Sql};
+use crate::catalog::Entity;
+use crate::database::Dialect;
+use crate::engine::plan::OrderKey;
+use crate::protocol::options::{Direction, Nulls};
+
+/// Writes ` order by …`; nothing without keys.
+pub(super) fn order_by(sql: &mut Sql, entity: &Entity, alias: Alias, keys: &[OrderKey]) {
+    if !keys.is_empty() {
+        sql.push(" order by ");
+        order_keys(sql, entity, alias, keys);
+    }
+}
+
+/// Writes the keys with commas between them.
+pub(super) fn order_keys(sql: &mut Sql, entity: &Entity, alias: Alias, keys: &[OrderKey]) {
+    sql.separated(", ", keys, |sql, key| {
+        let ascending = key.direction == Direction::Ascending;
+        let nulls_last = key.nulls == Nulls::Last;
+        let native = match sql.dialect {
+            Dialect::Postgres => nulls_last == ascending,
+            Dialect::Mysql(_) | Dialect::Sqlite => nulls_last != ascending,
+        };
+        let written = key.operand.nullable && !native;
+        if written && sql.is_mysql() {
+            operand(sql, entity, alias, &key.operand);
+            sql.push(if nulls_last { " is null, " } else { " is not null, " });
+        }
+        operand(sql, entity, alias, &key.operand);
+        sql.push(if ascending { "" } else { " desc" });
+        if written && !sql.is_mysql() {
+            sql.push(if nulls_last { " nulls last" } else { " nulls first" });
+        }
+    });
+}
+
+/// Writes that the row of `alias` lies beyond another row in the order of the keys; `reference` writes the other row's
+/// value of a key.
+///
+/// For some key, all before it are equal and it lies beyond. The leading key is said once more by itself: databases find
+/// that in an index, and not the whole.
+pub(super) fn beyond(sql: &mut Sql, entity: &Entity, alias: Alias, keys: &[OrderKey], reference: &dyn Fn(&mut Sql, &OrderKey)) {
+    sql.push("(");
+    if let Some(first) = keys.first().filter(|key| !key.operand.nullable && keys.len() > 1) {
+        operand(sql, entity, alias, &first.operand);
+        sql.push(if first.direction == Direction::Ascending { " >= " } else { " <= " });
+        reference(sql, first);
+        sql.push(" and (");
+    }
+    sql.separated(" or ", 0..keys.len(), |sql, place| {
+        sql.push("(");
+        for key in &keys[..place] {
+            equal(sql, entity, alias, key, reference);
+            sql.push(" and ");
+        }
+        key_beyond(sql, entity, alias, &keys[place], reference);
+        sql.push(")");
+    });
+    if keys.first().is_some_and(|key| !key.operand.nullable && keys.len() > 1) {
+        sql.push(")");
+    }
+    sql.push(if keys.is_empty() { "1=0)" } else { ")" });
+}
+
+fn equal(sql: &mut Sql, entity: &Entity, alias: Alias, key: &OrderKey, reference: &dyn Fn(&mut Sql, &OrderKey)) {
+    let same = match (key.operand.nullable, sql.dialect) {
+        (false, _) => " = ",
+        (true, Dialect::Postgres) => " is not distinct from ",
+        (true, Dialect::Mysql(_)) => " <=> ",
+        (true, Dialect::Sqlite) => " is ",
+    };
+    operand(sql, entity, alias, &key.operand);
+    sql.push(same);
+    reference(sql, key);
+}
+
+fn key_beyond(sql: &mut Sql, entity: &Entity, alias: Alias, key: &OrderKey, reference: &dyn Fn(&mut Sql, &OrderKey)) {
+    let nulls_beyond = key.nulls == Nulls::Last;
+    let nullable = key.operand.nullable;
+    if nullable {
+        sql.push("(");
+    }
+    operand(sql, entity, alias, &key.operand);
+    sql.push(if key.direction == Direction::Ascending { " > " } else { " < " });
+    reference(sql, key);
+    if nullable {
+        sql.push(" or (");
+        operand(sql, entity, alias, &key.operand);
+        sql.push(if nulls_beyond { " is null and " } else { " is not null and " });
+        reference(sql, key);
+        sql.push(if nulls_beyond { " is not null))" } else { " is null))" });
+    }
+}

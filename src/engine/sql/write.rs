@@ -1,0 +1,132 @@
+//! Writes as SQL: one statement a row, its key in the answer where the database can tell it.
+
+use super::json;
+use super::predicate::{key_equals, predicate};
+use super::writer::{Alias, Sql};
+use crate::catalog::relation::Link;
+use crate::catalog::{ColumnId, Entity};
+use crate::database::{Dialect, Flavour, Statement};
+use crate::engine::authorize::Grant;
+use crate::engine::plan::{Key, Predicate, Value};
+
+/// An insert; with `told`, it answers the key's columns as one JSON object.
+pub fn insert(entity: &Entity, values: &[(ColumnId, Value)], told: bool) -> Statement {
+    let mut sql = Sql::new(entity.dialect);
+    sql.push("insert into ").table(&entity.table);
+    if values.is_empty() {
+        sql.push(if sql.is_mysql() { " () values ()" } else { " default values" });
+    } else {
+        sql.push(" (");
+        sql.separated(", ", values, |sql, (id, _)| _ = sql.ident(&entity.column(*id).ident));
+        sql.push(") values (");
+        sql.separated(", ", values, |sql, (_, value)| _ = sql.value(value));
+        sql.push(")");
+    }
+    if told {
+        sql.push(" returning ");
+        key_text(&mut sql, entity);
+    }
+    sql.finish(0)
+}
+
+/// Whether an insert can answer the key.
+pub fn can_tell_key(dialect: Dialect) -> bool {
+    dialect != Dialect::Mysql(Flavour::Mysql)
+}
+
+/// Writes the key's columns as one JSON object, over the row that was written.
+fn key_text(sql: &mut Sql, entity: &Entity) {
+    if sql.dialect == Dialect::Postgres {
+        sql.push("json_build_object(");
+        sql.separated(", ", &entity.primary_key, |sql, id| {
+            sql.literal(&entity.column(*id).name).push(", ");
+            json::column(sql, entity, Sql::UNNAMED, *id);
+        });
+        sql.push(")");
+        return;
+    }
+    let (open, join, close) = if sql.is_mysql() { ("concat(", ",", ")") } else { ("(", "||", ")") };
+    sql.push(open);
+    for (place, id) in entity.primary_key.iter().enumerate() {
+        let name = serde_json::Value::from(entity.column(*id).name.as_str());
+        sql.literal(&format!("{}{name}:", if place == 0 { '{' } else { ',' })).push(join);
+        json::column(sql, entity, Sql::UNNAMED, *id);
+        sql.push(join);
+    }
+    sql.push("'}'").push(close);
+}
+
+/// An update of one row.
+pub fn update(grant: &Grant<'_>, key: &Key, values: &[(ColumnId, Value)]) -> Statement {
+    let entity = grant.entity();
+    let mut sql = Sql::new(entity.dialect);
+    let alias = sql.alias();
+    sql.push("update ").table(&entity.table).push(" as ").name(alias).push(" set ");
+    sql.separated(", ", values, |sql, (id, value)| {
+        sql.ident(&entity.column(*id).ident).push(" = ").value(value);
+    });
+    one_row(&mut sql, grant, alias, key, None);
+    sql.finish(0)
+}
+
+/// A delete of one row, if it also meets `also`.
+pub fn delete(grant: &Grant<'_>, key: &Key, also: Option<&Predicate>) -> Statement {
+    let entity = grant.entity();
+    let mut sql = Sql::new(entity.dialect);
+    let alias = sql.alias();
+    if sql.is_mysql() {
+        // MariaDB takes an alias in this form only.
+        sql.push("delete ").name(alias);
+        sql.push(" from ").table(&entity.table).push(" as ").name(alias);
+    } else {
+        sql.push("delete from ").table(&entity.table).push(" as ").name(alias);
+    }
+    one_row(&mut sql, grant, alias, key, also);
+    sql.finish(0)
+}
+
+/// Finds one row, and keeps others from changing it until the transaction ends.
+pub fn lock(grant: &Grant<'_>, key: &Key) -> Statement {
+    let entity = grant.entity();
+    let mut sql = Sql::new(entity.dialect);
+    let alias = sql.alias();
+    sql.push("select '1' from ").table_as(&entity.table, alias);
+    one_row(&mut sql, grant, alias, key, None);
+    if sql.dialect != Dialect::Sqlite {
+        sql.push(" for update");
+    }
+    sql.finish(0)
+}
+
+fn one_row(sql: &mut Sql, grant: &Grant<'_>, alias: Alias, key: &Key, also: Option<&Predicate>) {
+    sql.push(" where ");
+    key_equals(sql, grant.entity(), alias, key);
+    for part in [Some(grant.rows()), also].into_iter().flatten().filter(|part| !part.is_always()) {
+        sql.push(" and ");
+        predicate(sql, grant.entity(), alias, part);
+    }
+}
+
+/// A row of a link table, unless it is there already.
+pub fn insert_link(dialect: Dialect, link: &Link, here: &[Value], there: &[Value]) -> Statement {
+    let mut sql = Sql::new(dialect);
+    let names = || link.columns.iter().chain(&link.target_columns);
+    let values = || here.iter().chain(there);
+    sql.push(if sql.is_mysql() { "insert ignore into " } else { "insert into " }).table(&link.table).push(" (");
+    sql.separated(", ", names(), |sql, name| _ = sql.ident(name));
+    sql.push(") values (");
+    sql.separated(", ", values(), |sql, value| _ = sql.value(value));
+    sql.push(if sql.is_mysql() { ")" } else { ") on conflict do nothing" });
+    sql.finish(0)
+}
+
+/// The removal of a row of a link table.
+pub fn delete_link(dialect: Dialect, link: &Link, here: &[Value], there: &[Value]) -> Statement {
+    let mut sql = Sql::new(dialect);
+    sql.push("delete from ").table(&link.table).push(" where ");
+    let pairs = link.columns.iter().zip(here).chain(link.target_columns.iter().zip(there));
+    sql.separated(" and ", pairs, |sql, (name, value)| {
+        sql.ident(name).push(" = ").value(value);
+    });
+    sql.finish(0)
+}

@@ -1,0 +1,136 @@
+//! A statement in the making: text, binds and table aliases.
+
+use super::value::to_bind;
+use crate::catalog::{ColumnId, Entity, Ident, TableName};
+use crate::database::{Bind, Dialect, Statement};
+use crate::engine::plan::Value;
+use std::fmt::Write;
+
+/// A statement in the making. Binds are pushed where their placeholder stands, so their orders agree.
+pub(super) struct Sql {
+    pub(super) dialect: Dialect,
+    text: String,
+    binds: Vec<Bind>,
+    aliases: u32,
+}
+
+/// A table's name within one statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Alias(u32);
+
+impl Sql {
+    pub(super) fn new(dialect: Dialect) -> Self {
+        Self { dialect, text: String::with_capacity(512), binds: Vec::new(), aliases: 0 }
+    }
+
+    /// The table that a statement writes to, where names need no alias or can't have one.
+    pub(super) const UNNAMED: Alias = Alias(0);
+
+    /// Ends it, with so many number columns beside the JSON text.
+    pub(super) fn finish(self, numbers: usize) -> Statement {
+        Statement { text: self.text, binds: self.binds, numbers }
+    }
+
+    /// A new name for a table.
+    pub(super) fn alias(&mut self) -> Alias {
+        self.aliases += 1;
+        Alias(self.aliases)
+    }
+
+    /// Text of our own.
+    pub(super) fn push(&mut self, text: &str) -> &mut Self {
+        self.text.push_str(text);
+        self
+    }
+
+    /// A number of our own.
+    pub(super) fn number(&mut self, number: u64) -> &mut Self {
+        _ = write!(self.text, "{number}");
+        self
+    }
+
+    /// A table's alias.
+    pub(super) fn name(&mut self, alias: Alias) -> &mut Self {
+        _ = write!(self.text, "t{}", alias.0);
+        self
+    }
+
+    /// `schema.table`.
+    pub(super) fn table(&mut self, table: &TableName) -> &mut Self {
+        table.quote_into(self.dialect, &mut self.text);
+        self
+    }
+
+    /// `schema.table alias`.
+    pub(super) fn table_as(&mut self, table: &TableName, alias: Alias) -> &mut Self {
+        self.table(table).push(" ").name(alias)
+    }
+
+    /// A bare identifier.
+    pub(super) fn ident(&mut self, ident: &Ident) -> &mut Self {
+        ident.quote_into(self.dialect, &mut self.text);
+        self
+    }
+
+    /// `alias.column`.
+    pub(super) fn column(&mut self, alias: Alias, entity: &Entity, id: ColumnId) -> &mut Self {
+        if alias != Self::UNNAMED {
+            self.name(alias).push(".");
+        }
+        self.ident(&entity.column(id).ident)
+    }
+
+    /// A public name as a result column's alias.
+    pub(super) fn public_name(&mut self, name: &str) -> &mut Self {
+        crate::catalog::ident::quote(name, self.dialect, &mut self.text);
+        self
+    }
+
+    /// A text of the catalog as a literal.
+    pub(super) fn literal(&mut self, text: &str) -> &mut Self {
+        self.text.push('\'');
+        for character in text.chars() {
+            match character {
+                '\'' => self.text.push_str("''"),
+                '\\' if matches!(self.dialect, Dialect::Mysql(_)) => self.text.push_str("\\\\"),
+                other => self.text.push(other),
+            }
+        }
+        self.text.push('\'');
+        self
+    }
+
+    /// A value's placeholder.
+    pub(super) fn bind(&mut self, bind: Bind) -> &mut Self {
+        self.binds.push(bind);
+        match self.dialect {
+            Dialect::Postgres => _ = write!(self.text, "${}", self.binds.len()),
+            Dialect::Mysql(_) | Dialect::Sqlite => self.text.push('?'),
+        }
+        self
+    }
+
+    /// A value's placeholder, in the form that the database stores.
+    pub(super) fn value(&mut self, value: &Value) -> &mut Self {
+        self.bind(to_bind(value, self.dialect))
+    }
+
+    /// Writes items with a separator between them.
+    pub(super) fn separated<T>(
+        &mut self,
+        separator: &str,
+        items: impl IntoIterator<Item = T>,
+        mut each: impl FnMut(&mut Self, T),
+    ) {
+        for (place, item) in items.into_iter().enumerate() {
+            if place > 0 {
+                self.push(separator);
+            }
+            each(self, item);
+        }
+    }
+
+    pub(super) fn is_mysql(&self) -> bool {
+        matches!(self.dialect, Dialect::Mysql(_))
+    }
+}

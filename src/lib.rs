@@ -6,6 +6,9 @@
 pub mod auth;
 pub mod catalog;
 pub mod database;
+pub mod drain;
 pub mod engine;
 pub mod manifest;
 pub mod protocol;
+pub mod telemetry;
+pub mod transport;

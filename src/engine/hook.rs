@@ -75,7 +75,7 @@ pub trait Hook: Send + Sync + 'static {
     }
 
     /// After the answer is decided, whatever it is: for audits. It can't change anything.
-    async fn after_handle(&self, context: Context<'_>, outcome: Result<(), &Error>) {}
+    async fn after_handle(&self, context: Context<'_>, refused: Option<&Error>) {}
 }
 
 /// Why a hook refuses, in words for the client.

@@ -56,8 +56,9 @@ impl Engine {
         let grant = authorize(principal, entity, request.operation)?;
         let context = Context { principal, catalog: &served.catalog, entity, operation: request.operation };
         let outcome = self.run(&served, context, grant, request).await;
+        let told = outcome.as_ref().err().cloned();
         for hook in &*self.hooks {
-            hook.after_handle(context, outcome.as_ref().map(|_| ())).await;
+            hook.after_handle(context, told.as_ref()).await;
         }
         outcome
     }

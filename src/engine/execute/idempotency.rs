@@ -96,23 +96,20 @@ pub(super) async fn claim(transaction: &mut Transaction, claim: &Claim, entity: 
     Ok(())
 }
 
-/// Stores the answer with the write itself.
-pub(super) async fn store(
-    transaction: &mut Transaction,
-    claim: &Claim,
-    response: &Response,
-    entity: &Entity,
-) -> Result<(), Error> {
+/// The text under which an answer is stored; none for answers that change nothing.
+pub(super) fn stored(response: &Response) -> Result<Option<String>, Error> {
     let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
     let stored = match response {
-        Response::Written(written) => {
-            Stored::Written { rows: text(&written.rows.joined), count: written.rows.count, many: written.many }
-        }
+        Response::Written(written) => Stored::Written { rows: text(&written.rows.joined), count: written.rows.count, many: written.many },
         Response::Deleted(Deleted::Record(row)) => Stored::DeletedRecord { row: text(row) },
         Response::Deleted(Deleted::Count(count)) => Stored::DeletedCount { count: *count },
-        Response::Page(_) | Response::Record(_) | Response::Meta(_) => return Ok(()),
+        Response::Page(_) | Response::Record(_) | Response::Meta(_) => return Ok(None),
     };
-    let answer = serde_json::to_string(&stored).map_err(|_| Error::internal())?;
+    serde_json::to_string(&stored).map(Some).map_err(|_| Error::internal())
+}
+
+/// Stores the answer with the write itself.
+pub(super) async fn store(transaction: &mut Transaction, claim: &Claim, answer: String, entity: &Entity) -> Result<(), Error> {
     let update = "update resolvespec_idempotency set answer = ? where id = ?";
     let binds = vec![answer.into(), claim.id.clone().into()];
     transaction.execute(statement(entity.dialect, update, binds)).await.map_err(|error| from_database(error, entity))?;

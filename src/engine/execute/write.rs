@@ -83,8 +83,9 @@ async fn in_transaction(
             _ => hook.after_delete(context, &rows).await?,
         }
     }
-    if let Some(claim) = claim {
-        idempotency::store(transaction, claim, &response, context.entity).await?;
+    let stored = idempotency::stored(&response)?;
+    if let (Some(claim), Some(answer)) = (claim, stored) {
+        idempotency::store(transaction, claim, answer, context.entity).await?;
     }
     Ok(response)
 }

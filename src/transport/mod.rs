@@ -1,0 +1,4 @@
+//! How requests arrive. A transport decodes, calls the engine, encodes; it holds no rule about data.
+
+pub mod admin;
+pub mod rest;

@@ -1,0 +1,72 @@
+//! A body-style request from its JSON.
+
+use crate::protocol::{Code, Error, KeyInput, Operation, Options, Request, Selector, Target};
+use serde::Deserialize;
+use serde_json::Value;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wire {
+    #[serde(default)]
+    operation: Option<String>,
+    #[serde(default)]
+    id: Value,
+    #[serde(default)]
+    data: Option<Value>,
+    #[serde(default)]
+    options: Option<Options>,
+}
+
+/// Reads a request. The id of the path comes before the one of the body.
+pub fn decode(target: Target, path_id: Option<String>, body: &[u8]) -> Result<Request, Error> {
+    if body.iter().all(u8::is_ascii_whitespace) {
+        return Err(Error::new(Code::InvalidRequest, "the body is empty; send a JSON object with an operation"));
+    }
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let wire: Wire = serde_path_to_error::deserialize(&mut json).map_err(|error| describe(&error))?;
+    json.end().map_err(|error| Error::new(Code::InvalidRequest, format!("the body has more than one JSON value: {error}")))?;
+    let word = wire.operation.as_deref().unwrap_or_default();
+    let operation = Operation::parse(word).ok_or_else(|| {
+        let short: String = word.chars().take(40).collect();
+        Error::new(Code::InvalidOperation, format!("operation is read, create, update, delete or meta, not '{short}'"))
+    })?;
+    let body_id = selector(wire.id)?;
+    let selector = match (path_id, operation) {
+        (Some(id), Operation::Delete) if body_id != Selector::None => {
+            _ = id;
+            body_id
+        }
+        (Some(id), _) => Selector::One(KeyInput::Text(id)),
+        (None, _) => body_id,
+    };
+    Ok(Request { selector, data: wire.data, options: wire.options.unwrap_or_default(), ..Request::new(operation, target) })
+}
+
+fn selector(id: Value) -> Result<Selector, Error> {
+    let bad = || Error::new(Code::InvalidRequest, "id is a text, a number, an object with the key's columns, or a list of them");
+    match id {
+        Value::Null => Ok(Selector::None),
+        Value::String(text) if text.is_empty() => Ok(Selector::None),
+        Value::Array(items) => {
+            items.into_iter().map(|item| KeyInput::from_json(item).ok_or_else(bad)).collect::<Result<_, _>>().map(Selector::Many)
+        }
+        one => KeyInput::from_json(one).map(Selector::One).ok_or_else(bad),
+    }
+}
+
+/// Says where in the body the fault is; a fault in the options is theirs.
+fn describe(error: &serde_path_to_error::Error<serde_json::Error>) -> Error {
+    let path = error.path().to_string();
+    let reason = error.inner();
+    let syntax = reason.is_syntax() || reason.is_eof();
+    let text = reason.to_string();
+    let code = match path.as_str() {
+        _ if syntax => Code::InvalidRequest,
+        path if path.starts_with("options.filters") && text.contains("unknown operator") => Code::InvalidOperator,
+        path if path.starts_with("options") => Code::InvalidOption,
+        _ => Code::InvalidRequest,
+    };
+    let message = if syntax || path == "." { format!("the body can't be read: {text}") } else { format!("{path}: {text}") };
+    let error = Error::new(code, message);
+    if path == "." { error } else { error.with_detail(path) }
+}

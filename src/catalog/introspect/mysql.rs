@@ -217,7 +217,7 @@ impl CheckPart {
     /// MariaDB's errors put the table before the name of a check that belongs to one column.
     fn facts(&self, table: &str, columns: &[ColumnFacts]) -> Vec<Check> {
         let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
-        let columns = named_columns(&self.clause, &names);
+        let columns = named_columns(&self.clause, &names, Dialect::Mysql(Flavour::Mysql));
         let own = Check { name: self.name.clone(), columns };
         let qualified = Check { name: format!("{table}.{}", self.name), columns: own.columns.clone() };
         if self.level == "Column" { vec![own, qualified] } else { vec![own] }

@@ -78,6 +78,8 @@ pub struct Column {
     pub kind: Kind,
     /// The database's own type.
     pub declared_type: String,
+    /// What it is for.
+    pub description: Option<String>,
     /// Whether NULL is allowed.
     pub nullable: bool,
     /// Whether the database fills it when an insert leaves it out.

@@ -3,15 +3,23 @@
 //! A catalog is immutable; a change of the manifests makes a new one. Only this module makes [`Ident`]s, and so only
 //! names that a manifest or the database declared ever reach SQL.
 
+pub mod compile;
+mod derive;
 pub mod entity;
+pub mod facts;
 pub mod ident;
+pub mod introspect;
 pub mod kind;
+mod lexer;
 pub mod lookup;
 pub mod metadata;
 pub mod relation;
 
+pub use compile::compile;
 pub use entity::{Column, ColumnId, Computed, CustomOperator, Entity, EntityId, Limits, Operations, Rule, SortDefault};
+pub use facts::Facts;
 pub use ident::{Ident, TableName};
+pub use introspect::{Scope, introspect};
 pub use kind::Kind;
 pub use lookup::Catalog;
 pub use relation::{Link, Relation, RelationKind};

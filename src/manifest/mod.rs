@@ -3,12 +3,22 @@
 //! `dev` reads them from files, the cluster from its API; both are these types. Nothing here reaches a database.
 
 pub mod access_policy;
+pub mod connection;
 pub mod data_source;
+pub mod declared;
+mod document;
 pub mod entity;
+pub mod problem;
+pub mod read;
+mod tree;
 
 pub use access_policy::{AccessPolicy, AccessPolicySpec};
+pub use connection::{seed_files, settings};
 pub use data_source::{DataSource, DataSourceSpec};
+pub use declared::{Declared, Place};
 pub use entity::{Entity, EntitySpec};
+pub use problem::Problem;
+pub use read::Manifests;
 
 /// The API group and version of every resource.
 pub const API_VERSION: &str = "resolvespec.dev/v1alpha1";

@@ -1,0 +1,126 @@
+//! One entity on its way into the catalog: everything but its relations, which need the other entities.
+
+use super::columns::{self, Columns};
+use super::near::advice;
+use super::{Settings, fragment, operations};
+use crate::catalog::entity::{ColumnId, Entity, EntityId};
+use crate::catalog::facts::{Facts, TableFacts};
+use crate::catalog::ident::TableName;
+use crate::manifest::{self, Declared, Manifests, Problem};
+use std::collections::HashMap;
+
+/// An entity without relations, the manifest that declares it and the table that it stands for.
+pub(in crate::catalog) struct Draft<'a> {
+    pub(in crate::catalog) declared: &'a Declared<manifest::Entity>,
+    pub(in crate::catalog) table: &'a TableFacts,
+    pub(in crate::catalog) entity: Entity,
+}
+
+/// A table that a manifest names.
+pub(super) struct Located<'a> {
+    facts: &'a Facts,
+    table: &'a TableFacts,
+    source: String,
+    ident: TableName,
+}
+
+/// The name that clients use.
+pub(super) fn public_name(declared: &Declared<manifest::Entity>) -> &str {
+    declared.resource.spec.name.as_deref().unwrap_or_else(|| table_name(declared))
+}
+
+fn table_name(declared: &Declared<manifest::Entity>) -> &str {
+    declared.resource.spec.table.as_deref().unwrap_or_else(|| declared.name())
+}
+
+/// Finds the source and the table.
+pub(super) fn locate<'a>(
+    declared: &Declared<manifest::Entity>,
+    manifests: &Manifests,
+    facts: &'a HashMap<String, Facts>,
+) -> Result<Located<'a>, Problem> {
+    let spec = &declared.resource.spec;
+    let source = manifest::declared::key(declared.namespace(), &spec.source);
+    let Some(facts) = facts.get(&source) else {
+        let sources = manifests.sources.iter().filter(|source| source.namespace() == declared.namespace());
+        let reason = if manifests.sources.iter().any(|declared| declared.key() == source) {
+            format!("the database of DataSource '{source}' was not looked at")
+        } else {
+            format!("there is no DataSource '{source}'")
+        };
+        return Err(declared.problem("spec.source", reason).advise(advice(&spec.source, sources.map(Declared::name))));
+    };
+    let schema = spec.schema.as_deref().unwrap_or(&facts.default_schema);
+    let name = table_name(declared);
+    let located = facts.table(schema, name).zip(TableName::new(schema, name));
+    let Some((table, ident)) = located else {
+        let reason = format!("the database of '{source}' has no table or view '{schema}.{name}'");
+        let tables = facts.tables().filter(|table| table.schema == schema);
+        let path = if spec.table.is_some() { "spec.table" } else { "metadata.name" };
+        return Err(declared.problem(path, reason).advise(advice(name, tables.map(|table| table.name.as_str()))));
+    };
+    Ok(Located { facts, table, source, ident })
+}
+
+impl<'a> Draft<'a> {
+    /// Fills in what the manifest leaves out. Each part reports its own problems and makes the best of them.
+    pub(super) fn new(
+        id: EntityId,
+        declared: &'a Declared<manifest::Entity>,
+        located: &Located<'a>,
+        settings: &Settings,
+        problems: &mut Vec<Problem>,
+    ) -> Self {
+        let spec = &declared.resource.spec;
+        let table = located.table;
+        let columns = Columns::compile(declared, table, problems);
+        let primary_key = columns.primary_key(declared, table, problems);
+        let entity = Entity {
+            id,
+            schema: spec.api_schema.clone().unwrap_or_else(|| table.schema.clone()),
+            name: public_name(declared).to_owned(),
+            source: located.source.clone(),
+            dialect: located.facts.dialect,
+            table: located.ident.clone(),
+            description: spec.description.clone().or_else(|| table.comment.clone()),
+            is_view: table.is_view,
+            relations: Vec::new(),
+            operations: operations::operations(declared, table, !primary_key.is_empty(), problems),
+            computed: fragment::computed(declared, &columns, located.facts.dialect, problems),
+            operators: fragment::operators(declared, located.facts.dialect, problems),
+            limits: operations::limits(declared, settings.limits, problems),
+            default_sort: columns.default_sort(declared, problems),
+            constraints: columns.constraints(table),
+            column_index: columns.index(),
+            folded_index: columns.folded_index(),
+            columns: columns.with_key(&primary_key),
+            primary_key,
+        };
+        for (path, name) in [("spec.name", &spec.name), ("spec.apiSchema", &spec.api_schema)] {
+            problems.extend(name.as_ref().and_then(|name| columns::check_name(declared, path, name)));
+        }
+        Self { declared, table, entity }
+    }
+
+    /// The entity's column of a database name, or else of a public name.
+    pub(in crate::catalog) fn column_named(&self, name: &str) -> Option<ColumnId> {
+        let columns = || self.entity.columns();
+        let by_ident = columns().find(|(_, column)| column.ident.as_str() == name);
+        by_ident.or_else(|| columns().find(|(_, column)| column.name == name)).map(|(id, _)| id)
+    }
+
+    /// The database's name of a column.
+    pub(in crate::catalog) fn ident(&self, id: ColumnId) -> &str {
+        self.entity.column(id).ident.as_str()
+    }
+
+    /// The entity's columns of database names.
+    pub(in crate::catalog) fn ids(&self, names: &[String]) -> Option<Vec<ColumnId>> {
+        names.iter().map(|name| self.column_named(name)).collect()
+    }
+
+    /// Whether it stands for a table of the same database.
+    pub(in crate::catalog) fn is_of(&self, source: &str, schema: &str, table: &str) -> bool {
+        self.entity.source == source && self.table.schema == schema && self.table.name == table
+    }
+}

@@ -1,0 +1,102 @@
+//! Holds manifests against facts: what is left out is filled in, what contradicts the database is a problem.
+//!
+//! Pure: no connection needed. All problems are told together, each with file and line.
+
+mod columns;
+mod draft;
+mod fragment;
+mod near;
+mod operations;
+mod relation;
+mod said;
+mod through;
+
+pub(in crate::catalog) use draft::Draft;
+
+use super::derive::derive;
+use super::entity::{Entity, EntityId, Limits};
+use super::facts::Facts;
+use super::lookup::Catalog;
+use super::relation::Relation;
+use crate::manifest::{Declared, Manifests, Problem};
+use std::collections::HashMap;
+
+/// What holds for every entity that says nothing else.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// Bounds of what one request can ask.
+    pub limits: Limits,
+}
+
+/// Makes the catalog. Facts are by the sources' keys.
+pub fn compile(manifests: &Manifests, facts: &HashMap<String, Facts>, settings: &Settings) -> Result<Catalog, Vec<Problem>> {
+    let mut problems: Vec<Problem> = manifests.policies.iter().map(refuse).collect();
+    let mut drafts = Vec::new();
+    let mut missing = Vec::new();
+    for declared in &manifests.entities {
+        let found = draft::locate(declared, manifests, facts).map(|table| (EntityId(drafts.len()), table));
+        match found {
+            Ok((id, located)) => drafts.push(Draft::new(id, declared, &located, settings, &mut problems)),
+            Err(problem) => {
+                missing.push(draft::public_name(declared).to_owned());
+                problems.push(problem);
+            }
+        }
+    }
+    find_shared_paths(&drafts, &mut problems);
+    let relations: Vec<Vec<Relation>> =
+        drafts.iter().map(|draft| relations(draft, &drafts, facts, &missing, &mut problems)).collect();
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let with_relations = |(draft, relations): (Draft<'_>, _)| Entity { relations, ..draft.entity };
+    let entities = drafts.into_iter().zip(relations).map(with_relations).collect();
+    Ok(Catalog::new(entities, default_schemas(manifests, facts)))
+}
+
+fn relations(
+    draft: &Draft<'_>,
+    drafts: &[Draft<'_>],
+    facts: &HashMap<String, Facts>,
+    missing: &[String],
+    problems: &mut Vec<Problem>,
+) -> Vec<Relation> {
+    if draft.declared.resource.spec.relations.is_none() {
+        return derive(draft, drafts);
+    }
+    facts.get(&draft.entity.source).map_or_else(Vec::new, |facts| {
+        let resolver = relation::Resolver { this: draft, drafts, facts, missing };
+        resolver.relations(problems)
+    })
+}
+
+/// Nothing pretends: a policy that is not enforced must not be accepted.
+fn refuse<T: kube::Resource>(policy: &Declared<T>) -> Problem {
+    policy
+        .problem("kind", "an AccessPolicy is not enforced yet")
+        .advise("remove it; until it can be enforced, limit an Entity with `operations` and their `roles`, or hide its columns")
+}
+
+fn find_shared_paths(drafts: &[Draft<'_>], problems: &mut Vec<Problem>) {
+    let mut first: HashMap<String, &Draft<'_>> = HashMap::new();
+    for draft in drafts {
+        if let Some(earlier) = first.insert(draft.entity.full_name(), draft) {
+            let place = &earlier.declared.place;
+            let reason = format!("two entities are '{}', the first at {place}", draft.entity.full_name());
+            let advice = "give one of them another `name` or `apiSchema`";
+            problems.push(draft.declared.problem("spec.name", reason).advise(advice));
+        }
+    }
+}
+
+fn default_schemas(manifests: &Manifests, facts: &HashMap<String, Facts>) -> Vec<String> {
+    let mut schemas = Vec::new();
+    for source in &manifests.sources {
+        let schema = facts.get(&source.key()).map(|facts| facts.default_schema.clone());
+        schemas.extend(schema.filter(|schema| !schemas.contains(schema)));
+    }
+    schemas
+}
+
+#[cfg(test)]
+mod tests;

@@ -48,14 +48,23 @@ async fn connect(source: &Declared<DataSource>, known: Option<&Database>, seed: 
     let path = settings.sqlite_path().to_owned();
     let fresh = seed && !seeds.is_empty() && !std::path::Path::new(&path).exists();
     let database = Database::connect(&settings).await.map_err(|error| problem(error.to_string()))?;
-    if fresh {
-        for file in seeds {
-            let text =
-                std::fs::read_to_string(&file).map_err(|error| problem(format!("{} can't be read: {error}", file.display())))?;
-            database.run_script(&text).await.map_err(|error| problem(format!("{}: {error}", file.display())))?;
+    if fresh && let Err(reason) = plant(&database, &seeds).await {
+        // A half-filled database would be taken for a whole one at the next start.
+        database.close().await;
+        for suffix in ["", "-wal", "-shm"] {
+            _ = std::fs::remove_file(format!("{path}{suffix}"));
         }
+        return Err(vec![source.problem("spec.seed", reason)]);
     }
     Ok(database)
+}
+
+async fn plant(database: &Database, seeds: &[PathBuf]) -> Result<(), String> {
+    for file in seeds {
+        let text = std::fs::read_to_string(file).map_err(|error| format!("{} can't be read: {error}", file.display()))?;
+        database.run_script(&text).await.map_err(|error| format!("{}: {error}", file.display()))?;
+    }
+    Ok(())
 }
 
 /// The schemas that a source's entities and link tables are in.

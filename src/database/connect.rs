@@ -70,11 +70,13 @@ impl Database {
         &self.shared.settings
     }
 
-    /// Runs a script of statements in one transaction; SQLite alone takes several at once.
+    /// Runs a script of statements, which may have transactions of its own; SQLite alone takes several at once.
     pub async fn run_script(&self, text: &str) -> Result<(), Error> {
         let mut transaction = self.begin(self.deadline(None)).await?;
+        transaction.batch("rollback").await?;
         transaction.batch(text).await?;
-        transaction.commit().await
+        transaction.finish();
+        Ok(())
     }
 
     /// When a statement that begins now must be done.

@@ -5,10 +5,15 @@
 
 pub mod auth;
 pub mod catalog;
+pub mod cli;
+pub mod command;
+pub mod config;
 pub mod database;
 pub mod drain;
 pub mod engine;
+pub mod load;
 pub mod manifest;
 pub mod protocol;
+pub mod serve;
 pub mod telemetry;
 pub mod transport;

@@ -21,7 +21,7 @@ pub struct Database {
 struct Shared {
     pools: Pools,
     dialect: Dialect,
-    statement_timeout: Duration,
+    settings: Settings,
     // SQLite has one writer; the others have their own locks and never take this one.
     sqlite_writer: Arc<Mutex<()>>,
 }
@@ -54,7 +54,7 @@ impl Database {
                 (Pools::Sqlite(pool), Dialect::Sqlite)
             }
         };
-        let shared = Shared { pools, dialect, statement_timeout: settings.statement_timeout, sqlite_writer: Arc::default() };
+        let shared = Shared { pools, dialect, settings: settings.clone(), sqlite_writer: Arc::default() };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -64,10 +64,25 @@ impl Database {
         self.shared.dialect
     }
 
+    /// How it is reached.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.shared.settings
+    }
+
+    /// Runs a script of statements, which may have transactions of its own; SQLite alone takes several at once.
+    pub async fn run_script(&self, text: &str) -> Result<(), Error> {
+        let mut transaction = self.begin(self.deadline(None)).await?;
+        transaction.batch("rollback").await?;
+        transaction.batch(text).await?;
+        transaction.finish();
+        Ok(())
+    }
+
     /// When a statement that begins now must be done.
     #[must_use]
     pub fn deadline(&self, client: Option<Instant>) -> Instant {
-        let own = Instant::now() + self.shared.statement_timeout;
+        let own = Instant::now() + self.shared.settings.statement_timeout;
         client.map_or(own, |client| client.min(own))
     }
 
@@ -121,7 +136,7 @@ impl Database {
 
     /// Whether the database answers.
     pub async fn ping(&self) -> Result<(), Error> {
-        let deadline = Instant::now() + Duration::from_secs(2).min(self.shared.statement_timeout);
+        let deadline = Instant::now() + Duration::from_secs(2).min(self.shared.settings.statement_timeout);
         self.fetch(Statement::new("select '1'"), deadline).await.map(|_| ())
     }
 

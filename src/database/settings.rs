@@ -6,7 +6,7 @@ use std::time::Duration;
 use url::Url;
 
 /// Everything needed to reach one database.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Settings {
     /// The source's name, for logs and metrics.
     pub name: String,

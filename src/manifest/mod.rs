@@ -10,6 +10,7 @@ mod document;
 pub mod entity;
 pub mod problem;
 pub mod read;
+pub mod write;
 mod tree;
 
 pub use access_policy::{AccessPolicy, AccessPolicySpec};

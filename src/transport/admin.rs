@@ -16,6 +16,11 @@ pub fn router(rest: Rest) -> Router {
     Router::new().route("/health", get(health)).route("/ready", get(ready)).route("/metrics", get(metrics)).with_state(rest)
 }
 
+/// The metrics alone, for a process that has one port.
+pub fn metrics_router(rest: Rest) -> Router {
+    Router::new().route("/metrics", get(metrics)).with_state(rest)
+}
+
 /// Whether the process works: it answers.
 pub async fn health(State(rest): State<Rest>) -> Response<Body> {
     if rest.drain.is_draining() {

@@ -100,7 +100,9 @@ pub(super) async fn claim(transaction: &mut Transaction, claim: &Claim, entity: 
 pub(super) fn stored(response: &Response) -> Result<Option<String>, Error> {
     let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
     let stored = match response {
-        Response::Written(written) => Stored::Written { rows: text(&written.rows.joined), count: written.rows.count, many: written.many },
+        Response::Written(written) => {
+            Stored::Written { rows: text(&written.rows.joined), count: written.rows.count, many: written.many }
+        }
         Response::Deleted(Deleted::Record(row)) => Stored::DeletedRecord { row: text(row) },
         Response::Deleted(Deleted::Count(count)) => Stored::DeletedCount { count: *count },
         Response::Page(_) | Response::Record(_) | Response::Meta(_) => return Ok(None),

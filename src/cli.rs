@@ -1,0 +1,128 @@
+//! The command line: what can be asked of the binary, and what it says when it can't.
+//!
+//! Parses and dispatches; each subcommand is one function of `command`.
+
+use crate::command;
+use crate::config::{DevArgs, ServeArgs};
+use crate::manifest::Problem;
+use clap::{Args, Parser, Subcommand};
+use std::io::Write;
+use std::path::PathBuf;
+
+/// A data API over PostgreSQL, MySQL/MariaDB and SQLite.
+#[derive(Debug, Parser)]
+#[command(name = "resolvespec", version, about, max_term_width = 110)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serves manifests on loopback, open to everyone on this machine, and reloads them when they change.
+    Dev(DevArgs),
+    /// Serves manifests as one replica, with authentication.
+    Serve(Box<ServeArgs>),
+    /// Prints DataSource and Entity manifests for a database that exists.
+    Introspect(IntrospectArgs),
+    /// Holds manifests against their live databases and tells every contradiction.
+    Check(CheckArgs),
+    /// Prints the CustomResourceDefinitions.
+    Crds,
+}
+
+/// What to look at.
+#[derive(Debug, Args)]
+pub struct IntrospectArgs {
+    /// The database: postgres://user:password@host/database, mysql://…, or sqlite:path/to/file.db.
+    #[arg(env = "RESOLVESPEC_DATABASE_URL", hide_env_values = true)]
+    pub url: String,
+    /// Only this schema; every schema that is not the database's own unless given. Can be repeated.
+    #[arg(long = "schema", value_name = "NAME")]
+    pub schemas: Vec<String>,
+    /// The DataSource's name; the database's name unless given.
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+}
+
+/// What to check.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Manifest files, or folders with them.
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+}
+
+impl Cli {
+    /// Runs the subcommand to its end.
+    pub fn run(self) -> Result<(), Error> {
+        match self.command {
+            Command::Crds => command::crds(),
+            Command::Dev(args) => runtime()?.block_on(command::dev(args)),
+            Command::Serve(args) => runtime()?.block_on(command::serve(*args)),
+            Command::Introspect(args) => runtime()?.block_on(command::introspect(args)),
+            Command::Check(args) => runtime()?.block_on(command::check(args)),
+        }
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Error> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::from)
+}
+
+/// Why a subcommand failed, in words for whoever typed it.
+#[derive(Debug)]
+pub enum Error {
+    /// What is wrong with the manifests, each with its place.
+    Manifests(Vec<Problem>),
+    /// Anything else.
+    Other(String),
+}
+
+impl Error {
+    /// An error with a text that says what was wrong and what to do.
+    pub fn new(text: impl Into<String>) -> Self {
+        Error::Other(text.into())
+    }
+
+    /// Prints it to standard error. A reader that is gone is no reason to fail again.
+    pub fn print(&self) {
+        let mut out = std::io::stderr().lock();
+        _ = match self {
+            Error::Other(text) => writeln!(out, "error: {text}"),
+            Error::Manifests(problems) => {
+                let count = problems.len();
+                let head = if count == 1 { "1 problem".to_owned() } else { format!("{count} problems") };
+                let lines: Vec<String> = problems.iter().map(|problem| format!("  {problem}")).collect();
+                writeln!(out, "error: {head} in the manifests\n{}", lines.join("\n"))
+            }
+        };
+    }
+}
+
+impl<E: std::error::Error> From<E> for Error {
+    fn from(error: E) -> Self {
+        let mut text = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            let cause_text = cause.to_string();
+            if !text.contains(&cause_text) {
+                text.push_str(": ");
+                text.push_str(&cause_text);
+            }
+            source = cause.source();
+        }
+        Error::Other(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Cli;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,41 @@
+//! `dev`: everything in one process on loopback, with what to try printed first.
+
+use super::watch::watch;
+use crate::catalog::Catalog;
+use crate::cli::Error;
+use crate::config::{Config, DevArgs};
+use crate::load::load;
+use crate::{drain, serve as wiring, telemetry};
+use std::collections::HashMap;
+use std::io::Write;
+use std::net::SocketAddr;
+
+/// Serves until the process is told to end, and reloads manifests that change.
+pub async fn dev(args: DevArgs) -> Result<(), Error> {
+    let config = Config::dev(&args);
+    let _traces = telemetry::tracing::init(config.log_format, &config.log, None)?;
+    let served = load(&config.manifests, &HashMap::new(), true).await.map_err(Error::Manifests)?;
+    let replica = wiring::bind(&config, served, Vec::new()).await?;
+    print_welcome(replica.address(), &replica.engine().served().catalog)?;
+    let engine = replica.engine().clone();
+    let metrics = replica.metrics().clone();
+    tokio::select! {
+        ended = replica.run(drain::signaled()) => ended,
+        failed = watch(&config.manifests, &engine, &metrics) => failed,
+    }
+}
+
+fn print_welcome(address: SocketAddr, catalog: &Catalog) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "ResolveSpec serves {} entities at http://{address}", catalog.entities().len())?;
+    writeln!(out, "It is open to every program on this machine; use `resolvespec serve` for others.\n")?;
+    for entity in catalog.entities() {
+        writeln!(
+            out,
+            "  curl -s http://{address}/api/{}/{} -d '{{\"operation\":\"read\",\"options\":{{\"limit\":3}}}}'",
+            entity.schema, entity.name
+        )?;
+    }
+    writeln!(out, "\nManifests are reloaded when they change. Ctrl-C ends it.")?;
+    out.flush()
+}

@@ -1,0 +1,253 @@
+//! Settings: what was typed, what the environment and the file say, and what follows from it.
+//!
+//! A flag comes before its variable, that before the file, and that before the default. After this nobody reads the
+//! environment.
+
+use crate::auth::{Authentication, JwksLocation, JwksSettings, JwtSettings, KeySource, Secret};
+use crate::cli::Error;
+use crate::telemetry::tracing::LogFormat;
+use clap::Args;
+use serde::Deserialize;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What `dev` takes.
+#[derive(Debug, Args)]
+pub struct DevArgs {
+    /// Manifest files, or folders with them.
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// The port on loopback.
+    #[arg(long, env = "RESOLVESPEC_PORT", default_value_t = 8080)]
+    pub port: u16,
+    /// What is logged, such as `info,resolvespec=debug`.
+    #[arg(long, env = "RESOLVESPEC_LOG", default_value = "warn", value_name = "FILTER")]
+    pub log: String,
+}
+
+/// What `serve` takes.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// A YAML file with these settings, named as the flags are; flags and variables come before it.
+    #[arg(long, env = "RESOLVESPEC_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// Every setting of `serve`, as flag, variable and key of the file.
+#[derive(Debug, Default, Args, Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+struct Settings {
+    /// Manifest files, or folders with them.
+    #[arg(value_name = "PATH", env = "RESOLVESPEC_MANIFESTS", value_delimiter = ':')]
+    manifests: Vec<PathBuf>,
+    /// Where requests are taken. [default: 0.0.0.0:8080]
+    #[arg(long, env = "RESOLVESPEC_LISTEN", value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+    /// Where health, readiness and metrics are. [default: 0.0.0.0:9090]
+    #[arg(long, env = "RESOLVESPEC_ADMIN_LISTEN", value_name = "ADDRESS")]
+    admin_listen: Option<SocketAddr>,
+    /// Lets callers without a token in, as anonymous.
+    #[arg(long, env = "RESOLVESPEC_ALLOW_ANONYMOUS", num_args = 0..=1, default_missing_value = "true")]
+    allow_anonymous: Option<bool>,
+    /// A file with the secret that HS256 tokens are signed with, at least 32 bytes.
+    #[arg(long, env = "RESOLVESPEC_JWT_SECRET_FILE", value_name = "FILE")]
+    jwt_secret_file: Option<PathBuf>,
+    /// The secret itself; only from the environment, since command lines can be seen.
+    #[arg(skip)]
+    #[serde(skip)]
+    jwt_secret: Option<String>,
+    /// The key set that tokens are checked with: a URL, or a file.
+    #[arg(long, env = "RESOLVESPEC_JWKS", value_name = "URL|FILE")]
+    jwks: Option<String>,
+    /// The issuer that tokens must have.
+    #[arg(long, env = "RESOLVESPEC_JWT_ISSUER", value_name = "TEXT")]
+    jwt_issuer: Option<String>,
+    /// An audience that tokens may have; can be repeated.
+    #[arg(long, env = "RESOLVESPEC_JWT_AUDIENCE", value_name = "TEXT", value_delimiter = ',')]
+    jwt_audience: Vec<String>,
+    /// The claim with the caller's roles, a dotted path. [default: roles]
+    #[arg(long, env = "RESOLVESPEC_JWT_ROLES_CLAIM", value_name = "PATH")]
+    jwt_roles_claim: Option<String>,
+    /// An origin whose browsers may call; can be repeated. None unless given.
+    #[arg(long = "cors-origin", env = "RESOLVESPEC_CORS_ORIGINS", value_name = "ORIGIN", value_delimiter = ',')]
+    cors_origins: Vec<String>,
+    /// The largest body in bytes. [default: 10485760]
+    #[arg(long, env = "RESOLVESPEC_MAX_BODY_BYTES", value_name = "BYTES")]
+    max_body_bytes: Option<usize>,
+    /// Seconds between "not ready" and the end of new requests, for load balancers to notice. [default: 3]
+    #[arg(long, env = "RESOLVESPEC_LEAVE_SECONDS", value_name = "SECONDS")]
+    leave_seconds: Option<u64>,
+    /// Seconds that requests have to finish after that. [default: 25]
+    #[arg(long, env = "RESOLVESPEC_DRAIN_SECONDS", value_name = "SECONDS")]
+    drain_seconds: Option<u64>,
+    /// What is logged, such as `info,resolvespec=debug`. [default: info]
+    #[arg(long, env = "RESOLVESPEC_LOG", value_name = "FILTER")]
+    log: Option<String>,
+    /// How logs are written. [default: text]
+    #[arg(long, env = "RESOLVESPEC_LOG_FORMAT", value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
+    /// An OTLP collector for traces, over gRPC, such as http://127.0.0.1:4317. None unless given.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
+    otlp_endpoint: Option<String>,
+}
+
+/// The settings of a replica, complete.
+#[derive(Debug)]
+pub struct Config {
+    /// Manifest files and folders.
+    pub manifests: Vec<PathBuf>,
+    /// Where requests are taken.
+    pub listen: SocketAddr,
+    /// Where health, readiness and metrics are; none in `dev`, where they are on the main port.
+    pub admin_listen: Option<SocketAddr>,
+    /// Who may enter.
+    pub authentication: Authentication,
+    /// Origins of browsers that may call.
+    pub cors_origins: Vec<String>,
+    /// The largest body in bytes.
+    pub max_body_bytes: usize,
+    /// Between "not ready" and the end of new requests.
+    pub leave_time: Duration,
+    /// For requests to finish after that.
+    pub drain_time: Duration,
+    /// What is logged.
+    pub log: String,
+    /// How logs are written.
+    pub log_format: LogFormat,
+    /// Where traces go.
+    pub otlp_endpoint: Option<String>,
+}
+
+const MAX_BODY_BYTES: usize = 10 * 1024 * 1024;
+
+impl Config {
+    /// The settings of `dev`: loopback, open, everything on one port.
+    #[must_use]
+    pub fn dev(args: &DevArgs) -> Self {
+        Self {
+            manifests: args.paths.clone(),
+            listen: SocketAddr::from(([127, 0, 0, 1], args.port)),
+            admin_listen: None,
+            authentication: Authentication::Anonymous,
+            cors_origins: Vec::new(),
+            max_body_bytes: MAX_BODY_BYTES,
+            leave_time: Duration::ZERO,
+            drain_time: Duration::from_secs(5),
+            log: args.log.clone(),
+            log_format: LogFormat::Text,
+            otlp_endpoint: None,
+        }
+    }
+
+    /// The settings of `serve`; refuses to go without a word on authentication.
+    pub fn serve(args: ServeArgs) -> Result<Self, Error> {
+        let mut given = args.settings;
+        given.jwt_secret = std::env::var("RESOLVESPEC_JWT_SECRET").ok().filter(|secret| !secret.is_empty());
+        let settings = match &args.config {
+            None => given,
+            Some(file) => given.over(read_file(file)?),
+        };
+        settings.resolve()
+    }
+}
+
+fn read_file(file: &PathBuf) -> Result<Settings, Error> {
+    let text = std::fs::read_to_string(file).map_err(|error| Error::new(format!("{} can't be read: {error}", file.display())))?;
+    serde_saphyr::from_str(&text).map_err(|error| Error::new(format!("{}: {error}", file.display())))
+}
+
+impl Settings {
+    /// These settings, and for what they leave out those of the file.
+    fn over(self, file: Settings) -> Settings {
+        fn list<T>(own: Vec<T>, file: Vec<T>) -> Vec<T> {
+            if own.is_empty() { file } else { own }
+        }
+        Settings {
+            manifests: list(self.manifests, file.manifests),
+            listen: self.listen.or(file.listen),
+            admin_listen: self.admin_listen.or(file.admin_listen),
+            allow_anonymous: self.allow_anonymous.or(file.allow_anonymous),
+            jwt_secret_file: self.jwt_secret_file.or(file.jwt_secret_file),
+            jwt_secret: self.jwt_secret,
+            jwks: self.jwks.or(file.jwks),
+            jwt_issuer: self.jwt_issuer.or(file.jwt_issuer),
+            jwt_audience: list(self.jwt_audience, file.jwt_audience),
+            jwt_roles_claim: self.jwt_roles_claim.or(file.jwt_roles_claim),
+            cors_origins: list(self.cors_origins, file.cors_origins),
+            max_body_bytes: self.max_body_bytes.or(file.max_body_bytes),
+            leave_seconds: self.leave_seconds.or(file.leave_seconds),
+            drain_seconds: self.drain_seconds.or(file.drain_seconds),
+            log: self.log.or(file.log),
+            log_format: self.log_format.or(file.log_format),
+            otlp_endpoint: self.otlp_endpoint.or(file.otlp_endpoint),
+        }
+    }
+
+    fn resolve(self) -> Result<Config, Error> {
+        if self.manifests.is_empty() {
+            return Err(Error::new("serve needs manifests: name files or folders, or set RESOLVESPEC_MANIFESTS"));
+        }
+        let authentication = self.authentication()?;
+        Ok(Config {
+            authentication,
+            manifests: self.manifests,
+            listen: self.listen.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 8080))),
+            admin_listen: Some(self.admin_listen.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 9090)))),
+            cors_origins: self.cors_origins,
+            max_body_bytes: self.max_body_bytes.unwrap_or(MAX_BODY_BYTES),
+            leave_time: Duration::from_secs(self.leave_seconds.unwrap_or(3)),
+            drain_time: Duration::from_secs(self.drain_seconds.unwrap_or(25)),
+            log: self.log.unwrap_or_else(|| "info".to_owned()),
+            log_format: self.log_format.unwrap_or_default(),
+            otlp_endpoint: self.otlp_endpoint,
+        })
+    }
+
+    fn authentication(&self) -> Result<Authentication, Error> {
+        let anonymous = self.allow_anonymous.unwrap_or(false);
+        let secret = match (&self.jwt_secret, &self.jwt_secret_file) {
+            (Some(secret), _) => Some(secret.clone()),
+            (None, Some(file)) => {
+                let text = std::fs::read_to_string(file);
+                Some(
+                    text.map_err(|error| Error::new(format!("the secret {} can't be read: {error}", file.display())))?
+                        .trim()
+                        .to_owned(),
+                )
+            }
+            (None, None) => None,
+        };
+        let key = match (secret, &self.jwks) {
+            (Some(_), Some(_)) => {
+                return Err(Error::new("tokens are checked with a secret or with a key set; both are given, name one"));
+            }
+            (Some(secret), None) => KeySource::Secret(Secret::new(secret)),
+            (None, Some(place)) => KeySource::Jwks(JwksSettings::new(location(place)?)),
+            (None, None) if anonymous => return Ok(Authentication::Anonymous),
+            (None, None) => {
+                return Err(Error::new(
+                    "serve needs to know who may enter: set RESOLVESPEC_JWT_SECRET, --jwt-secret-file or --jwks, or say --allow-anonymous",
+                ));
+            }
+        };
+        let mut settings = JwtSettings::new(key);
+        settings.issuer.clone_from(&self.jwt_issuer);
+        settings.audience = (!self.jwt_audience.is_empty()).then(|| self.jwt_audience.clone());
+        if let Some(claim) = &self.jwt_roles_claim {
+            settings.roles_claim.clone_from(claim);
+        }
+        settings.allow_anonymous = anonymous;
+        Ok(Authentication::Jwt(settings))
+    }
+}
+
+fn location(place: &str) -> Result<JwksLocation, Error> {
+    if place.contains("://") {
+        let url = place.parse().map_err(|error| Error::new(format!("the key set's URL '{place}' can't be read: {error}")))?;
+        return Ok(JwksLocation::Url(url));
+    }
+    Ok(JwksLocation::File(PathBuf::from(place)))
+}

@@ -1,0 +1,80 @@
+//! From manifests to what can be served: read, connect, introspect, compile.
+//!
+//! A database that is connected already under the same settings is kept.
+
+use crate::catalog::introspect::{Scope, introspect};
+use crate::catalog::{Catalog, compile};
+use crate::database::Database;
+use crate::engine::Served;
+use crate::manifest::{DataSource, Declared, Manifests, Problem, connection, read};
+use std::collections::{BTreeSet, HashMap};
+use std::path::PathBuf;
+
+/// Loads manifests. With `seed`, a SQLite file that is not there is made from the source's seed files.
+pub async fn load(paths: &[PathBuf], known: &HashMap<String, Database>, seed: bool) -> Result<Served, Vec<Problem>> {
+    let manifests = read::paths(paths)?;
+    let mut problems = Vec::new();
+    let (mut databases, mut facts) = (HashMap::new(), HashMap::new());
+    for source in &manifests.sources {
+        let outcome = async {
+            let database = connect(source, known.get(&source.key()), seed).await?;
+            let found = introspect(&database, &scope(&manifests, source)).await;
+            let found =
+                found.map_err(|error| vec![source.problem("spec.connection", format!("introspection failed: {error}"))])?;
+            Ok::<_, Vec<Problem>>((database, found))
+        };
+        match outcome.await {
+            Ok((database, found)) => {
+                databases.insert(source.key(), database);
+                facts.insert(source.key(), found);
+            }
+            Err(more) => problems.extend(more),
+        }
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let catalog: Catalog = compile::compile(&manifests, &facts, &compile::Settings::default())?;
+    Ok(Served { catalog, databases })
+}
+
+async fn connect(source: &Declared<DataSource>, known: Option<&Database>, seed: bool) -> Result<Database, Vec<Problem>> {
+    let settings = connection::settings(source, |name| std::env::var(name).ok())?;
+    if let Some(database) = known.filter(|database| *database.settings() == settings) {
+        return Ok(database.clone());
+    }
+    let problem = |reason: String| vec![source.problem("spec.connection", reason)];
+    let seeds = connection::seed_files(source);
+    let path = settings.sqlite_path().to_owned();
+    let fresh = seed && !seeds.is_empty() && !std::path::Path::new(&path).exists();
+    let database = Database::connect(&settings).await.map_err(|error| problem(error.to_string()))?;
+    if fresh && let Err(reason) = plant(&database, &seeds).await {
+        // A half-filled database would be taken for a whole one at the next start.
+        database.close().await;
+        for suffix in ["", "-wal", "-shm"] {
+            _ = std::fs::remove_file(format!("{path}{suffix}"));
+        }
+        return Err(vec![source.problem("spec.seed", reason)]);
+    }
+    Ok(database)
+}
+
+async fn plant(database: &Database, seeds: &[PathBuf]) -> Result<(), String> {
+    for file in seeds {
+        let text = std::fs::read_to_string(file).map_err(|error| format!("{} can't be read: {error}", file.display()))?;
+        database.run_script(&text).await.map_err(|error| format!("{}: {error}", file.display()))?;
+    }
+    Ok(())
+}
+
+/// The schemas that a source's entities and link tables are in.
+fn scope(manifests: &Manifests, source: &Declared<DataSource>) -> Scope {
+    let entities = manifests.entities.iter().map(|entity| &entity.resource.spec).filter(|spec| spec.source == source.name());
+    let mut named = BTreeSet::new();
+    for spec in entities {
+        named.extend(spec.schema.clone());
+        let relations = spec.relations.iter().flatten();
+        named.extend(relations.filter_map(|relation| relation.through.as_ref()?.schema.clone()));
+    }
+    Scope::Schemas { default: true, named }
+}

@@ -1,0 +1,126 @@
+//! The wiring of a replica: engine, transports and listeners, from start to drain.
+
+use crate::auth::Authenticator;
+use crate::cli::Error;
+use crate::config::Config;
+use crate::drain::Drain;
+use crate::engine::{Engine, Hook, Served};
+use crate::telemetry::Metrics;
+use crate::transport::admin;
+use crate::transport::rest::{self, Rest};
+use axum::Router;
+use axum::http::HeaderValue;
+use axum::serve::ListenerExt;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+
+/// A replica that has its ports and does not serve yet.
+pub struct Replica {
+    rest: Rest,
+    listener: TcpListener,
+    admin: Option<TcpListener>,
+    address: SocketAddr,
+    leave_time: Duration,
+    drain_time: Duration,
+}
+
+/// Puts the parts together and takes the ports.
+pub async fn bind(config: &Config, served: Served, hooks: Vec<Arc<dyn Hook>>) -> Result<Replica, Error> {
+    let metrics = Metrics::new()?;
+    metrics.catalog(Some(served.catalog.entities().len()));
+    let origins = config.cors_origins.iter().map(|origin| {
+        HeaderValue::from_str(origin)
+            .map_err(|_| Error::new(format!("'{origin}' is no origin; write for example https://example.com")))
+    });
+    let rest = Rest {
+        engine: Engine::new(served, hooks),
+        authenticator: Authenticator::new(config.authentication.clone()).await?,
+        drain: Drain::default(),
+        metrics,
+        max_body_bytes: config.max_body_bytes,
+        cors_origins: origins.collect::<Result<_, _>>()?,
+    };
+    let listener = listen(config.listen).await?;
+    let admin = match config.admin_listen {
+        Some(address) => Some(listen(address).await?),
+        None => None,
+    };
+    let address = listener.local_addr()?;
+    Ok(Replica { rest, listener, admin, address, leave_time: config.leave_time, drain_time: config.drain_time })
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| Error::new(format!("{address} can't be listened on: {error}; choose another port")))
+}
+
+impl Replica {
+    /// Where requests are taken.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What answers.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        &self.rest.engine
+    }
+
+    /// What is counted.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.rest.metrics
+    }
+
+    /// Serves until `end` is ready, then leaves, drains and closes.
+    pub async fn run(self, end: impl Future<Output = std::io::Result<()>>) -> Result<(), Error> {
+        let drain = self.rest.drain.clone();
+        let engine = self.rest.engine.clone();
+        let mut main = rest::router(self.rest.clone());
+        if self.admin.is_none() {
+            main = main.merge(admin::metrics_router(self.rest.clone()));
+        }
+        let served = async {
+            let admin_router = admin::router(self.rest.clone());
+            let admin = async {
+                match self.admin {
+                    Some(listener) => http(listener, admin_router, &drain).await,
+                    None => Ok(()),
+                }
+            };
+            tokio::try_join!(http(self.listener, main, &drain), admin).map(|_| ())
+        };
+        let ended = async {
+            end.await?;
+            drain.leave();
+            tokio::time::sleep(self.leave_time).await;
+            drain.close();
+            // Whoever still waits then is cut off.
+            tokio::time::sleep(self.drain_time).await;
+            Ok::<_, std::io::Error>(())
+        };
+        let outcome = tokio::select! {
+            outcome = served => outcome,
+            outcome = ended => outcome,
+        };
+        for database in engine.served().databases.values() {
+            database.close().await;
+        }
+        outcome.map_err(Error::from)
+    }
+}
+
+async fn http(listener: TcpListener, router: Router, drain: &Drain) -> std::io::Result<()> {
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY could not be set");
+        }
+    });
+    let closed = drain.clone();
+    axum::serve(listener, router).with_graceful_shutdown(async move { closed.closed().await }).await
+}

@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# NATS with JetStream.
+# shellcheck source=tests/servers/server.sh
+. "$(dirname "$0")/server.sh"
+
+first_port=20200
+program=${RESOLVESPEC_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/resolvespec}/venv/bin/nats-server
+
+create() {
+  cat >"$data/nats.conf" <<EOF
+listen: 127.0.0.1:$port
+server_name: test
+jetstream { store_dir: "$data" }
+authorization { user: resolvespec, password: "$password" }
+EOF
+}
+
+# Not as another user: the cache may be in a home that only its owner can enter.
+serve() {
+  launch "$program" --config "$data/nats.conf"
+}
+
+ready() {
+  [[ $(ask '') == INFO* ]]
+}
+
+version() {
+  "$program" --version
+}
+
+exports() {
+  echo "TEST_NATS_URL=nats://resolvespec:$password@127.0.0.1:$port"
+}
+
+main

@@ -14,6 +14,10 @@ mod lexer;
 pub mod lookup;
 pub mod metadata;
 pub mod relation;
+pub mod source;
+
+#[cfg(test)]
+mod test_shop;
 
 pub use compile::compile;
 pub use entity::{Column, ColumnId, Computed, CustomOperator, Entity, EntityId, Limits, Operations, Rule, SortDefault};
@@ -23,3 +27,4 @@ pub use introspect::{Scope, introspect};
 pub use kind::Kind;
 pub use lookup::Catalog;
 pub use relation::{Link, Relation, RelationKind};
+pub use source::scope;

@@ -63,7 +63,9 @@ struct Reader {
 impl Reader {
     fn text(&mut self, file: &Path, text: &str) {
         let file: Arc<Path> = Arc::from(file);
-        for document in serde_saphyr::read::<_, Tree>(&mut text.as_bytes()) {
+        // A column may well be named `no` or `on`; these words are texts here, as in YAML 1.2.
+        let options = serde_saphyr::options! { strict_booleans: true };
+        for document in serde_saphyr::read_with_options::<_, Tree>(&mut text.as_bytes(), options) {
             match document {
                 Ok(tree) => {
                     let (value, lines) = tree.into_value();

@@ -8,7 +8,7 @@ use super::near::advice;
 use super::said::kind_of;
 use crate::catalog::entity::{Computed, CustomOperator, DeclaredParameter, Piece};
 use crate::catalog::kind::Kind;
-use crate::catalog::lexer::{Token, lex};
+use crate::catalog::lexer::lex;
 use crate::database::Dialect;
 use crate::manifest::entity::{ColumnType, OperatorSpec};
 use crate::manifest::{self, Declared, Problem};
@@ -49,10 +49,13 @@ pub(super) fn operators(declared: &Manifest, dialect: Dialect, problems: &mut Ve
         problems.extend(fault(&spec.condition, dialect).map(|fault| declared.problem(&condition, fault)));
         let pieces = match pieces(spec, dialect) {
             Ok(pieces) => pieces,
-            Err(unknown) => {
+            Err(name) => {
+                let reason = match name.as_str() {
+                    "" => "a '{' must be followed by a parameter's name and '}'".to_owned(),
+                    name => format!("'{{{name}}}' is not a declared parameter"),
+                };
                 let names = spec.parameters.iter().map(|parameter| parameter.name.as_str());
-                let problem = declared.problem(&condition, format!("'{{{unknown}}}' is not a declared parameter"));
-                problems.push(problem.advise(advice(&unknown, names)));
+                problems.push(declared.problem(&condition, reason).advise(advice(&name, names)));
                 return CustomOperator { name: spec.name.clone(), pieces: Vec::new(), parameters };
             }
         };
@@ -127,7 +130,8 @@ fn is_placeholder(text: &str, dialect: Dialect) -> bool {
     }
 }
 
-/// Cuts a condition at its parameters: `{name}`, unless it is in quotes. A name that is no parameter is the error.
+/// Cuts a condition at its parameters: `{name}`, unless it is in quotes. The error is a name that is no parameter,
+/// or nothing.
 fn pieces(spec: &OperatorSpec, dialect: Dialect) -> Result<Vec<Piece>, String> {
     let tokens = lex(&spec.condition, dialect).tokens;
     let mut pieces = Vec::new();
@@ -136,11 +140,15 @@ fn pieces(spec: &OperatorSpec, dialect: Dialect) -> Result<Vec<Piece>, String> {
     while let Some((token, after)) = rest.split_first() {
         rest = after;
         if token.text == "{" {
-            let unknown = || after.first().map_or_else(String::new, |token| token.text.to_owned());
-            let (parameter, end) = parameter(spec, after).ok_or_else(unknown)?;
+            let [name, close, ..] = after else { return Err(String::new()) };
+            if close.text != "}" {
+                return Err(String::new());
+            }
+            let known = spec.parameters.iter().position(|parameter| parameter.name == name.text);
+            let parameter = known.ok_or_else(|| name.text.to_owned())?;
             pieces.push(Piece::Sql(spec.condition[done..token.start].to_owned()));
             pieces.push(Piece::Parameter(parameter));
-            done = end;
+            done = close.end;
             rest = &after[2..];
         }
     }
@@ -151,11 +159,4 @@ fn pieces(spec: &OperatorSpec, dialect: Dialect) -> Result<Vec<Piece>, String> {
 fn unused<'a>(spec: &'a OperatorSpec, pieces: &'a [Piece]) -> impl Iterator<Item = (usize, &'a str)> {
     let parameters = spec.parameters.iter().enumerate().map(|(place, parameter)| (place, parameter.name.as_str()));
     parameters.filter(|(place, _)| !pieces.contains(&Piece::Parameter(*place)))
-}
-
-/// The parameter that a name and a closing brace stand for, and where it ends.
-fn parameter(spec: &OperatorSpec, after: &[Token<'_>]) -> Option<(usize, usize)> {
-    let [name, close, ..] = after else { return None };
-    let place = spec.parameters.iter().position(|parameter| parameter.name == name.text)?;
-    (close.text == "}").then_some((place, close.end))
 }

@@ -47,6 +47,7 @@ pub fn compile(manifests: &Manifests, facts: &HashMap<String, Facts>, settings: 
     let relations: Vec<Vec<Relation>> =
         drafts.iter().map(|draft| relations(draft, &drafts, facts, &missing, &mut problems)).collect();
     if !problems.is_empty() {
+        problems.sort_by(|left, right| (&left.file, left.line, left.column).cmp(&(&right.file, right.line, right.column)));
         return Err(problems);
     }
     let with_relations = |(draft, relations): (Draft<'_>, _)| Entity { relations, ..draft.entity };

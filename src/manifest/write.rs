@@ -2,4 +2,6 @@
 use crate::catalog::facts::Facts;
 /// stub
 #[must_use]
-pub fn manifests(_: &Facts, _: &str, _: Option<&str>) -> String { String::new() }
+pub fn manifests(_: &Facts, _: &str, _: Option<&str>) -> String {
+    String::new()
+}

@@ -85,9 +85,14 @@ fn unwrap(mut value: String) -> String {
         let Some(mark) = ["ZIP_", "__"].into_iter().find(|mark| value.starts_with(mark)) else { break };
         let bare: String = value.replace(mark, "").chars().filter(|character| !matches!(character, '\r' | '\n' | ' ')).collect();
         match base64::engine::general_purpose::STANDARD.decode(bare) {
-            Ok(bytes) => value = text(&bytes),
-            Err(_) => break,
+            Ok(bytes) if is_readable(&text(&bytes)) => value = text(&bytes),
+            _ => break,
         }
     }
     value
+}
+
+/// Whether a text has no control characters but blanks; a plain value that happens to be base64 as well hardly ever has none.
+fn is_readable(text: &str) -> bool {
+    text.chars().all(|character| !character.is_control() || matches!(character, '\t' | '\r' | '\n'))
 }

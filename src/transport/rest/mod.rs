@@ -2,10 +2,12 @@
 
 pub mod answer;
 pub mod body;
+pub mod enter;
 pub mod gate;
 pub mod header;
 mod header_routes;
 pub mod router;
 pub mod status;
 
-pub use router::{Rest, router};
+pub use enter::Enter;
+pub use router::{Parts, Rest, cors, router};

@@ -3,7 +3,7 @@
 //! Deterministic, and never wider than what is exposed: a key of hidden columns, or a link table that is no entity itself,
 //! makes no relation.
 
-use super::compile::Draft;
+use super::compile::{Draft, is_name_character};
 use super::entity::ColumnId;
 use super::facts::ForeignKey;
 use super::relation::{Link, Relation, RelationKind};
@@ -148,13 +148,15 @@ fn named(this: &Draft<'_>, candidates: Vec<Candidate>) -> Vec<Relation> {
     let columns = this.entity.columns.iter().map(|column| column.name.clone());
     let computed = this.entity.computed.iter().map(|computed| computed.name.clone());
     let mut taken: HashSet<String> = columns.chain(computed).collect();
+    let candidates = candidates.into_iter().map(|candidate| Candidate { name: nameable(&candidate.name), ..candidate });
+    let candidates: Vec<Candidate> = candidates.collect();
     let names: Vec<String> = candidates.iter().map(|candidate| candidate.name.clone()).collect();
     let is_alone = |name: &String| names.iter().filter(|other| *other == name).count() == 1;
     let mut relations = Vec::new();
     for candidate in candidates {
         let base = match is_alone(&candidate.name) && !taken.contains(&candidate.name) {
             true => candidate.name,
-            false => format!("{}_by_{}", candidate.name, candidate.columns.join("_")),
+            false => format!("{}_by_{}", candidate.name, nameable(&candidate.columns.join("_"))),
         };
         let numbered = (2..).map(|number| format!("{base}_{number}"));
         let free = std::iter::once(base.clone()).chain(numbered).find(|name| !taken.contains(name));
@@ -163,4 +165,9 @@ fn named(this: &Draft<'_>, candidates: Vec<Candidate>) -> Vec<Relation> {
         relations.push(Relation { name, ..candidate.relation });
     }
     relations
+}
+
+/// The name as a manifest could declare it.
+fn nameable(name: &str) -> String {
+    name.chars().map(|character| if is_name_character(character) { character } else { '_' }).collect()
 }

@@ -10,8 +10,8 @@ mod document;
 pub mod entity;
 pub mod problem;
 pub mod read;
-pub mod write;
 mod tree;
+pub mod write;
 
 pub use access_policy::{AccessPolicy, AccessPolicySpec};
 pub use connection::{seed_files, settings};

@@ -11,6 +11,7 @@ mod relation;
 mod said;
 mod through;
 
+pub(in crate::catalog) use columns::is_name_character;
 pub(in crate::catalog) use draft::Draft;
 
 use super::derive::derive;

@@ -98,10 +98,7 @@ impl Resolver<'_> {
 
     /// The entity that a relation leads to; none if its own manifest has a problem.
     fn target(&self, spec: &RelationSpec, path: &str) -> Result<Option<&Draft<'_>>, Problem> {
-        let named = |draft: &&Draft<'_>| match spec.target.split_once('.') {
-            Some((schema, name)) => draft.entity.schema == schema && draft.entity.name == name,
-            None => draft.entity.name == spec.target,
-        };
+        let named = |draft: &&Draft<'_>| draft.entity.name == spec.target || draft.entity.full_name() == spec.target;
         let here = |draft: &&Draft<'_>| draft.entity.source == self.this.entity.source;
         let candidates: Vec<&Draft<'_>> = self.drafts.iter().filter(named).filter(here).collect();
         let problem = |reason: String| self.this.declared.problem(&format!("{path}.target"), reason);

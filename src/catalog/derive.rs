@@ -154,10 +154,9 @@ fn named(this: &Draft<'_>, candidates: Vec<Candidate>) -> Vec<Relation> {
     let is_alone = |name: &String| names.iter().filter(|other| *other == name).count() == 1;
     let mut relations = Vec::new();
     for candidate in candidates {
-        let base = match is_alone(&candidate.name) && !taken.contains(&candidate.name) {
-            true => candidate.name,
-            false => format!("{}_by_{}", candidate.name, nameable(&candidate.columns.join("_"))),
-        };
+        let is_free = is_alone(&candidate.name) && !taken.contains(&candidate.name);
+        let longer = || format!("{}_by_{}", candidate.name, nameable(&candidate.columns.join("_")));
+        let base = if is_free { candidate.name.clone() } else { longer() };
         let numbered = (2..).map(|number| format!("{base}_{number}"));
         let free = std::iter::once(base.clone()).chain(numbered).find(|name| !taken.contains(name));
         let name = free.unwrap_or(base);

@@ -5,6 +5,7 @@
 mod columns;
 mod draft;
 mod fragment;
+mod keys;
 mod near;
 mod operations;
 mod relation;
@@ -16,7 +17,7 @@ pub(in crate::catalog) use draft::Draft;
 
 use super::derive::derive;
 use super::entity::{Entity, EntityId, Limits};
-use super::facts::Facts;
+use super::facts::FactsBySource;
 use super::lookup::Catalog;
 use super::relation::Relation;
 use crate::manifest::{Declared, Manifests, Problem};
@@ -30,7 +31,7 @@ pub struct Settings {
 }
 
 /// Makes the catalog. Facts are by the sources' keys.
-pub fn compile(manifests: &Manifests, facts: &HashMap<String, Facts>, settings: &Settings) -> Result<Catalog, Vec<Problem>> {
+pub fn compile(manifests: &Manifests, facts: &FactsBySource, settings: &Settings) -> Result<Catalog, Vec<Problem>> {
     let mut problems: Vec<Problem> = manifests.policies.iter().map(refuse).collect();
     let mut drafts = Vec::new();
     let mut missing = Vec::new();
@@ -59,7 +60,7 @@ pub fn compile(manifests: &Manifests, facts: &HashMap<String, Facts>, settings: 
 fn relations(
     draft: &Draft<'_>,
     drafts: &[Draft<'_>],
-    facts: &HashMap<String, Facts>,
+    facts: &FactsBySource,
     missing: &[String],
     problems: &mut Vec<Problem>,
 ) -> Vec<Relation> {
@@ -91,7 +92,7 @@ fn find_shared_paths(drafts: &[Draft<'_>], problems: &mut Vec<Problem>) {
     }
 }
 
-fn default_schemas(manifests: &Manifests, facts: &HashMap<String, Facts>) -> Vec<String> {
+fn default_schemas(manifests: &Manifests, facts: &FactsBySource) -> Vec<String> {
     let mut schemas = Vec::new();
     for source in &manifests.sources {
         let schema = facts.get(&source.key()).map(|facts| facts.default_schema.clone());

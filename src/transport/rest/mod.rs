@@ -3,6 +3,8 @@
 pub mod answer;
 pub mod body;
 pub mod gate;
+pub mod header;
+mod header_routes;
 pub mod router;
 pub mod status;
 

@@ -72,6 +72,7 @@ pub fn router(rest: Rest) -> Router {
         .route("/api/{entity}", body_methods())
         .route("/api/{schema}/{entity}", body_methods())
         .route("/api/{schema}/{entity}/{id}", body_methods())
+        .merge(super::header_routes::routes())
         .route("/health", get(super::super::admin::health))
         .route("/ready", get(super::super::admin::ready))
         .fallback(unknown_path)

@@ -1,0 +1,15 @@
+//! The header style: `/rest/{schema}/{entity}[/{id}]` with the verb as operation, and options in headers or the query.
+
+mod decode;
+mod encode;
+mod files;
+mod parameters;
+mod preload;
+mod search;
+
+pub use decode::{Format, HeaderRequest, decode};
+pub use encode::{Shown, encode, encode_error, encode_meta};
+pub use parameters::Parameters;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,102 @@
+//! The routes of the header style: the verb is the operation.
+
+use super::gate::read_body;
+use super::header::{self, HeaderRequest, Parameters, Shown};
+use super::router::{Names, Rest, authenticate, target, with_headers};
+use crate::protocol::{Code, Error, KeyInput, Operation, Request, Selector, Target};
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request as HttpRequest, State};
+use axum::http::{Method, Response};
+use axum::routing::any;
+use serde_json::Value;
+
+/// All routes below `/rest`.
+pub(super) fn routes() -> Router<Rest> {
+    Router::new()
+        .route("/rest/{entity}", any(call))
+        .route("/rest/{schema}/{entity}", any(call))
+        .route("/rest/{schema}/{entity}/metadata", any(metadata))
+        .route("/rest/{schema}/{entity}/{id}", any(call))
+}
+
+async fn call(State(rest): State<Rest>, names: Names, request: HttpRequest) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let outcome = async {
+        let principal = authenticate(&rest, &parts.headers).await?;
+        let (target, id) = target(names)?;
+        let asked = header::decode(&Parameters::collect(&parts.headers, parts.uri.query())?)?;
+        let bytes = read_body(body, rest.max_body_bytes).await?;
+        let (request, asked) = assemble(&parts.method, target, id, &bytes, asked)?;
+        let request = with_headers(request, &parts.headers)?;
+        let served = rest.engine.served();
+        let named = request.target.clone();
+        let response = rest.engine.handle(&principal, request).await?;
+        let entity = served.catalog.find(&named).ok_or_else(Error::internal)?;
+        let shown = Shown {
+            request: &parts.headers,
+            format: asked.format,
+            single_record_as_object: asked.single_record_as_object,
+            entity,
+        };
+        Ok(header::encode(&shown, response))
+    };
+    outcome.await.unwrap_or_else(|error: Error| header::encode_error(&error))
+}
+
+async fn metadata(State(rest): State<Rest>, names: Names, request: HttpRequest) -> Response<Body> {
+    let (parts, _) = request.into_parts();
+    let outcome = async {
+        let principal = authenticate(&rest, &parts.headers).await?;
+        let (target, _) = target(names)?;
+        if parts.method != Method::GET && parts.method != Method::OPTIONS {
+            return Err(Error::new(Code::MethodNotAllowed, "metadata is read with GET"));
+        }
+        rest.engine.handle(&principal, Request::new(Operation::Meta, target)).await
+    };
+    match outcome.await {
+        Ok(crate::protocol::Response::Meta(description)) => header::encode_meta(&description),
+        Ok(_) => header::encode_error(&Error::internal()),
+        Err(error) => header::encode_error(&error),
+    }
+}
+
+/// The request that a verb, a path and a body make.
+fn assemble(
+    method: &Method,
+    target: Target,
+    id: Option<String>,
+    body: &[u8],
+    mut asked: HeaderRequest,
+) -> Result<(Request, HeaderRequest), Error> {
+    let data = read_json(body)?;
+    let meta = id.is_none() && *method == Method::POST && data.as_ref().is_some_and(is_meta);
+    let operation = match (method.as_str(), &id) {
+        ("OPTIONS", _) => Operation::Meta,
+        ("POST", _) if meta => Operation::Meta,
+        ("GET" | "HEAD", _) => Operation::Read,
+        ("POST", None) => Operation::Create,
+        ("POST" | "PUT" | "PATCH", Some(_)) => Operation::Update,
+        ("DELETE", _) => Operation::Delete,
+        ("PUT" | "PATCH", None) => return Err(Error::new(Code::MethodNotAllowed, "PUT and PATCH need the row's id in the path")),
+        _ => return Err(Error::new(Code::MethodNotAllowed, "this path takes GET, POST, PUT, PATCH, DELETE and OPTIONS")),
+    };
+    let data = if operation == Operation::Read || operation == Operation::Meta { None } else { data };
+    let selector = id.map_or(Selector::None, |id| Selector::One(KeyInput::Text(id)));
+    let options = std::mem::take(&mut asked.options);
+    let request = Request { selector, data, options, ..Request::new(operation, target) };
+    Ok((request, asked))
+}
+
+fn read_json(body: &[u8]) -> Result<Option<Value>, Error> {
+    if body.iter().all(u8::is_ascii_whitespace) {
+        return Ok(None);
+    }
+    serde_json::from_slice(body)
+        .map(Some)
+        .map_err(|error| Error::new(Code::InvalidRequest, format!("the body can't be read: {error}")))
+}
+
+fn is_meta(data: &Value) -> bool {
+    data.as_object().is_some_and(|object| object.len() == 1 && object.get("operation").and_then(Value::as_str) == Some("meta"))
+}

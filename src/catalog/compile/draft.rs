@@ -117,9 +117,4 @@ impl<'a> Draft<'a> {
     pub(in crate::catalog) fn ids(&self, names: &[String]) -> Option<Vec<ColumnId>> {
         names.iter().map(|name| self.column_named(name)).collect()
     }
-
-    /// Whether it stands for a table of the same database.
-    pub(in crate::catalog) fn is_of(&self, source: &str, schema: &str, table: &str) -> bool {
-        self.entity.source == source && self.table.schema == schema && self.table.name == table
-    }
 }

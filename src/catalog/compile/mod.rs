@@ -15,7 +15,7 @@ mod through;
 pub(in crate::catalog) use columns::is_name_character;
 pub(in crate::catalog) use draft::Draft;
 
-use super::derive::derive;
+use super::derive::Graph;
 use super::entity::{Entity, EntityId, Limits};
 use super::facts::FactsBySource;
 use super::lookup::Catalog;
@@ -46,8 +46,9 @@ pub fn compile(manifests: &Manifests, facts: &FactsBySource, settings: &Settings
         }
     }
     find_shared_paths(&drafts, &mut problems);
+    let graph = Graph::new(&drafts);
     let relations: Vec<Vec<Relation>> =
-        drafts.iter().map(|draft| relations(draft, &drafts, facts, &missing, &mut problems)).collect();
+        drafts.iter().map(|draft| relations(draft, &graph, facts, &missing, &mut problems)).collect();
     if !problems.is_empty() {
         problems.sort_by(|left, right| (&left.file, left.line, left.column).cmp(&(&right.file, right.line, right.column)));
         return Err(problems);
@@ -59,16 +60,16 @@ pub fn compile(manifests: &Manifests, facts: &FactsBySource, settings: &Settings
 
 fn relations(
     draft: &Draft<'_>,
-    drafts: &[Draft<'_>],
+    graph: &Graph<'_, '_>,
     facts: &FactsBySource,
     missing: &[String],
     problems: &mut Vec<Problem>,
 ) -> Vec<Relation> {
     if draft.declared.resource.spec.relations.is_none() {
-        return derive(draft, drafts);
+        return graph.relations(draft);
     }
     facts.get(&draft.entity.source).map_or_else(Vec::new, |facts| {
-        let resolver = relation::Resolver { this: draft, drafts, facts, missing };
+        let resolver = relation::Resolver { this: draft, drafts: graph.drafts(), facts, missing };
         resolver.relations(problems)
     })
 }

@@ -91,7 +91,11 @@ impl Resolver<'_> {
 
     /// The entity that a relation leads to; none if its own manifest has a problem.
     fn target(&self, spec: &RelationSpec, path: &str) -> Result<Option<&Draft<'_>>, Problem> {
-        let is_named = |draft: &&Draft<'_>| draft.entity.name == spec.target || draft.entity.full_name() == spec.target;
+        let is_named = |draft: &&Draft<'_>| {
+            let own = &draft.entity;
+            let bare = spec.target.strip_prefix(own.schema.as_str()).and_then(|rest| rest.strip_prefix('.'));
+            own.name == spec.target || bare == Some(own.name.as_str())
+        };
         let here = |draft: &&Draft<'_>| draft.entity.source == self.this.entity.source;
         let beside = |draft: &&&Draft<'_>| draft.entity.schema == self.this.entity.schema;
         let candidates: Vec<&Draft<'_>> = self.drafts.iter().filter(is_named).filter(here).collect();

@@ -138,6 +138,9 @@ async fn sqlite_says_what_it_has() {
     );
     assert_eq!(foreign_keys(customers), ["manager -> Customers(id)"]);
     assert_eq!((customers.checks[0].name.as_str(), &customers.checks[0].columns[..]), ("price > 0", &["price".to_owned()][..]));
+    let index = |name: &str| customers.indexes.iter().find(|index| index.name == name).expect("the index is there");
+    assert_eq!((&index("customers_note").columns[..], index("customers_note").plain), (&["note".to_owned()][..], false));
+    assert_eq!((&index("customers_partial").columns[..], index("customers_partial").plain), (&["born".to_owned()][..], false));
     columns(table(&facts, "main", "codes"), &[("code", "text unique indexed"), ("other", "integer null")]);
     check_links(table(&facts, "main", "links"));
     let view = table(&facts, "main", "names");

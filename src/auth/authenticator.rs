@@ -11,7 +11,8 @@ use std::sync::Arc;
 /// Turns credentials into principals. Cheap to clone.
 #[derive(Clone)]
 pub struct Authenticator {
-    method: Arc<Method>,
+    /// Without it, everybody is anonymous.
+    jwt: Option<Arc<Jwt>>,
 }
 
 /// What a caller sent to prove who they are.
@@ -20,31 +21,27 @@ pub struct Credentials<'a> {
     token: Option<&'a str>,
 }
 
-enum Method {
-    Anonymous,
-    Jwt { verifier: Verifier, allow_anonymous: bool },
+struct Jwt {
+    verifier: Verifier,
+    allow_anonymous: bool,
 }
 
 impl Authenticator {
     /// Checks the settings and loads the keys. A key file must be there; a key server may come up later, since callers
     /// are told to try again until it answers.
     pub async fn new(settings: Authentication) -> Result<Self, SettingsError> {
-        let method = match settings {
-            Authentication::Anonymous => Method::Anonymous,
-            Authentication::Jwt(settings) => {
-                let allow_anonymous = settings.allow_anonymous;
-                Method::Jwt { verifier: Verifier::new(settings).await?, allow_anonymous }
-            }
-        };
-        Ok(Self { method: Arc::new(method) })
+        let Authentication::Jwt(settings) = settings else { return Ok(Self { jwt: None }) };
+        let allow_anonymous = settings.allow_anonymous;
+        let verifier = Verifier::new(settings).await?;
+        Ok(Self { jwt: Some(Arc::new(Jwt { verifier, allow_anonymous })) })
     }
 
     /// Finds out who asks.
     pub async fn authenticate(&self, credentials: Credentials<'_>) -> Result<Principal, Error> {
-        let Method::Jwt { verifier, allow_anonymous } = &*self.method else { return Ok(Principal::anonymous()) };
+        let Some(jwt) = &self.jwt else { return Ok(Principal::anonymous()) };
         match credentials.token {
-            Some(token) => verifier.verify(token).await,
-            None if *allow_anonymous => Ok(Principal::anonymous()),
+            Some(token) => jwt.verifier.verify(token).await,
+            None if jwt.allow_anonymous => Ok(Principal::anonymous()),
             None => Err(Error::MissingCredentials),
         }
     }

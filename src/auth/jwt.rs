@@ -25,7 +25,7 @@ pub(super) struct Verifier {
 
 enum Keys {
     Secret(Arc<VerificationKey>),
-    Set(KeySet),
+    Set(Box<KeySet>),
 }
 
 /// HS256 is as strong as its secret, up to the size of its hash.
@@ -48,7 +48,7 @@ impl Verifier {
                 }
                 Keys::Secret(Arc::new(VerificationKey::from_secret(secret.bytes())))
             }
-            KeySource::Jwks(settings) => Keys::Set(KeySet::start(settings).await?),
+            KeySource::Jwks(settings) => Keys::Set(Box::new(KeySet::start(settings).await?)),
         };
         Ok(Self { keys, validation, roles_claim: settings.roles_claim, leeway_seconds: settings.leeway.as_secs() })
     }
@@ -110,10 +110,12 @@ impl Verifier {
 
 /// What the library checks. The times are left to `check_times`, since they may be fractions.
 fn validation(settings: &JwtSettings) -> Result<Validation, SettingsError> {
-    let mut validation = Validation::default();
-    validation.required_spec_claims = HashSet::new();
-    validation.validate_exp = false;
-    validation.validate_aud = settings.audience.is_some();
+    let mut validation = Validation {
+        required_spec_claims: HashSet::new(),
+        validate_exp: false,
+        validate_aud: settings.audience.is_some(),
+        ..Validation::default()
+    };
     if let Some(issuer) = &settings.issuer {
         if issuer.is_empty() {
             return Err(SettingsError::Empty("issuer"));

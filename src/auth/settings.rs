@@ -10,6 +10,7 @@ use url::Url;
 
 /// How callers prove who they are.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "one is made in the life of a process")]
 pub enum Authentication {
     /// They don't: everybody is anonymous, and what they send as credentials is not looked at.
     Anonymous,
@@ -92,7 +93,7 @@ impl JwksSettings {
     pub fn new(location: JwksLocation) -> Self {
         Self {
             location,
-            lifetime: Duration::from_secs(3600),
+            lifetime: Duration::from_hours(1),
             refresh_interval: Duration::from_secs(30),
             timeout: Duration::from_secs(5),
             max_bytes: 1 << 20,

@@ -43,8 +43,12 @@ fn server_settings(server: &KeyServer) -> JwksSettings {
     JwksSettings::new(JwksLocation::Url(server.url()))
 }
 
+fn jwt(settings: JwtSettings) -> Authentication {
+    Authentication::Jwt(settings)
+}
+
 async fn authenticator(settings: JwtSettings) -> Authenticator {
-    Authenticator::new(Authentication::Jwt(settings)).await.unwrap()
+    Authenticator::new(jwt(settings)).await.unwrap()
 }
 
 async fn with_jwks(settings: JwksSettings) -> Authenticator {
@@ -328,13 +332,13 @@ async fn keys_can_come_from_a_file() {
     let authenticator = with_jwks(JwksSettings::new(JwksLocation::File(path.clone()))).await;
     assert!(authenticator.authenticate(Credentials::bearer(&signer.token(&claims()))).await.is_ok());
     std::fs::remove_file(&path).unwrap();
-    let missing = Authentication::Jwt(JwtSettings::new(KeySource::Jwks(JwksSettings::new(JwksLocation::File(path)))));
+    let missing = jwt(JwtSettings::new(KeySource::Jwks(JwksSettings::new(JwksLocation::File(path)))));
     assert!(matches!(Authenticator::new(missing).await.err(), Some(SettingsError::KeysFile { .. })));
 }
 
 #[tokio::test]
 async fn settings_that_can_not_work_are_refused_at_the_start() {
-    let short = Authentication::Jwt(JwtSettings::new(KeySource::Secret(Secret::new(vec![b'a'; 31]))));
+    let short = jwt(JwtSettings::new(KeySource::Secret(Secret::new(vec![b'a'; 31]))));
     let error = Authenticator::new(short).await.err().unwrap();
     assert!(matches!(error, SettingsError::ShortSecret { length: 31, minimum: 32 }));
     for settings in [
@@ -342,7 +346,7 @@ async fn settings_that_can_not_work_are_refused_at_the_start() {
         JwtSettings { audience: Some(Vec::new()), ..secret_settings() },
         JwtSettings { roles_claim: String::new(), ..secret_settings() },
     ] {
-        assert!(matches!(Authenticator::new(Authentication::Jwt(settings)).await.err(), Some(SettingsError::Empty(_))));
+        assert!(matches!(Authenticator::new(jwt(settings)).await.err(), Some(SettingsError::Empty(_))));
     }
     for url in ["ftp://host/keys", "https://user:password@host/keys", "http://"] {
         let error = JwksLocation::parse(url).unwrap_err().to_string();

@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 /// Serves until the process is told to end, and reloads manifests that change.
 pub async fn dev(args: DevArgs) -> Result<(), Error> {
     let config = Config::dev(&args);
-    let _traces = telemetry::tracing::init(config.log_format, &config.log, None)?;
+    let _traces = telemetry::init(&telemetry::TracingSettings::new(config.log_format, &config.log, None))?;
     let served = load(&config.manifests, &HashMap::new(), true).await.map_err(Error::Manifests)?;
     let replica = wiring::bind(&config, served, Vec::new()).await?;
     print_welcome(replica.address(), &replica.engine().served().catalog)?;

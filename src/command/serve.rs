@@ -9,7 +9,8 @@ use std::collections::HashMap;
 /// Serves until the process is told to end.
 pub async fn serve(args: ServeArgs) -> Result<(), Error> {
     let config = Config::serve(args)?;
-    let _traces = telemetry::tracing::init(config.log_format, &config.log, config.otlp_endpoint.as_deref())?;
+    let _traces =
+        telemetry::init(&telemetry::TracingSettings::new(config.log_format, &config.log, config.otlp_endpoint.as_deref()))?;
     let served = load(&config.manifests, &HashMap::new(), false).await.map_err(Error::Manifests)?;
     let entities = served.catalog.entities().len();
     let replica = wiring::bind(&config, served, Vec::new()).await?;

@@ -87,10 +87,24 @@ impl Database {
     }
 
     /// Runs one statement and answers its rows, a large result as a stream.
+    ///
+    /// An idle connection can have died with its server; then the others have too, and the statement gets a new one.
     pub async fn fetch(&self, statement: Statement, deadline: Instant) -> Result<Fetched, Error> {
         match &self.shared.pools {
-            Pools::Postgres(pool) => postgres::fetch(pool, &statement, deadline).await,
-            Pools::Mysql(pool) => mysql::fetch(pool, statement, deadline).await,
+            Pools::Postgres(pool) => match postgres::fetch(pool, &statement, deadline).await {
+                Err(Error::Unavailable(_)) => {
+                    pool.forget_idle();
+                    postgres::fetch(pool, &statement, deadline).await
+                }
+                outcome => outcome,
+            },
+            Pools::Mysql(pool) => match mysql::fetch(pool, statement.clone(), deadline).await {
+                Err(Error::Unavailable(_)) => {
+                    pool.forget_idle();
+                    mysql::fetch(pool, statement, deadline).await
+                }
+                outcome => outcome,
+            },
             Pools::Sqlite(pool) => sqlite::fetch(pool, statement, deadline).await,
         }
     }
@@ -107,8 +121,22 @@ impl Database {
         Ok(rows.into_iter().map(|row| row.get().to_owned()).collect())
     }
 
-    /// Begins a transaction.
+    /// Begins a transaction, on a new connection if an idle one turns out to be dead.
     pub async fn begin(&self, deadline: Instant) -> Result<Transaction, Error> {
+        match self.try_begin(deadline).await {
+            Err(Error::Unavailable(_)) => {
+                match &self.shared.pools {
+                    Pools::Postgres(pool) => pool.forget_idle(),
+                    Pools::Mysql(pool) => pool.forget_idle(),
+                    Pools::Sqlite(_) => {}
+                }
+                self.try_begin(deadline).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn try_begin(&self, deadline: Instant) -> Result<Transaction, Error> {
         let held = match &self.shared.pools {
             Pools::Postgres(pool) => {
                 let mut lease = pool.acquire(deadline).await?;

@@ -12,13 +12,14 @@ use crate::protocol::RowText;
 use bytes::{BufMut, BytesMut};
 use futures_util::{StreamExt, stream};
 use hashlink::LruCache;
-use std::pin::Pin;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::Poll;
 use tokio::time::{Instant, timeout_at};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{Format, FromSql, IsNull, ToSql, Type};
 use tokio_postgres::{Client, Config, RowStream};
 use tokio_postgres_rustls::MakeRustlsConnect;
-use tokio_util::task::TaskTracker;
 
 /// Statements that a connection keeps prepared.
 const PREPARED_STATEMENTS: usize = 256;
@@ -27,12 +28,40 @@ pub(super) struct Manager {
     config: Config,
     tls: MakeRustlsConnect,
     session: String,
-    drivers: TaskTracker,
 }
 
+/// A session. Its driver moves bytes between client and socket, and is polled by whoever waits for an answer: a task of
+/// its own would cost two more wake-ups a statement.
 pub(super) struct Connection {
     client: Client,
+    driver: Driver,
     prepared: LruCache<Box<str>, tokio_postgres::Statement>,
+}
+
+/// The future that moves bytes; it ends with the connection.
+struct Driver(Option<Pin<Box<dyn Future<Output = Result<(), tokio_postgres::Error>> + Send>>>);
+
+impl Driver {
+    /// Polls the driver while an operation waits for it.
+    async fn drive<T>(&mut self, operation: impl Future<Output = T>) -> T {
+        let mut operation = pin!(operation);
+        poll_fn(|context| {
+            if let Poll::Ready(output) = operation.as_mut().poll(context) {
+                return Poll::Ready(output);
+            }
+            if let Some(driver) = &mut self.0
+                && let Poll::Ready(ended) = driver.as_mut().poll(context)
+            {
+                if let Err(error) = ended {
+                    tracing::debug!(%error, "a PostgreSQL connection ended");
+                }
+                self.0 = None;
+            }
+            // What the driver has just read may be what the operation waits for.
+            operation.as_mut().poll(context)
+        })
+        .await
+    }
 }
 
 impl Manager {
@@ -41,7 +70,7 @@ impl Manager {
         let timeout = settings.statement_timeout.as_millis();
         // Just-in-time compilation costs more than it saves on the short statements of an API.
         let session = format!("set timezone = 'UTC'; set datestyle = 'ISO'; set jit = off; set statement_timeout = {timeout}");
-        Ok(Self { config, tls, session, drivers: TaskTracker::new() })
+        Ok(Self { config, tls, session })
     }
 }
 
@@ -50,17 +79,13 @@ impl Manage for Manager {
 
     async fn connect(&self) -> Result<Connection, Error> {
         let (client, driver) = self.config.connect(self.tls.clone()).await.map_err(|error| classify(&error))?;
-        self.drivers.spawn(async move {
-            if let Err(error) = driver.await {
-                tracing::debug!(%error, "a PostgreSQL connection ended");
-            }
-        });
-        client.batch_execute(&self.session).await.map_err(|error| classify(&error))?;
-        Ok(Connection { client, prepared: LruCache::new(PREPARED_STATEMENTS) })
+        let mut driver = Driver(Some(Box::pin(driver)));
+        driver.drive(client.batch_execute(&self.session)).await.map_err(|error| classify(&error))?;
+        Ok(Connection { client, driver, prepared: LruCache::new(PREPARED_STATEMENTS) })
     }
 
     fn is_usable(&self, connection: &Connection) -> bool {
-        !connection.client.is_closed()
+        connection.driver.0.is_some() && !connection.client.is_closed()
     }
 
     async fn abandon(&self, connection: Connection) {
@@ -71,6 +96,19 @@ impl Manage for Manager {
 }
 
 impl Connection {
+    /// The client with what is prepared, and the driver that must be polled beside it.
+    fn parts(&mut self) -> (Session<'_>, &mut Driver) {
+        (Session { client: &self.client, prepared: &mut self.prepared }, &mut self.driver)
+    }
+}
+
+/// A client and its prepared statements.
+struct Session<'a> {
+    client: &'a Client,
+    prepared: &'a mut LruCache<Box<str>, tokio_postgres::Statement>,
+}
+
+impl Session<'_> {
     async fn prepare(&mut self, text: &str) -> Result<tokio_postgres::Statement, Error> {
         if let Some(statement) = self.prepared.get(text) {
             return Ok(statement.clone());
@@ -91,12 +129,13 @@ impl Connection {
 pub(super) async fn fetch(pool: &Pool<Manager>, statement: &Statement, deadline: Instant) -> Result<Fetched, Error> {
     let mut lease = pool.acquire(deadline).await?;
     lease.begin();
-    let first = timeout_at(deadline, async {
-        let mut rows = lease.start(statement).await?;
+    let (mut session, driver) = lease.parts();
+    let first = driver.drive(async {
+        let mut rows = session.start(statement).await?;
         let first = read_chunk(&mut rows, statement.numbers).await;
         first.map(|chunk| (rows, chunk))
     });
-    let outcome = first.await.unwrap_or(Err(Error::Deadline));
+    let outcome = timeout_at(deadline, first).await.unwrap_or(Err(Error::Deadline));
     let (rows, chunk) = outcome.inspect_err(|error| settle(&mut lease, error))?;
     if chunk.last {
         lease.finish();
@@ -104,7 +143,8 @@ pub(super) async fn fetch(pool: &Pool<Manager>, statement: &Statement, deadline:
     }
     let more = stream::try_unfold(Some((lease, rows)), move |state| async move {
         let Some((mut lease, mut rows)) = state else { return Ok(None) };
-        let chunk = timeout_at(deadline, read_chunk(&mut rows, 0)).await.unwrap_or(Err(Error::Deadline))?;
+        let next = lease.driver.drive(read_chunk(&mut rows, 0));
+        let chunk = timeout_at(deadline, next).await.unwrap_or(Err(Error::Deadline))?;
         let next = if chunk.last {
             lease.finish();
             None
@@ -125,25 +165,35 @@ fn settle(lease: &mut Lease<Manager>, error: &Error) {
 
 /// Runs a statement in a transaction and takes all its rows.
 pub(super) async fn fetch_all(lease: &mut Lease<Manager>, statement: &Statement) -> Result<Fetched, Error> {
-    let mut rows = lease.start(statement).await?;
-    let mut gather = Gather::default();
-    let mut numbers = [None; MAX_NUMBERS];
-    while let Some(row) = rows.next().await {
-        let row = row.map_err(|error| classify(&error))?;
-        read_row(&row, statement.numbers, &mut gather, &mut numbers)?;
-    }
-    Ok(Fetched { rows: gather.take(), numbers, more: None })
+    let (mut session, driver) = lease.parts();
+    let all = async {
+        let mut rows = session.start(statement).await?;
+        let mut gather = Gather::default();
+        let mut numbers = [None; MAX_NUMBERS];
+        while let Some(row) = rows.next().await {
+            let row = row.map_err(|error| classify(&error))?;
+            read_row(&row, statement.numbers, &mut gather, &mut numbers)?;
+        }
+        Ok(Fetched { rows: gather.take(), numbers, more: None })
+    };
+    driver.drive(all).await
 }
 
 /// Runs a statement that answers no rows; says how many it touched.
 pub(super) async fn execute(lease: &mut Lease<Manager>, statement: &Statement) -> Result<u64, Error> {
-    let prepared = lease.prepare(&statement.text).await?;
-    lease.client.execute_raw(&prepared, statement.binds.iter().map(AsText)).await.map_err(|error| classify(&error))
+    let (mut session, driver) = lease.parts();
+    let run = async {
+        let prepared = session.prepare(&statement.text).await?;
+        let binds = statement.binds.iter().map(AsText);
+        session.client.execute_raw(&prepared, binds).await.map_err(|error| classify(&error))
+    };
+    driver.drive(run).await
 }
 
 /// Runs a text without binds, such as `begin`.
 pub(super) async fn batch(lease: &mut Lease<Manager>, text: &str) -> Result<(), Error> {
-    lease.client.batch_execute(text).await.map_err(|error| classify(&error))
+    let (session, driver) = lease.parts();
+    driver.drive(session.client.batch_execute(text)).await.map_err(|error| classify(&error))
 }
 
 struct Chunk {

@@ -1,126 +1,187 @@
-//! Every metric, in one place; the names follow the reference where it has them.
+//! The metrics of one process, with a registry of their own.
 //!
-//! Label values are bounded: route templates and never paths, source names and never URLs.
+//! What happens often is counted through a handle that was looked up once: `RequestMetrics` for a route, `QueryMetrics`
+//! for an operation on an entity. What happens rarely has a method here.
 
-use axum::http::{Method, StatusCode};
-use prometheus::{Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+use super::family::{Family, families};
+use super::query::QueryMetrics;
+use super::request::{RequestMetrics, RequestTimer, Routes};
+use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, TextEncoder};
 use std::sync::Arc;
-use std::time::Instant;
 
-/// The process's metrics. Cheap to clone.
+families! {
+    /// Requests that were answered, or whose client went away (status 499).
+    requests: IntCounterVec = "http_requests_total" { "method", "path", "status" };
+    /// Time from the arrival of a request to its answer.
+    request_duration: HistogramVec = "http_request_duration_seconds" { "method", "path", "status" };
+    /// Requests that are being worked on.
+    requests_in_flight: IntGauge = "http_requests_in_flight" {};
+    /// Bytes of the answers' bodies, before any compression.
+    response_bytes: IntCounter = "resolvespec_response_bytes_total" {};
+    /// Statements that were sent to a database, by how they ended.
+    queries: IntCounterVec = "db_queries_total" { "operation", "source", "entity", "status" };
+    /// Time that a statement took, with waiting for its connection.
+    query_duration: HistogramVec = "db_query_duration_seconds" { "operation", "source", "entity" };
+    /// Connections to a database: all that are open, and those that are busy.
+    connections: IntGaugeVec = "resolvespec_database_connections" { "source", "state" };
+    /// Entities that are served.
+    catalog_entities: IntGauge = "resolvespec_catalog_entities" {};
+    /// Catalogs that were compiled, by whether they are served or were refused for the last good one.
+    catalog_reloads: IntCounterVec = "resolvespec_catalog_reloads_total" { "result" };
+}
+
+/// The metrics of one process. Cheap to clone.
 #[derive(Clone)]
 pub struct Metrics {
-    registry: Registry,
-    shared: Arc<Shared>,
+    families: Arc<Families>,
+    routes: Arc<Routes>,
 }
-
-struct Shared {
-    request_duration: HistogramVec,
-    requests: IntCounterVec,
-    in_flight: IntGauge,
-    connections: IntGaugeVec,
-    entities: IntGauge,
-    reloads: IntCounterVec,
-}
-
-/// Buckets from a key look-up to a request that reached its deadline.
-const SECONDS: [f64; 12] = [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
 
 impl Metrics {
-    /// Registers every metric.
+    /// The name and the help text of every metric, for documents made from this table.
+    pub const DESCRIPTIONS: &[(&str, &str)] = Families::DESCRIPTIONS;
+
+    /// All metrics, at zero. It fails only if two of them have the same name.
     pub fn new() -> Result<Self, prometheus::Error> {
-        let registry = Registry::new();
-        let labels = ["method", "path", "status"];
-        let duration =
-            HistogramOpts::new("http_request_duration_seconds", "Time from a request's head to the head of its answer")
-                .buckets(SECONDS.to_vec());
-        let shared = Shared {
-            request_duration: HistogramVec::new(duration, &labels)?,
-            requests: IntCounterVec::new(Opts::new("http_requests_total", "Requests that were answered"), &labels)?,
-            in_flight: IntGauge::new("http_requests_in_flight", "Requests that wait for their answer's head")?,
-            connections: IntGaugeVec::new(
-                Opts::new("resolvespec_database_connections", "Connections of a source's pool, open and busy"),
-                &["source", "state"],
-            )?,
-            entities: IntGauge::new("resolvespec_catalog_entities", "Entities that are served")?,
-            reloads: IntCounterVec::new(
-                Opts::new("resolvespec_catalog_reloads_total", "Catalogs that were compiled"),
-                &["result"],
-            )?,
-        };
-        registry.register(Box::new(shared.request_duration.clone()))?;
-        registry.register(Box::new(shared.requests.clone()))?;
-        registry.register(Box::new(shared.in_flight.clone()))?;
-        registry.register(Box::new(shared.connections.clone()))?;
-        registry.register(Box::new(shared.entities.clone()))?;
-        registry.register(Box::new(shared.reloads.clone()))?;
-        Ok(Self { registry, shared: Arc::new(shared) })
+        let families = Arc::new(Families::new()?);
+        Ok(Self { routes: Arc::new(Routes::new(Arc::clone(&families))), families })
     }
 
-    /// Begins to time a request; `path` is a route template.
-    #[must_use]
-    pub fn request(&self, method: &Method, path: &str) -> RequestTimer {
-        self.shared.in_flight.inc();
-        let method = if is_known(method) { method.clone() } else { Method::OPTIONS };
-        RequestTimer { metrics: self.clone(), method, path: path.to_owned(), started_at: Instant::now() }
-    }
-
-    /// Requests that wait for their answer.
-    #[must_use]
-    pub fn in_flight(&self) -> i64 {
-        self.shared.in_flight.get()
-    }
-
-    /// Tells a pool's connections.
-    pub fn connections(&self, source: &str, open: usize, busy: usize) {
-        for (state, count) in [("open", open), ("busy", busy)] {
-            self.shared.connections.with_label_values(&[source, state]).set(i64::try_from(count).unwrap_or(i64::MAX));
-        }
-    }
-
-    /// Tells that a catalog was compiled, and how many entities it has; `None` if it was refused.
-    pub fn catalog(&self, entities: Option<usize>) {
-        let result = if entities.is_some() { "served" } else { "refused" };
-        self.shared.reloads.with_label_values(&[result]).inc();
-        if let Some(count) = entities {
-            self.shared.entities.set(i64::try_from(count).unwrap_or(i64::MAX));
-        }
-    }
-
-    /// Everything, in Prometheus's text format.
+    /// Everything in the text format of Prometheus.
     #[must_use]
     pub fn render(&self) -> String {
-        let mut text = Vec::new();
-        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
-            tracing::error!(%error, "metrics can't be rendered");
+        TextEncoder::new().encode_to_string(&self.families.registry.gather()).unwrap_or_else(|error| {
+            ::tracing::error!(%error, "the metrics can't be written as text");
+            String::new()
+        })
+    }
+
+    /// The handle for the requests to a route, named by its template such as `/api/{schema}/{entity}`. Keep it.
+    #[must_use]
+    pub fn requests(&self, path: &str) -> RequestMetrics {
+        self.routes.find(path)
+    }
+
+    /// A request to a route has arrived, for who sees the requests to all routes.
+    pub fn request(&self, method: impl AsRef<str>, path: &str) -> RequestTimer {
+        self.routes.find(path).start(method)
+    }
+
+    /// Requests that are being worked on.
+    #[must_use]
+    pub fn in_flight(&self) -> i64 {
+        self.families.requests_in_flight.get()
+    }
+
+    /// The handle for one operation on one entity. Keep it as long as the catalog that names the entity.
+    #[must_use]
+    pub fn queries(&self, operation: &'static str, source: &str, entity: &str) -> QueryMetrics {
+        QueryMetrics::new(&self.families, operation, source, entity)
+    }
+
+    /// Counts the bytes of an answer's body.
+    pub fn add_response_bytes(&self, bytes: u64) {
+        self.families.response_bytes.inc_by(bytes);
+    }
+
+    /// How many connections to a database are open, and how many of them are busy.
+    pub fn connections(&self, source: &str, open: usize, busy: usize) {
+        for (state, count) in [("open", open), ("busy", busy)] {
+            self.families.connections.with_label_values(&[source, state]).set(gauge_value(count));
         }
-        String::from_utf8_lossy(&text).into_owned()
+    }
+
+    /// A catalog with so many entities is served, or `None`: it was refused, and the last good one is served on.
+    pub fn catalog(&self, entities: Option<usize>) {
+        let result = if entities.is_some() { "served" } else { "refused" };
+        self.families.catalog_reloads.with_label_values(&[result]).inc();
+        if let Some(count) = entities {
+            self.families.catalog_entities.set(gauge_value(count));
+        }
     }
 }
 
-fn is_known(method: &Method) -> bool {
-    [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::HEAD, Method::OPTIONS].contains(method)
+/// A count as a gauge takes it.
+fn gauge_value(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-/// A request that is being answered; one that is dropped unfinished was given up by its client.
-pub struct RequestTimer {
-    metrics: Metrics,
-    method: Method,
-    path: String,
-    started_at: Instant,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl RequestTimer {
-    /// Records the answer.
-    pub fn finish(self, status: StatusCode) {
-        let labels = [self.method.as_str(), &self.path, status.as_str()];
-        self.metrics.shared.requests.with_label_values(&labels).inc();
-        self.metrics.shared.request_duration.with_label_values(&labels).observe(self.started_at.elapsed().as_secs_f64());
+    /// The samples of a text that begin with this.
+    fn samples<'a>(text: &'a str, start: &str) -> Vec<&'a str> {
+        text.lines().filter(|line| line.starts_with(start)).collect()
     }
-}
 
-impl Drop for RequestTimer {
-    fn drop(&mut self) {
-        self.metrics.shared.in_flight.dec();
+    #[test]
+    fn the_comment_on_a_field_is_the_help_text() {
+        let metrics = Metrics::new().unwrap();
+        metrics.catalog(Some(3));
+        let text = metrics.render();
+        assert!(text.contains("# HELP resolvespec_catalog_entities Entities that are served.\n"), "{text}");
+        assert!(text.contains("# TYPE resolvespec_catalog_entities gauge\nresolvespec_catalog_entities 3\n"), "{text}");
+        assert!(Metrics::DESCRIPTIONS.iter().all(|(name, help)| !name.is_empty() && help.ends_with('.')));
+    }
+
+    #[test]
+    fn a_request_is_counted_when_it_ends() {
+        let metrics = Metrics::new().unwrap();
+        let route = metrics.requests("/api/{schema}/{entity}");
+        let timer = route.start("POST");
+        assert_eq!(samples(&metrics.render(), "http_requests_in_flight"), ["http_requests_in_flight 1"]);
+        assert_eq!(metrics.in_flight(), 1);
+        timer.finish(axum::http::StatusCode::OK);
+        drop(route.start("POST"));
+        metrics.request("BREW", "/api/{schema}/{entity}").finish(418_u16);
+        let text = metrics.render();
+        let mut counted = samples(&text, "http_requests_total");
+        counted.sort_unstable();
+        assert_eq!(
+            counted,
+            [
+                r#"http_requests_total{method="POST",path="/api/{schema}/{entity}",status="200"} 1"#,
+                r#"http_requests_total{method="POST",path="/api/{schema}/{entity}",status="499"} 1"#,
+                r#"http_requests_total{method="other",path="/api/{schema}/{entity}",status="other"} 1"#,
+            ]
+        );
+        assert_eq!(samples(&text, "http_request_duration_seconds_count").len(), 3);
+        assert_eq!(samples(&text, "http_requests_in_flight"), ["http_requests_in_flight 0"]);
+    }
+
+    #[test]
+    fn a_statement_is_counted_by_how_it_ended() {
+        let metrics = Metrics::new().unwrap();
+        let reads = metrics.queries("read", "main", "public.users");
+        reads.start().succeed();
+        reads.start().succeed();
+        reads.start().fail();
+        drop(reads.start());
+        let text = metrics.render();
+        for (status, count) in [("ok", 2), ("error", 1), ("cancelled", 1)] {
+            let line =
+                format!(r#"db_queries_total{{entity="public.users",operation="read",source="main",status="{status}"}} {count}"#);
+            assert_eq!(samples(&text, &line).len(), 1, "{text}");
+        }
+        let line = r#"db_query_duration_seconds_count{entity="public.users",operation="read",source="main"} 4"#;
+        assert_eq!(samples(&text, line).len(), 1, "{text}");
+    }
+
+    #[test]
+    fn rare_things_are_counted_too() {
+        let metrics = Metrics::new().unwrap();
+        metrics.connections("main", 5, 3);
+        metrics.catalog(None);
+        metrics.add_response_bytes(70);
+        let text = metrics.render();
+        for line in [
+            r#"resolvespec_database_connections{source="main",state="busy"} 3"#,
+            r#"resolvespec_database_connections{source="main",state="open"} 5"#,
+            r#"resolvespec_catalog_reloads_total{result="refused"} 1"#,
+            "resolvespec_response_bytes_total 70",
+        ] {
+            assert_eq!(samples(&text, line), [line], "{text}");
+        }
     }
 }

@@ -1,6 +1,20 @@
-//! What is seen of the process: metrics and traces.
+//! What is seen of the service: numbers, logs and traces.
+//!
+//! Everything here is told what happened and decides nothing. Labels are texts that the code or the catalog knows, never
+//! ids, values or error texts; logs and spans never hold credentials.
+//!
+//! In reading order: the metrics, the handles through which requests and statements are counted, logs and traces.
 
+mod family;
 pub mod metrics;
+mod query;
+mod request;
 pub mod tracing;
+mod tracing_export;
+#[cfg(test)]
+mod tracing_tests;
 
 pub use metrics::Metrics;
+pub use query::{QueryMetrics, QueryTimer};
+pub use request::{RequestMetrics, RequestTimer};
+pub use tracing::{LogFormat, TracingGuard, TracingSettings, follow, init, parent_context};

@@ -1,78 +1,178 @@
-//! Logs and traces: set up once, before anything else.
+//! Logs to standard error, and traces to an OpenTelemetry collector if one is configured.
+//!
+//! Without a collector nothing of OpenTelemetry is installed, so that spans cost what their log lines cost. With one, the
+//! spans and events of the service itself are sent from level INFO up; the libraries' spans are not, since among them are
+//! those of the sending. Nothing else in the service installs a subscriber.
 
-use opentelemetry::trace::TracerProvider;
-use opentelemetry_otlp::WithExportConfig;
+use super::tracing_export::{self, LoudExporter};
+use ::tracing::Dispatch;
+use axum::http::HeaderMap;
+use opentelemetry::Context;
+use opentelemetry::propagation::{Extractor, TextMapPropagator as _};
+use opentelemetry::trace::TracerProvider as _;
+use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::SdkTracerProvider;
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer, fmt};
+use std::io::IsTerminal as _;
+use std::time::Duration;
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::{Layer, SubscriberExt as _};
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::{EnvFilter, Registry};
 
-/// How logs are written.
+/// What is logged, and where traces go.
+#[derive(Debug, Clone)]
+pub struct TracingSettings {
+    /// How log lines look.
+    pub format: LogFormat,
+    /// Which of them are written, such as `info` or `info,resolvespec::engine=debug`.
+    pub filter: String,
+    /// The gRPC address of a collector, such as `http://collector:4317`. Without it, no traces are made.
+    pub otlp_endpoint: Option<String>,
+    /// The name of this process in traces.
+    pub service_name: String,
+}
+
+/// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// For people.
     #[default]
     Text,
-    /// One JSON object a line.
+    /// One JSON object a line, for machines.
     Json,
 }
 
-/// Why logs or traces can't be set up.
+/// Why logs or traces can't start.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The filter can't be read.
-    #[error("the log filter '{filter}' can't be read: {reason}; write for example 'info,resolvespec=debug'")]
+    #[error("the log filter '{filter}' can't be read: {problem}; write it as 'info' or 'info,resolvespec=debug'")]
     Filter {
-        /// The filter.
+        /// The filter as configured.
         filter: String,
         /// What is wrong with it.
-        reason: String,
+        problem: String,
     },
-    /// The exporter can't be built.
-    #[error("traces can't be exported to '{endpoint}': {reason}")]
-    Exporter {
-        /// Where to.
+    /// The collector's address can't be used.
+    #[error("traces can't be sent to '{endpoint}': {problem}; use the gRPC address of a collector, 'http://host:4317'")]
+    Endpoint {
+        /// The address as configured.
         endpoint: String,
-        /// What is wrong.
-        reason: String,
+        /// What is wrong with it.
+        problem: String,
     },
-    /// Something else has set up logs before.
-    #[error("logs are set up already")]
-    Twice,
+    /// Logging was set up before.
+    #[error("logging is already set up in this process")]
+    AlreadyInstalled,
 }
 
-/// Sends what is left of the traces when it is dropped.
-pub struct Guard {
+/// Keeps traces flowing. Give it up last, so that the spans of the end are sent.
+#[must_use]
+pub struct TracingGuard {
     provider: Option<SdkTracerProvider>,
 }
 
-impl Drop for Guard {
-    fn drop(&mut self) {
-        if let Some(Err(error)) = self.provider.as_ref().map(SdkTracerProvider::shutdown) {
-            tracing::debug!(%error, "the last traces could not be sent");
+/// How long the last spans may take to be sent.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Sets up logs and traces for the whole process. With a collector, it must be called within the runtime.
+pub fn init(settings: &TracingSettings) -> Result<TracingGuard, Error> {
+    let (dispatch, guard) = dispatch(settings, std::io::stderr)?;
+    ::tracing::dispatcher::set_global_default(dispatch).map_err(|_| Error::AlreadyInstalled)?;
+    Ok(guard)
+}
+
+/// The trace that a request's W3C headers continue; without them, or with bad ones, an empty context.
+#[must_use]
+pub fn parent_context(headers: &HeaderMap) -> Context {
+    TraceContextPropagator::new().extract_with_context(&Context::new(), &Headers(headers))
+}
+
+/// Makes a request's span part of the trace that its headers continue, if they do.
+pub fn follow(span: &::tracing::Span, headers: &HeaderMap) {
+    if headers.contains_key("traceparent") {
+        // It fails where no traces are made, and there it does not matter.
+        let _ = span.set_parent(parent_context(headers));
+    }
+}
+
+impl TracingSettings {
+    /// The settings of a process that has the package's name in traces.
+    #[must_use]
+    pub fn new(format: LogFormat, filter: &str, otlp_endpoint: Option<&str>) -> Self {
+        Self {
+            format,
+            filter: filter.to_owned(),
+            otlp_endpoint: otlp_endpoint.map(ToOwned::to_owned),
+            service_name: env!("CARGO_PKG_NAME").to_owned(),
         }
     }
 }
 
-/// Sets up logs to standard error, and traces to an OTLP collector if one is given.
-pub fn init(format: LogFormat, filter: &str, otlp_endpoint: Option<&str>) -> Result<Guard, Error> {
-    let parsed =
-        EnvFilter::try_new(filter).map_err(|error| Error::Filter { filter: filter.to_owned(), reason: error.to_string() })?;
-    let writer = fmt::layer().with_writer(std::io::stderr);
-    let logs = match format {
-        LogFormat::Text => writer.with_target(false).boxed(),
-        LogFormat::Json => writer.json().boxed(),
-    };
-    let provider = otlp_endpoint.map(exporter).transpose()?;
-    let traces = provider.as_ref().map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer("resolvespec")));
-    tracing_subscriber::registry().with(parsed).with(logs).with(traces).try_init().map_err(|_| Error::Twice)?;
-    Ok(Guard { provider })
+impl TracingGuard {
+    /// Sends the last spans, without holding up the runtime that sends them.
+    pub async fn shutdown(mut self) {
+        if let Some(provider) = self.provider.take() {
+            let _ = tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(FLUSH_TIMEOUT)).await;
+        }
+    }
 }
 
-fn exporter(endpoint: &str) -> Result<SdkTracerProvider, Error> {
-    let built = opentelemetry_otlp::SpanExporter::builder().with_tonic().with_endpoint(endpoint).build();
-    let exporter = built.map_err(|error| Error::Exporter { endpoint: endpoint.to_owned(), reason: error.to_string() })?;
-    let resource = opentelemetry_sdk::Resource::builder().with_service_name("resolvespec").build();
-    Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
+impl Drop for TracingGuard {
+    fn drop(&mut self) {
+        if let Some(provider) = self.provider.take() {
+            let _ = provider.shutdown_with_timeout(FLUSH_TIMEOUT);
+        }
+    }
+}
+
+/// What `init` installs, for any writer.
+pub(super) fn dispatch<W>(settings: &TracingSettings, writer: W) -> Result<(Dispatch, TracingGuard), Error>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let filter = EnvFilter::try_new(&settings.filter)
+        .map_err(|error| Error::Filter { filter: settings.filter.clone(), problem: error.to_string() })?;
+    let Some(endpoint) = &settings.otlp_endpoint else {
+        let subscriber = Registry::default().with(filter).with(log_layer(settings.format, writer));
+        return Ok((Dispatch::new(subscriber), TracingGuard { provider: None }));
+    };
+    let exporter = LoudExporter::new(endpoint)
+        .map_err(|problem| Error::Endpoint { endpoint: endpoint.clone(), problem: problem.to_string() })?;
+    let provider = tracing_export::provider(exporter, &settings.service_name);
+    let traces = tracing_opentelemetry::layer()
+        .with_tracer(provider.tracer(env!("CARGO_PKG_NAME")))
+        .with_location(false)
+        .with_threads(false)
+        .with_tracked_inactivity(false)
+        .with_filter(Targets::new().with_target(env!("CARGO_PKG_NAME"), LevelFilter::INFO));
+    let subscriber = Registry::default().with(traces).with(log_layer(settings.format, writer).with_filter(filter));
+    Ok((Dispatch::new(subscriber), TracingGuard { provider: Some(provider) }))
+}
+
+fn log_layer<S, W>(format: LogFormat, writer: W) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: ::tracing::Subscriber + for<'a> LookupSpan<'a>,
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(std::io::stderr().is_terminal());
+    match format {
+        LogFormat::Text => layer.boxed(),
+        LogFormat::Json => layer.json().flatten_event(true).with_span_list(false).boxed(),
+    }
+}
+
+struct Headers<'a>(&'a HeaderMap);
+
+impl Extractor for Headers<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key)?.to_str().ok()
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        self.0.keys().map(axum::http::HeaderName::as_str).collect()
+    }
 }

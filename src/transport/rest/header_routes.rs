@@ -29,6 +29,7 @@ async fn call(State(rest): State<Rest>, names: Names, request: HttpRequest) -> R
         let bytes = read_body(body, rest.max_body_bytes).await?;
         let (request, asked) = assemble(&parts.method, target, id, &bytes, asked)?;
         let request = with_headers(request, &parts.headers)?;
+        let cursor = request.options.cursor_forward.is_some() || request.options.cursor_backward.is_some();
         let served = rest.engine.served();
         let named = request.target.clone();
         let response = rest.engine.handle(&principal, request).await?;
@@ -37,6 +38,7 @@ async fn call(State(rest): State<Rest>, names: Names, request: HttpRequest) -> R
             request: &parts.headers,
             format: asked.format,
             single_record_as_object: asked.single_record_as_object,
+            cursor,
             entity,
         };
         Ok(header::encode(&shown, response))
@@ -82,6 +84,8 @@ fn assemble(
         _ => return Err(Error::new(Code::MethodNotAllowed, "this path takes GET, POST, PUT, PATCH, DELETE and OPTIONS")),
     };
     let data = if operation == Operation::Read || operation == Operation::Meta { None } else { data };
+    // The one record of a row number asked of a list stays a list.
+    asked.single_record_as_object &= operation != Operation::Read || id.is_some();
     let selector = id.map_or(Selector::None, |id| Selector::One(KeyInput::Text(id)));
     let options = std::mem::take(&mut asked.options);
     let request = Request { selector, data, options, ..Request::new(operation, target) };

@@ -51,7 +51,7 @@ impl std::ops::Deref for Rest {
     }
 }
 
-const EXPOSED: [&str; 12] = [
+const EXPOSED: [&str; 14] = [
     "content-range",
     "etag",
     "idempotency-replayed",
@@ -62,8 +62,10 @@ const EXPOSED: [&str; 12] = [
     "x-api-range-size",
     "x-api-range-total",
     "x-limit",
+    "x-no-data-found",
     "x-offset",
     "x-request-id",
+    "x-row-number",
 ];
 
 /// All REST routes.

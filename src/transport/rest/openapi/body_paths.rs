@@ -75,7 +75,7 @@ fn post(visible: &Visible<'_>, entity: &Entity, with_id: bool) -> Value {
     let mut operation = json!({
         "tags": [entity.full_name()],
         "operationId": operation_id(if with_id { "api.row" } else { "api" }, entity),
-        "summary": format!("{} {} of {}", words.join(", "), if with_id { "one row" } else { "rows" }, entity.full_name()),
+        "summary": format!("{} of {}: {}", if with_id { "One row" } else { "Rows" }, entity.full_name(), words.join(", ")),
         "description": wording::entity(entity),
         "requestBody": {"required": true, "content": {"application/json": {"schema": {"oneOf": requests}}}},
         "responses": responses,

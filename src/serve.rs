@@ -7,15 +7,19 @@ use crate::drain::Drain;
 use crate::engine::{Engine, Hook, Served};
 use crate::telemetry::Metrics;
 use crate::transport::admin;
-use crate::transport::rest::{self, Rest};
-use axum::Router;
-use axum::http::HeaderValue;
+use crate::transport::rest::{self, Enter, Parts, Rest};
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{HeaderValue, Response};
 use axum::serve::ListenerExt;
+use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tower::{Service, ServiceBuilder};
+use tower_http::compression::CompressionLayer;
 
 /// A replica that has its ports and does not serve yet.
 pub struct Replica {
@@ -35,14 +39,14 @@ pub async fn bind(config: &Config, served: Served, hooks: Vec<Arc<dyn Hook>>) ->
         HeaderValue::from_str(origin)
             .map_err(|_| Error::new(format!("'{origin}' is no origin; write for example https://example.com")))
     });
-    let rest = Rest {
+    let rest = Rest::from(Parts {
         engine: Engine::new(served, hooks),
         authenticator: Authenticator::new(config.authentication.clone()).await?,
         drain: Drain::default(),
         metrics,
         max_body_bytes: config.max_body_bytes,
         cors_origins: origins.collect::<Result<_, _>>()?,
-    };
+    });
     let listener = listen(config.listen).await?;
     let admin = match config.admin_listen {
         Some(address) => Some(listen(address).await?),
@@ -93,7 +97,13 @@ impl Replica {
                     None => Ok(()),
                 }
             };
-            tokio::try_join!(http(self.listener, main, &drain), admin).map(|_| ())
+            let entered = Enter { rest: self.rest.clone(), inner: main };
+            let service = ServiceBuilder::new()
+                .map_response(|response: Response<_>| response.map(Body::new))
+                .option_layer(rest::cors(&self.rest))
+                .layer(CompressionLayer::new())
+                .service(entered);
+            tokio::try_join!(http(self.listener, service, &drain), admin).map(|_| ())
         };
         let ended = async {
             end.await?;
@@ -115,12 +125,17 @@ impl Replica {
     }
 }
 
-async fn http(listener: TcpListener, router: Router, drain: &Drain) -> std::io::Result<()> {
+async fn http<S>(listener: TcpListener, service: S, drain: &Drain) -> std::io::Result<()>
+where
+    S: Service<Request, Response = Response<Body>, Error = Infallible> + Clone + Send + Sync + 'static,
+    S::Future: Send,
+{
     let listener = listener.tap_io(|stream| {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
     });
     let closed = drain.clone();
-    axum::serve(listener, router).with_graceful_shutdown(async move { closed.closed().await }).await
+    let make = axum::ServiceExt::<Request>::into_make_service(service);
+    axum::serve(listener, make).with_graceful_shutdown(async move { closed.closed().await }).await
 }

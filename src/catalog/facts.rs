@@ -4,7 +4,10 @@
 
 use super::kind::Kind;
 use crate::database::Dialect;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+
+/// What each source's database has, by the sources' keys.
+pub type FactsBySource = HashMap<String, Facts>;
 
 /// What one database has, within the schemas that were asked for.
 #[derive(Debug, Clone)]

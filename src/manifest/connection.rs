@@ -148,7 +148,7 @@ mod tests {
         assert_eq!(settings.url, "mysql://root:secret@localhost/shop");
         assert_eq!(settings.max_connections, 3);
         assert_eq!(settings.acquire_timeout, Duration::from_millis(500));
-        assert_eq!(settings.statement_timeout, Duration::from_secs(120));
+        assert_eq!(settings.statement_timeout, Duration::from_mins(2));
     }
 
     #[test]
@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn durations_need_a_unit() {
-        assert_eq!(parse("1h"), Some(Duration::from_secs(3600)));
+        assert_eq!(parse("1h"), Some(Duration::from_hours(1)));
         for text in ["", "5", "0s", "s", "-1s", "1.5s", "5 s", "1d", "99999999999999999999s", "18446744073709551615h"] {
             assert_eq!(parse(text), None, "{text}");
         }

@@ -2,9 +2,13 @@
 //!
 //! `TEST_POSTGRES_URL` and `TEST_MARIADB_URL` name the servers; without them only SQLite is asked.
 
+use resolvespec::catalog::compile::{self, compile};
 use resolvespec::catalog::facts::{TableFacts, Writable};
-use resolvespec::catalog::{Facts, Kind, Scope, introspect};
+use resolvespec::catalog::{Catalog, Facts, Kind, Scope, introspect, metadata};
 use resolvespec::database::{Database, Settings, Statement};
+use resolvespec::manifest::{read, write};
+use std::collections::HashMap;
+use std::path::Path;
 
 async fn run(database: &Database, script: &str) {
     let mut transaction = database.begin(database.deadline(None)).await.expect("a transaction begins");
@@ -57,6 +61,24 @@ fn foreign_keys(table: &TableFacts) -> Vec<String> {
     let mut keys: Vec<String> = table.foreign_keys.iter().map(text).collect();
     keys.sort();
     keys
+}
+
+/// What introspection writes is read back and fits the database that it came from.
+fn catalog(facts: &Facts, url: &str) -> Catalog {
+    let yaml = write::manifests(facts, url, None);
+    let said =
+        |problems: Vec<resolvespec::manifest::Problem>| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    let manifests = read::text(Path::new("written.yaml"), &yaml).map_err(said).unwrap_or_else(|said| panic!("{said}\n{yaml}"));
+    let by_source = HashMap::from([(manifests.sources[0].key(), facts.clone())]);
+    let catalog = compile(&manifests, &by_source, &compile::Settings::default()).map_err(said);
+    catalog.unwrap_or_else(|said| panic!("{said}\n{yaml}"))
+}
+
+/// The relations of an entity, as metadata names them.
+fn relations(catalog: &Catalog, name: &str) -> Vec<String> {
+    let entity = catalog.entities().iter().find(|entity| entity.name == name).expect("the entity is there");
+    let names = metadata::describe(catalog, entity)["relations"].as_array().cloned().unwrap_or_default();
+    names.iter().filter_map(|name| name.as_str().map(ToOwned::to_owned)).collect()
 }
 
 #[track_caller]
@@ -116,6 +138,9 @@ async fn sqlite_says_what_it_has() {
     );
     assert_eq!(foreign_keys(customers), ["manager -> Customers(id)"]);
     assert_eq!((customers.checks[0].name.as_str(), &customers.checks[0].columns[..]), ("price > 0", &["price".to_owned()][..]));
+    let index = |name: &str| customers.indexes.iter().find(|index| index.name == name).expect("the index is there");
+    assert_eq!((&index("customers_note").columns[..], index("customers_note").plain), (&["note".to_owned()][..], false));
+    assert_eq!((&index("customers_partial").columns[..], index("customers_partial").plain), (&["born".to_owned()][..], false));
     columns(table(&facts, "main", "codes"), &[("code", "text unique indexed"), ("other", "integer null")]);
     check_links(table(&facts, "main", "links"));
     let view = table(&facts, "main", "names");
@@ -123,6 +148,10 @@ async fn sqlite_says_what_it_has() {
     assert_eq!(column(view, "one"), "other null");
     assert_eq!(table(&facts, "main", "editable").writable, Writable { update: true, ..Writable::default() });
     assert_eq!(facts.tables().count(), 7);
+    let catalog = catalog(&facts, "sqlite:shop.db");
+    assert_eq!(catalog.entities().len(), 7);
+    assert_eq!(relations(&catalog, "Customers"), ["Customers", "children"]);
+    assert_eq!(relations(&catalog, "links"), ["order_lines", "tag"]);
 }
 
 #[tokio::test]
@@ -204,6 +233,13 @@ async fn postgres_says_what_it_has() {
     assert!(table(&facts, &schema, "kept").is_view);
     assert_eq!(foreign_keys(table(&facts, &schema, "parted")), ["other -> tags(id)"]);
     assert!(facts.table(&schema, "part_1").is_none());
+    let catalog = catalog(&facts, "postgres://me@host/shop");
+    assert_eq!(catalog.entities().len(), 8);
+    assert_eq!(relations(&catalog, "Customers"), ["manager", "children"]);
+    assert_eq!(relations(&catalog, "tags"), ["links", "parted"]);
+    let customers = catalog.entities().iter().find(|entity| entity.name == "Customers").expect("the entity is there");
+    assert_eq!(customers.constraint_columns("email_once"), ["email"]);
+    assert_eq!(customers.constraint_columns("amount_positive"), ["amount"]);
 }
 
 #[tokio::test]
@@ -264,4 +300,6 @@ async fn mariadb_says_what_it_has() {
     assert_eq!(table(&facts, &schema, "names").writable, Writable::FULLY);
     assert_eq!(table(&facts, &schema, "counted").writable, Writable::default());
     assert_eq!(facts.tables().count(), 6);
+    let catalog = catalog(&facts, "mysql://me@host/shop");
+    assert_eq!(relations(&catalog, "Customers"), ["Customers", "children"]);
 }

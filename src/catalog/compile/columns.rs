@@ -13,10 +13,14 @@ use std::collections::HashMap;
 /// The columns of one entity.
 pub(super) struct Columns(Vec<Column>);
 
+/// Whether a declared name can have it: letters of any script, digits and few marks.
+pub(in crate::catalog) fn is_name_character(character: char) -> bool {
+    character.is_alphanumeric() || "_-$".contains(character)
+}
+
 /// The problem of a declared name that can't stand in a path, a header or a query.
 pub(super) fn check_name(declared: &Declared<manifest::Entity>, path: &str, name: &str) -> Option<Problem> {
-    let is_good = |character: char| character.is_alphanumeric() || "_-$".contains(character);
-    let good = !name.is_empty() && name.chars().all(is_good);
+    let good = !name.is_empty() && name.chars().all(is_name_character);
     let reason = || format!("'{name}' can't be a name that clients use");
     (!good).then(|| declared.problem(path, reason()).advise("use letters, digits, '_', '-' and '$'"))
 }

@@ -4,10 +4,9 @@ use super::columns::{self, Columns};
 use super::near::advice;
 use super::{Settings, fragment, operations};
 use crate::catalog::entity::{ColumnId, Entity, EntityId};
-use crate::catalog::facts::{Facts, TableFacts};
+use crate::catalog::facts::{Facts, FactsBySource, TableFacts};
 use crate::catalog::ident::TableName;
 use crate::manifest::{self, Declared, Manifests, Problem};
-use std::collections::HashMap;
 
 /// An entity without relations, the manifest that declares it and the table that it stands for.
 pub(in crate::catalog) struct Draft<'a> {
@@ -37,7 +36,7 @@ fn table_name(declared: &Declared<manifest::Entity>) -> &str {
 pub(super) fn locate<'a>(
     declared: &Declared<manifest::Entity>,
     manifests: &Manifests,
-    facts: &'a HashMap<String, Facts>,
+    facts: &'a FactsBySource,
 ) -> Result<Located<'a>, Problem> {
     let spec = &declared.resource.spec;
     let source = manifest::declared::key(declared.namespace(), &spec.source);
@@ -117,10 +116,5 @@ impl<'a> Draft<'a> {
     /// The entity's columns of database names.
     pub(in crate::catalog) fn ids(&self, names: &[String]) -> Option<Vec<ColumnId>> {
         names.iter().map(|name| self.column_named(name)).collect()
-    }
-
-    /// Whether it stands for a table of the same database.
-    pub(in crate::catalog) fn is_of(&self, source: &str, schema: &str, table: &str) -> bool {
-        self.entity.source == source && self.table.schema == schema && self.table.name == table
     }
 }

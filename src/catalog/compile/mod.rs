@@ -5,17 +5,19 @@
 mod columns;
 mod draft;
 mod fragment;
+mod keys;
 mod near;
 mod operations;
 mod relation;
 mod said;
 mod through;
 
+pub(in crate::catalog) use columns::is_name_character;
 pub(in crate::catalog) use draft::Draft;
 
-use super::derive::derive;
+use super::derive::Graph;
 use super::entity::{Entity, EntityId, Limits};
-use super::facts::Facts;
+use super::facts::FactsBySource;
 use super::lookup::Catalog;
 use super::relation::Relation;
 use crate::manifest::{Declared, Manifests, Problem};
@@ -29,7 +31,7 @@ pub struct Settings {
 }
 
 /// Makes the catalog. Facts are by the sources' keys.
-pub fn compile(manifests: &Manifests, facts: &HashMap<String, Facts>, settings: &Settings) -> Result<Catalog, Vec<Problem>> {
+pub fn compile(manifests: &Manifests, facts: &FactsBySource, settings: &Settings) -> Result<Catalog, Vec<Problem>> {
     let mut problems: Vec<Problem> = manifests.policies.iter().map(refuse).collect();
     let mut drafts = Vec::new();
     let mut missing = Vec::new();
@@ -44,8 +46,9 @@ pub fn compile(manifests: &Manifests, facts: &HashMap<String, Facts>, settings: 
         }
     }
     find_shared_paths(&drafts, &mut problems);
+    let graph = Graph::new(&drafts);
     let relations: Vec<Vec<Relation>> =
-        drafts.iter().map(|draft| relations(draft, &drafts, facts, &missing, &mut problems)).collect();
+        drafts.iter().map(|draft| relations(draft, &graph, facts, &missing, &mut problems)).collect();
     if !problems.is_empty() {
         problems.sort_by(|left, right| (&left.file, left.line, left.column).cmp(&(&right.file, right.line, right.column)));
         return Err(problems);
@@ -57,16 +60,16 @@ pub fn compile(manifests: &Manifests, facts: &HashMap<String, Facts>, settings: 
 
 fn relations(
     draft: &Draft<'_>,
-    drafts: &[Draft<'_>],
-    facts: &HashMap<String, Facts>,
+    graph: &Graph<'_, '_>,
+    facts: &FactsBySource,
     missing: &[String],
     problems: &mut Vec<Problem>,
 ) -> Vec<Relation> {
     if draft.declared.resource.spec.relations.is_none() {
-        return derive(draft, drafts);
+        return graph.relations(draft);
     }
     facts.get(&draft.entity.source).map_or_else(Vec::new, |facts| {
-        let resolver = relation::Resolver { this: draft, drafts, facts, missing };
+        let resolver = relation::Resolver { this: draft, drafts: graph.drafts(), facts, missing };
         resolver.relations(problems)
     })
 }
@@ -90,7 +93,7 @@ fn find_shared_paths(drafts: &[Draft<'_>], problems: &mut Vec<Problem>) {
     }
 }
 
-fn default_schemas(manifests: &Manifests, facts: &HashMap<String, Facts>) -> Vec<String> {
+fn default_schemas(manifests: &Manifests, facts: &FactsBySource) -> Vec<String> {
     let mut schemas = Vec::new();
     for source in &manifests.sources {
         let schema = facts.get(&source.key()).map(|facts| facts.default_schema.clone());

@@ -12,7 +12,7 @@ pub(super) fn advice<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) 
     let near = candidates.iter().map(|candidate| (distance(&wanted, &candidate.to_lowercase()), candidate)).min();
     match near {
         None => "there is none".to_owned(),
-        Some((far, candidate)) if far <= (wanted.chars().count() + 2) / 3 => format!("did you mean '{candidate}'?"),
+        Some((far, candidate)) if far <= wanted.chars().count().div_ceil(3) => format!("did you mean '{candidate}'?"),
         Some(_) => {
             let more = if candidates.len() > LISTED { ", …" } else { "" };
             candidates.truncate(LISTED);

@@ -2,13 +2,13 @@
 
 use super::Draft;
 use super::columns::check_name;
+use super::keys::{Pair, can_be_equal, choose};
 use super::near::advice;
 use super::through;
 use crate::catalog::entity::ColumnId;
 use crate::catalog::facts::{Facts, ForeignKey};
 use crate::catalog::kind::Kind;
 use crate::catalog::relation::{Relation, RelationKind};
-use crate::database::Dialect;
 use crate::manifest::Problem;
 use crate::manifest::entity::{RelationKindSpec, RelationSpec};
 
@@ -27,13 +27,6 @@ pub(super) struct Asked<'a> {
     pub(super) spec: &'a RelationSpec,
     pub(super) path: &'a str,
     pub(super) target: &'a Draft<'a>,
-}
-
-/// Columns of both sides that hold the same key, by the database's names.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Pair {
-    pub(super) near: Vec<String>,
-    pub(super) far: Vec<String>,
 }
 
 impl Resolver<'_> {
@@ -98,78 +91,75 @@ impl Resolver<'_> {
 
     /// The entity that a relation leads to; none if its own manifest has a problem.
     fn target(&self, spec: &RelationSpec, path: &str) -> Result<Option<&Draft<'_>>, Problem> {
-        let named = |draft: &&Draft<'_>| match spec.target.split_once('.') {
-            Some((schema, name)) => draft.entity.schema == schema && draft.entity.name == name,
-            None => draft.entity.name == spec.target,
+        let is_named = |draft: &&Draft<'_>| {
+            let own = &draft.entity;
+            let bare = spec.target.strip_prefix(own.schema.as_str()).and_then(|rest| rest.strip_prefix('.'));
+            own.name == spec.target || bare == Some(own.name.as_str())
         };
         let here = |draft: &&Draft<'_>| draft.entity.source == self.this.entity.source;
-        let candidates: Vec<&Draft<'_>> = self.drafts.iter().filter(named).filter(here).collect();
-        let problem = |reason: String| self.this.declared.problem(&format!("{path}.target"), reason);
         let beside = |draft: &&&Draft<'_>| draft.entity.schema == self.this.entity.schema;
-        match candidates.as_slice() {
-            [only] => Ok(Some(only)),
-            [] if self.missing.iter().any(|name| spec.target.ends_with(name.as_str())) => Ok(None),
-            [] => match self.drafts.iter().find(named) {
-                Some(elsewhere) => {
-                    let reason = format!("'{}' is in the source '{}'", spec.target, elsewhere.entity.source);
-                    Err(problem(reason).advise(format!("a relation can lead only to entities of '{}'", self.this.entity.source)))
-                }
-                None => {
-                    let names = self.drafts.iter().filter(here).map(|draft| draft.entity.name.as_str());
-                    Err(problem(format!("there is no entity '{}'", spec.target)).advise(advice(&spec.target, names)))
-                }
-            },
-            many => match many.iter().find(beside) {
-                Some(beside) => Ok(Some(beside)),
-                None => {
-                    let names: Vec<String> = many.iter().map(|draft| draft.entity.full_name()).collect();
-                    let reason = format!("'{}' is the name of {}", spec.target, names.join(" and of "));
-                    Err(problem(reason).advise("name the schema too"))
-                }
-            },
+        let candidates: Vec<&Draft<'_>> = self.drafts.iter().filter(is_named).filter(here).collect();
+        if let Some(found) = candidates.iter().find(beside).or(candidates.first().filter(|_| candidates.len() == 1)) {
+            return Ok(Some(found));
         }
+        let problem = |reason: String| self.this.declared.problem(&format!("{path}.target"), reason);
+        if !candidates.is_empty() {
+            let names: Vec<String> = candidates.iter().map(|draft| draft.entity.full_name()).collect();
+            let reason = format!("'{}' is the name of {}", spec.target, names.join(" and of "));
+            return Err(problem(reason).advise("name the schema too"));
+        }
+        if self.missing.iter().any(|name| spec.target.ends_with(name.as_str())) {
+            return Ok(None);
+        }
+        if let Some(elsewhere) = self.drafts.iter().find(is_named) {
+            let reason = format!("'{}' is in the source '{}'", spec.target, elsewhere.entity.source);
+            return Err(problem(reason).advise(format!("a relation can lead only to entities of '{}'", self.this.entity.source)));
+        }
+        let names = self.drafts.iter().filter(here).map(|draft| draft.entity.name.as_str());
+        Err(problem(format!("there is no entity '{}'", spec.target)).advise(advice(&spec.target, names)))
     }
 
     /// A relation without a link table: its columns, and whether the database agrees to its kind.
     fn direct(&self, asked: Asked<'_>, kind: RelationKindSpec) -> Result<(Pair, RelationKind), Problem> {
         let (this, target) = (self.this, asked.target);
         let outward = kind == RelationKindSpec::BelongsTo;
-        let keys = if outward { foreign_keys(this, target) } else { foreign_keys(target, this) };
-        let candidates: Vec<Pair> = keys
-            .map(|key| match outward {
-                true => Pair { near: key.columns.clone(), far: key.target_columns.clone() },
-                false => Pair { near: key.target_columns.clone(), far: key.columns.clone() },
-            })
-            .collect();
+        let (candidates, fallback): (Vec<Pair>, Pair) = if outward {
+            let pair = |key: &ForeignKey| Pair { near: key.columns.clone(), far: key.target_columns.clone() };
+            (foreign_keys(this, target).map(pair).collect(), Pair { near: Vec::new(), far: key_of(target) })
+        } else {
+            let pair = |key: &ForeignKey| Pair { near: key.target_columns.clone(), far: key.columns.clone() };
+            (foreign_keys(target, this).map(pair).collect(), Pair { near: key_of(this), far: Vec::new() })
+        };
         let given = Pair {
             near: self.named(asked, this, "columns", &asked.spec.columns)?,
             far: self.named(asked, target, "targetColumns", &asked.spec.target_columns)?,
         };
-        let fallback =
-            if outward { Pair { near: Vec::new(), far: key_of(target) } } else { Pair { near: key_of(this), far: Vec::new() } };
-        let (between, names) =
-            (format!("'{}' and '{}'", this.table.full_name(), target.table.full_name()), ["columns", "targetColumns"]);
-        let pair = choose(candidates, &given, &fallback, &between, names).map_err(|(reason, advice)| {
-            self.problem(asked, if outward { "columns" } else { "targetColumns" }, reason).advise(advice)
-        })?;
+        let between = format!("'{}' and '{}'", this.table.full_name(), target.table.full_name());
+        let field = if outward { "columns" } else { "targetColumns" };
+        let pair = choose(candidates, &given, &fallback, &between, ["columns", "targetColumns"])
+            .map_err(|(reason, advice)| self.problem(asked, field, reason).advise(advice))?;
         self.check_kinds(asked, &pair)?;
-        let single_side = if outward { (target, &pair.far, "targetColumns") } else { (target, &pair.far, "kind") };
-        let unique = target.table.is_view || target.table.is_unique(single_side.1) || is_declared_key(target, single_side.1);
-        if kind != RelationKindSpec::HasMany && !unique {
-            let reason =
-                format!("nothing in the database keeps ({}) unique in '{}'", pair.far.join(", "), target.table.full_name());
-            let advice = match kind {
-                RelationKindSpec::HasOne => "use `kind: hasMany`, or add a unique index",
-                _ => "a belongsTo relation must lead to a key",
-            };
-            return Err(self.problem(asked, single_side.2, reason).advise(advice));
-        }
         let kind = match kind {
             RelationKindSpec::BelongsTo => RelationKind::BelongsTo,
             RelationKindSpec::HasOne => RelationKind::HasOne,
-            RelationKindSpec::HasMany | RelationKindSpec::ManyToMany => RelationKind::HasMany,
+            RelationKindSpec::HasMany | RelationKindSpec::ManyToMany => return Ok((pair, RelationKind::HasMany)),
         };
+        self.check_unique(asked, &pair.far)?;
         Ok((pair, kind))
+    }
+
+    /// Where one row at most is promised, the database must keep it so; of views it can't be known.
+    fn check_unique(&self, asked: Asked<'_>, columns: &[String]) -> Result<(), Problem> {
+        let target = asked.target;
+        if target.table.is_view || target.table.is_unique(columns) || is_declared_key(target, columns) {
+            return Ok(());
+        }
+        let reason = format!("nothing in the database keeps ({}) unique in '{}'", columns.join(", "), target.table.full_name());
+        Err(if asked.spec.kind == RelationKindSpec::HasOne {
+            self.problem(asked, "kind", reason).advise("use `kind: hasMany`, or add a unique index")
+        } else {
+            self.problem(asked, "targetColumns", reason).advise("a belongsTo relation must lead to a key")
+        })
     }
 
     /// The database's names of columns that a manifest names.
@@ -180,13 +170,12 @@ impl Resolver<'_> {
         field: &str,
         names: &[String],
     ) -> Result<Vec<String>, Problem> {
-        let ident = |(place, name): (usize, &String)| match side.column_named(name) {
-            Some(id) => Ok(side.ident(id).to_owned()),
-            None => {
+        let ident = |(place, name): (usize, &String)| {
+            side.column_named(name).map(|id| side.ident(id).to_owned()).ok_or_else(|| {
                 let reason = format!("'{}' has no column '{name}'", side.entity.full_name());
-                let names = side.entity.columns.iter().map(|column| column.name.as_str());
-                Err(self.problem(asked, &format!("{field}[{place}]"), reason).advise(advice(name, names)))
-            }
+                let columns = side.entity.columns.iter().map(|column| column.name.as_str());
+                self.problem(asked, &format!("{field}[{place}]"), reason).advise(advice(name, columns))
+            })
         };
         names.iter().enumerate().map(ident).collect()
     }
@@ -221,57 +210,4 @@ fn is_declared_key(draft: &Draft<'_>, columns: &[String]) -> bool {
     let columns: Option<Vec<ColumnId>> = draft.ids(columns);
     let key = &draft.entity.primary_key;
     !key.is_empty() && columns.is_some_and(|columns| key.iter().all(|id| columns.contains(id)))
-}
-
-/// Chooses the columns: those given, else the one foreign key that fits them, else what is given with the key.
-/// `between` and `names` are for the error.
-pub(super) fn choose(
-    candidates: Vec<Pair>,
-    given: &Pair,
-    fallback: &Pair,
-    between: &str,
-    names: [&str; 2],
-) -> Result<Pair, (String, String)> {
-    if !given.near.is_empty() && !given.far.is_empty() {
-        if given.near.len() == given.far.len() {
-            return Ok(given.clone());
-        }
-        let reason = format!("({}) and ({}) differ in number", given.near.join(", "), given.far.join(", "));
-        return Err((reason, format!("`{}` and `{}` must pair up", names[0], names[1])));
-    }
-    let mut fitting: Vec<Pair> = Vec::new();
-    for pair in candidates {
-        let fits = |given: &[String], has: &[String]| given.is_empty() || same_set(given, has);
-        if fits(&given.near, &pair.near) && fits(&given.far, &pair.far) && !fitting.contains(&pair) {
-            fitting.push(pair);
-        }
-    }
-    let completed = Pair {
-        near: if given.near.is_empty() { fallback.near.clone() } else { given.near.clone() },
-        far: if given.far.is_empty() { fallback.far.clone() } else { given.far.clone() },
-    };
-    let is_given = !given.near.is_empty() || !given.far.is_empty();
-    match fitting.as_slice() {
-        [only] => Ok(only.clone()),
-        [] if is_given && !completed.near.is_empty() && completed.near.len() == completed.far.len() => Ok(completed),
-        [] => Err((format!("no foreign key is between {between}"), format!("name both `{}` and `{}`", names[0], names[1]))),
-        many => {
-            let said = |pair: &Pair| format!("({}) with ({})", pair.near.join(", "), pair.far.join(", "));
-            let said: Vec<String> = many.iter().map(said).collect();
-            let reason = format!("several foreign keys are between {between}: {}", said.join(", "));
-            Err((reason, format!("name the columns of one under `{}` or `{}`", names[0], names[1])))
-        }
-    }
-}
-
-fn same_set(left: &[String], right: &[String]) -> bool {
-    left.len() == right.len() && left.iter().all(|name| right.contains(name))
-}
-
-/// Whether the database compares values of both kinds without a cast.
-pub(super) fn can_be_equal(left: &Kind, right: &Kind, dialect: Dialect) -> bool {
-    use Kind::{Decimal, Enum, Integer, Other, Text, Uuid};
-    std::mem::discriminant(left) == std::mem::discriminant(right)
-        || matches!((left, right), (Integer | Decimal, Integer | Decimal) | (Other, _) | (_, Other))
-        || (dialect != Dialect::Postgres && matches!((left, right), (Text | Enum(_) | Uuid, Text | Enum(_) | Uuid)))
 }

@@ -1,8 +1,9 @@
 //! Many-to-many relations: the link table and which of its columns hold which side's key.
 
 use super::Draft;
+use super::keys::{Pair, can_be_equal, choose};
 use super::near::advice;
-use super::relation::{Asked, Pair, Resolver, can_be_equal, choose, key_of};
+use super::relation::{Asked, Resolver, key_of};
 use crate::catalog::facts::{ForeignKey, TableFacts};
 use crate::catalog::ident::{Ident, TableName};
 use crate::catalog::relation::Link;

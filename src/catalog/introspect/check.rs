@@ -1,4 +1,4 @@
-//! Which columns a CHECK constraint names, read from its SQL where the database's catalog does not tell.
+//! Which columns a CHECK constraint or an index of expressions names, read from its SQL where the database's catalog does not tell.
 //!
 //! Only words and parentheses are understood, which is enough to name a column in an error; no decision rests on it.
 
@@ -26,6 +26,14 @@ pub(super) fn checks_of(create: &str, columns: &[&str]) -> Vec<Check> {
     checks
 }
 
+/// The columns that the expressions of SQLite's `CREATE INDEX` name.
+pub(super) fn indexed_columns(create: &str, columns: &[&str]) -> Vec<String> {
+    let tokens = lex(create, Dialect::Sqlite).tokens;
+    let open = tokens.iter().position(|token| token.text == "(");
+    let inner = open.and_then(|open| closing(&tokens[open..]).map(|end| &create[tokens[open].end..tokens[open + end].start]));
+    inner.map(|inner| named_columns(inner, columns, Dialect::Sqlite)).unwrap_or_default()
+}
+
 /// The columns that a condition names, in the order of the table.
 pub(super) fn named_columns(condition: &str, columns: &[&str], dialect: Dialect) -> Vec<String> {
     let words: Vec<String> = lex(condition, dialect).tokens.iter().filter(|token| !token.is_string()).map(Token::name).collect();
@@ -49,7 +57,7 @@ fn closing(tokens: &[Token<'_>]) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::{checks_of, named_columns};
+    use super::{checks_of, indexed_columns, named_columns};
     use crate::database::Dialect;
 
     #[test]
@@ -70,6 +78,12 @@ mod tests {
                 ("both", "age,x".to_owned()),
             ]
         );
+    }
+
+    #[test]
+    fn an_index_names_the_columns_of_its_expressions() {
+        let create = "CREATE UNIQUE INDEX i ON t (lower(\"first name\"), x || 'note') WHERE age > 1";
+        assert_eq!(indexed_columns(create, &["age", "first name", "x", "note"]), ["first name", "x"]);
     }
 
     #[test]

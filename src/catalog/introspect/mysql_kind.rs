@@ -6,9 +6,7 @@ use crate::catalog::kind::Kind;
 pub(super) fn kind(data_type: &str, declared: &str) -> Kind {
     let lower = declared.to_ascii_lowercase();
     match data_type.to_ascii_lowercase().as_str() {
-        "tinyint" if lower == "tinyint(1)" => Kind::Boolean,
-        "bit" if lower == "bit(1)" => Kind::Boolean,
-        "bit" => Kind::Bytes,
+        "tinyint" | "bit" if ["tinyint(1)", "bit(1)"].contains(&lower.as_str()) => Kind::Boolean,
         // Half of its numbers are beyond a signed 64-bit integer.
         "bigint" if lower.contains("unsigned") => Kind::Decimal,
         "tinyint" | "smallint" | "mediumint" | "int" | "integer" | "bigint" | "year" => Kind::Integer,
@@ -16,7 +14,7 @@ pub(super) fn kind(data_type: &str, declared: &str) -> Kind {
         "float" | "double" | "real" => Kind::Float,
         "char" | "varchar" | "tinytext" | "text" | "mediumtext" | "longtext" | "set" => Kind::Text,
         "enum" => Kind::Enum(enum_values(declared)),
-        "binary" | "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" => Kind::Bytes,
+        "bit" | "binary" | "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" => Kind::Bytes,
         "date" => Kind::Date,
         "time" => Kind::Time,
         "datetime" => Kind::Timestamp { zoned: false },

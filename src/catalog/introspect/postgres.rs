@@ -43,9 +43,9 @@ select row_to_json(t) from (
     obj_description(c.oid, 'pg_class') as comment,
     (select coalesce(json_agg(row_to_json(a) order by a.number), '[]') from (
       select a.attnum as number, a.attname as name, a.atttypid::int8 as type_id,
-        format_type(a.atttypid, a.atttypmod) as declared_type, a.attnotnull as not_null, a.atthasdef as has_default,
+        format_type(a.atttypid, a.atttypmod) as declared_type, a.attnotnull as not_null,
         a.attidentity as identity, a.attgenerated <> '' as generated,
-        coalesce(pg_get_expr(d.adbin, d.adrelid) like 'nextval(%', false) as counted,
+        case when a.attgenerated = '' then pg_get_expr(d.adbin, d.adrelid) end as default,
         col_description(a.attrelid, a.attnum) as comment
       from pg_attribute a left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
       where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
@@ -112,10 +112,9 @@ struct Column {
     type_id: i64,
     declared_type: String,
     not_null: bool,
-    has_default: bool,
     identity: String,
     generated: bool,
-    counted: bool,
+    default: Option<String>,
     comment: Option<String>,
 }
 
@@ -167,8 +166,8 @@ impl Column {
             declared_type: self.declared_type,
             kind: kind(self.type_id, types),
             nullable: !self.not_null && !domain.is_some_and(|domain| domain.not_null),
-            has_default: is_identity || (self.has_default && !self.generated) || domain.is_some_and(|domain| domain.has_default),
-            auto_increment: is_identity || self.counted,
+            has_default: is_identity || self.default.is_some() || domain.is_some_and(|domain| domain.has_default),
+            auto_increment: is_identity || self.default.is_some_and(|default| default.starts_with("nextval(")),
             // An identity that is always generated refuses values, as a generated column does.
             generated: self.generated || self.identity == "a",
             comment: self.comment,

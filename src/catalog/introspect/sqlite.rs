@@ -3,7 +3,7 @@
 //! SQLite types values, not columns; the declared type is taken at its word as far as the usual words go, and by
 //! SQLite's own affinity rules beyond.
 
-use super::check::checks_of;
+use super::check::{checks_of, indexed_columns};
 use super::{Schemas, rows};
 use crate::catalog::facts::{ColumnFacts, Facts, ForeignKey, Index, TableFacts, Writable};
 use crate::catalog::kind::Kind;
@@ -28,6 +28,7 @@ select json_object('schema', t.schema, 'name', t.name, 'type', t.type, 'without_
       'default', c.dflt_value, 'key', c.pk, 'hidden', c.hidden))
     from pragma_table_xinfo(t.name, t.schema) c)),
   'indexes', json((select json_group_array(json_object('name', i.name, 'unique', i."unique", 'partial', i.partial,
+      'sql', (select m.sql from sqlite_schema m where t.schema = 'main' and m.type = 'index' and m.name = i.name),
       'columns', json((select json_group_array(k.name) from pragma_index_info(i.name, t.schema) k))))
     from pragma_index_list(t.name, t.schema) i)),
   'foreign_keys', json((select json_group_array(json_object('id', f.id, 'table', f."table", 'from', f."from", 'to', f."to"))
@@ -65,6 +66,7 @@ struct TableIndex {
     name: String,
     unique: i64,
     partial: i64,
+    sql: Option<String>,
     columns: Vec<Option<String>>,
 }
 
@@ -88,7 +90,7 @@ impl Table {
             // A virtual table's hidden columns are arguments, not data.
             columns: self.columns.iter().filter(|column| column.hidden != 1).map(|column| self.column(column)).collect(),
             primary_key: self.primary_key(),
-            indexes: self.indexes.iter().map(TableIndex::facts).collect(),
+            indexes: self.indexes.iter().map(|index| index.facts(&names)).collect(),
             foreign_keys: self.foreign_keys(all),
             checks: self.sql.as_deref().filter(|_| !is_view).map(|sql| checks_of(sql, &names)).unwrap_or_default(),
             writable: if is_view { self.view_writable() } else { Writable::FULLY },
@@ -162,13 +164,13 @@ impl Table {
 }
 
 impl TableIndex {
-    fn facts(&self) -> Index {
-        Index {
-            name: self.name.clone(),
-            columns: self.columns.iter().flatten().cloned().collect(),
-            unique: self.unique != 0,
-            plain: self.partial == 0 && self.columns.iter().all(Option::is_some),
-        }
+    fn facts(&self, table_columns: &[&str]) -> Index {
+        let is_bare = self.columns.iter().all(Option::is_some);
+        let columns = match &self.sql {
+            Some(sql) if !is_bare => indexed_columns(sql, table_columns),
+            _ => self.columns.iter().flatten().cloned().collect(),
+        };
+        Index { name: self.name.clone(), columns, unique: self.unique != 0, plain: self.partial == 0 && is_bare }
     }
 }
 

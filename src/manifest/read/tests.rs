@@ -162,3 +162,19 @@ fn folders_are_read_in_order() {
     assert!(empty.is_err());
     assert!(paths(&[PathBuf::from("src/protocol")]).is_err(), "a folder without manifests");
 }
+
+proptest::proptest! {
+    #[test]
+    fn no_text_makes_the_reader_panic(
+        text in r"[\PC\n]{0,200}",
+        path in r"(spec|columns|\.|\[|\]|[0-9]|x){0,8}",
+        pieces in proptest::collection::vec(r"(apiVersion: resolvespec.dev/v1alpha1|kind: Entity|metadata: \{name: a\}|spec:|  source: b|  columns:|  - name: c|---|  - |\[|&a|\*a|: |[a-z]{1,3})", 0..12),
+    ) {
+        let _ = read(&text);
+        if let Ok(manifests) = read(&pieces.join("\n")) {
+            for entity in manifests.entities {
+                let _ = entity.place.line_of(&path);
+            }
+        }
+    }
+}

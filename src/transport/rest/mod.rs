@@ -3,6 +3,7 @@
 pub mod answer;
 pub mod body;
 mod docs;
+pub mod enter;
 pub mod gate;
 pub mod header;
 mod header_routes;
@@ -11,4 +12,5 @@ mod openapi_routes;
 pub mod router;
 pub mod status;
 
-pub use router::{Rest, router};
+pub use enter::Enter;
+pub use router::{Parts, Rest, cors, router};

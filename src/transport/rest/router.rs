@@ -1,7 +1,8 @@
 //! Every REST route, and the one way through which they all reach the engine.
 
 use super::body;
-use super::gate::{read_body, request_id};
+use super::gate::read_body;
+use super::openapi_routes;
 use crate::auth::{self, Authenticator, Credentials, Principal};
 use crate::drain::Drain;
 use crate::engine::Engine;
@@ -10,18 +11,19 @@ use crate::telemetry::Metrics;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{MatchedPath, Path, Request as HttpRequest, State};
-use axum::http::header::{AUTHORIZATION, CONNECTION, IF_MATCH};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
-use axum::middleware::{self, Next};
+use axum::extract::{Path, Request as HttpRequest, State};
+use axum::http::header::{AUTHORIZATION, IF_MATCH};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, Uri};
 use axum::routing::{get, post};
 use std::sync::Arc;
-use tower_http::compression::CompressionLayer;
 use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer, ExposeHeaders};
 
-/// What the routes need.
+/// What the routes need. Cheap to clone, once a request.
 #[derive(Clone)]
-pub struct Rest {
+pub struct Rest(Arc<Parts>);
+
+/// What the routes need.
+pub struct Parts {
     /// What answers.
     pub engine: Engine,
     /// Who may enter.
@@ -34,6 +36,20 @@ pub struct Rest {
     pub max_body_bytes: usize,
     /// Origins of browsers that may call; none unless listed.
     pub cors_origins: Arc<[HeaderValue]>,
+}
+
+impl From<Parts> for Rest {
+    fn from(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+}
+
+impl std::ops::Deref for Rest {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
 }
 
 const EXPOSED: [&str; 12] = [
@@ -53,57 +69,34 @@ const EXPOSED: [&str; 12] = [
 
 /// All REST routes.
 pub fn router(rest: Rest) -> Router {
-    let cors = CorsLayer::new()
-        .allow_origin(AllowOrigin::list(rest.cors_origins.iter().cloned()))
-        .allow_headers(AllowHeaders::mirror_request())
-        .allow_methods(AllowMethods::list([
-            Method::GET,
-            Method::POST,
-            Method::PUT,
-            Method::PATCH,
-            Method::DELETE,
-            Method::OPTIONS,
-        ]))
-        .allow_credentials(true)
-        .expose_headers(ExposeHeaders::list(EXPOSED.map(HeaderName::from_static)))
-        .max_age(std::time::Duration::from_secs(24 * 60 * 60));
     let body_methods = || post(body_call).get(body_meta).options(body_meta).fallback(body_method);
     Router::new()
         .route("/api/{entity}", body_methods())
         .route("/api/{schema}/{entity}", body_methods())
         .route("/api/{schema}/{entity}/{id}", body_methods())
         .merge(super::header_routes::routes())
-        .route("/openapi", get(super::openapi_routes::whole))
+        .route("/openapi", get(openapi_routes::whole))
         .merge(super::docs::routes())
         .route("/health", get(super::super::admin::health))
         .route("/ready", get(super::super::admin::ready))
         .fallback(unknown_path)
-        .layer(middleware::from_fn_with_state(rest.clone(), super::openapi_routes::instead))
-        .layer(middleware::from_fn_with_state(rest.clone(), enter))
-        .layer(CompressionLayer::new())
-        .layer(cors)
         .with_state(rest)
 }
 
-/// Counts the request, gives it an id, and turns it away while the process drains.
-async fn enter(State(rest): State<Rest>, mut request: HttpRequest, next: Next) -> Response<Body> {
-    let id = request_id(request.headers());
-    let template = request.extensions().get::<MatchedPath>().cloned();
-    let path = template.as_ref().map_or("unmatched", MatchedPath::as_str);
-    let timer = rest.metrics.request(request.method(), path);
-    let probe = matches!(path, "/health" | "/ready");
-    request.headers_mut().insert("x-request-id", id.clone());
-    let mut response = if rest.drain.is_draining() && !probe {
-        let mut response =
-            body::encode_error(&Error::new(Code::Unavailable, "this replica is shutting down; send the request again"));
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        response
-    } else {
-        next.run(request).await
+/// Origins of browsers that may call; none if none is listed, so that answers carry no headers about it.
+#[must_use]
+pub fn cors(rest: &Rest) -> Option<CorsLayer> {
+    let methods = [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
+    let layer = || {
+        CorsLayer::new()
+            .allow_origin(AllowOrigin::list(rest.cors_origins.iter().cloned()))
+            .allow_headers(AllowHeaders::mirror_request())
+            .allow_methods(AllowMethods::list(methods))
+            .allow_credentials(true)
+            .expose_headers(ExposeHeaders::list(EXPOSED.map(HeaderName::from_static)))
+            .max_age(std::time::Duration::from_secs(24 * 60 * 60))
     };
-    timer.finish(response.status());
-    response.headers_mut().insert("x-request-id", id);
-    response
+    (!rest.cors_origins.is_empty()).then(layer)
 }
 
 /// Finds out who asks.
@@ -137,6 +130,9 @@ pub(super) fn target(names: Names) -> Result<(Target, Option<String>), Error> {
 
 async fn body_call(State(rest): State<Rest>, names: Names, request: HttpRequest) -> Response<Body> {
     let (parts, body) = request.into_parts();
+    if openapi_routes::is_asked(parts.uri.query()) {
+        return openapi_routes::of_entity(&rest, &parts.headers, names).await;
+    }
     let outcome = async {
         let principal = authenticate(&rest, &parts.headers).await?;
         let (target, id) = target(names)?;
@@ -150,7 +146,10 @@ async fn body_call(State(rest): State<Rest>, names: Names, request: HttpRequest)
     }
 }
 
-async fn body_meta(State(rest): State<Rest>, names: Names, headers: HeaderMap) -> Response<Body> {
+async fn body_meta(State(rest): State<Rest>, names: Names, uri: Uri, headers: HeaderMap) -> Response<Body> {
+    if openapi_routes::is_asked(uri.query()) {
+        return openapi_routes::of_entity(&rest, &headers, names).await;
+    }
     let outcome = async {
         let principal = authenticate(&rest, &headers).await?;
         let (target, _) = target(names)?;

@@ -48,10 +48,13 @@ pub(super) fn operation_id(prefix: &str, entity: &Entity) -> String {
 }
 
 fn metadata(entity: &Entity, prefix: &str) -> Value {
-    let mut responses = Map::from_iter([("200".to_owned(), json!({
-        "description": "The entity's metadata.",
-        "content": {"application/json": {"schema": envelope(&schema_ref("EntityMetadata"), false)}},
-    }))]);
+    let mut responses = Map::from_iter([(
+        "200".to_owned(),
+        json!({
+            "description": "The entity's metadata.",
+            "content": {"application/json": {"schema": envelope(&schema_ref("EntityMetadata"), false)}},
+        }),
+    )]);
     responses.extend(failures(Style::Body, &[Operation::Meta]));
     json!({
         "tags": [entity.full_name()],
@@ -65,8 +68,7 @@ fn post(visible: &Visible<'_>, entity: &Entity, with_id: bool) -> Value {
     let rights = visible.rights(entity.id);
     let operations = operations(rights, with_id);
     let requests: Vec<Value> = operations.iter().map(|operation| request(*operation, entity, with_id)).collect();
-    let mut responses =
-        Map::from_iter([("200".to_owned(), success(visible, entity, &operations, with_id))]);
+    let mut responses = Map::from_iter([("200".to_owned(), success(visible, entity, &operations, with_id))]);
     if operations.contains(&Operation::Read) {
         responses.insert("304".to_owned(), json!({"$ref": "#/components/responses/NotModified"}));
     }
@@ -120,10 +122,13 @@ fn request(operation: Operation, entity: &Entity, with_id: bool) -> Value {
             required.push("data");
         }
         Operation::Delete => {
-            properties.insert("data".to_owned(), json!({
-                "description": "Keys of the rows to remove, instead of an id.",
-                "anyOf": [{"type": "object"}, {"type": "array", "items": schema_ref("Key")}],
-            }));
+            properties.insert(
+                "data".to_owned(),
+                json!({
+                    "description": "Keys of the rows to remove, instead of an id.",
+                    "anyOf": [{"type": "object"}, {"type": "array", "items": schema_ref("Key")}],
+                }),
+            );
         }
         Operation::Read | Operation::Meta => {}
     }

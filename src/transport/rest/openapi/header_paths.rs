@@ -124,7 +124,11 @@ fn create(visible: &Visible<'_>, entity: &Entity) -> Value {
         summary: "Adds rows",
         parameters: vec![reference("Idempotency-Key")],
         body: Some(json!({"anyOf": [input, {"type": "array", "items": input}]})),
-        success: answer("The rows as the database has them.", &json!({"anyOf": [row, {"type": "array", "items": row}]}), replayed()),
+        success: answer(
+            "The rows as the database has them.",
+            &json!({"anyOf": [row, {"type": "array", "items": row}]}),
+            replayed(),
+        ),
     }
     .into_json()
 }

@@ -32,10 +32,13 @@ pub(super) fn shared() -> Map<String, Value> {
             responses.insert(name(style, status), failure(style, &codes));
         }
     }
-    responses.insert("NotModified".to_owned(), json!({
-        "description": "The client's copy (If-None-Match) is still good.",
-        "headers": {"ETag": header_ref("ETag")},
-    }));
+    responses.insert(
+        "NotModified".to_owned(),
+        json!({
+            "description": "The client's copy (If-None-Match) is still good.",
+            "headers": {"ETag": header_ref("ETag")},
+        }),
+    );
     responses
 }
 

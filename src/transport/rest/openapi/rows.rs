@@ -97,8 +97,7 @@ fn nested(visible: &Visible<'_>, entity: &Entity, rights: Rights) -> Value {
     let words = [("insert", rights.create), ("update", rights.update), ("delete", rights.delete), ("upsert", upsert)];
     let words: Vec<&str> = words.into_iter().filter(|(_, may)| *may).map(|(word, _)| word).collect();
     let mut schema = writable(visible, entity, true);
-    schema["properties"]["_request"] =
-        json!({"type": "string", "enum": words, "description": "What to do with this row; the outer row's operation without it."});
+    schema["properties"]["_request"] = json!({"type": "string", "enum": words, "description": "What to do with this row; the outer row's operation without it."});
     schema
 }
 

@@ -1,0 +1,79 @@
+//! The first and last thing that happens to a request: an id, a timer, and the drain.
+//!
+//! A service around the router and not a layer within it, which would be boxed and cloned for every request.
+
+use super::body;
+use super::gate::request_id;
+use super::router::Rest;
+use crate::protocol::{Code, Error};
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::header::CONNECTION;
+use axum::http::{HeaderValue, Response};
+use futures_util::future::BoxFuture;
+use std::convert::Infallible;
+use std::task::{Context, Poll};
+use tower::Service;
+
+/// Wraps the router.
+#[derive(Clone)]
+pub struct Enter<S> {
+    /// What the routes need.
+    pub rest: Rest,
+    /// The router.
+    pub inner: S,
+}
+
+impl<S> Service<Request> for Enter<S>
+where
+    S: Service<Request, Response = Response<Body>, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        let path = template(request.uri().path());
+        let timer = self.rest.metrics.request(request.method(), path);
+        let id = request_id(request.headers());
+        if self.rest.drain.is_draining() && !matches!(path, "/health" | "/ready") {
+            let mut response =
+                body::encode_error(&Error::new(Code::Unavailable, "this replica is shutting down; send the request again"));
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            timer.finish(response.status());
+            return Box::pin(std::future::ready(Ok(response)));
+        }
+        request.headers_mut().insert("x-request-id", id.clone());
+        let answer = self.inner.call(request);
+        Box::pin(async move {
+            let mut response = answer.await?;
+            timer.finish(response.status());
+            response.headers_mut().insert("x-request-id", id);
+            Ok(response)
+        })
+    }
+}
+
+/// The route of a path, as metrics label it.
+fn template(path: &str) -> &'static str {
+    let mut parts = path.split('/').skip(1);
+    match (parts.next(), parts.count()) {
+        (Some("api"), 1) => "/api/{entity}",
+        (Some("api"), 2) => "/api/{schema}/{entity}",
+        (Some("api"), 3) => "/api/{schema}/{entity}/{id}",
+        (Some("rest"), 1) => "/rest/{entity}",
+        (Some("rest"), 2) => "/rest/{schema}/{entity}",
+        (Some("rest"), 3) => "/rest/{schema}/{entity}/{id}",
+        (Some("openapi"), 0) => "/openapi",
+        (Some("docs"), _) => "/docs",
+        (Some("health"), 0) => "/health",
+        (Some("ready"), 0) => "/ready",
+        (Some("metrics"), 0) => "/metrics",
+        _ => "unmatched",
+    }
+}

@@ -25,7 +25,7 @@ pub struct PreloadPlan<'c> {
 }
 
 /// Resolves preloads of an entity into fields. Dotted paths that share a beginning share its level.
-pub fn resolve_preloads<'c>(
+pub(super) fn resolve_preloads<'c>(
     scope: &mut Scope<'c, '_>,
     entity: &'c Entity,
     preloads: &[Preload],

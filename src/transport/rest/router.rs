@@ -94,7 +94,7 @@ pub fn cors(rest: &Rest) -> Option<CorsLayer> {
             .allow_methods(AllowMethods::list(methods))
             .allow_credentials(true)
             .expose_headers(ExposeHeaders::list(EXPOSED.map(HeaderName::from_static)))
-            .max_age(std::time::Duration::from_secs(24 * 60 * 60))
+            .max_age(std::time::Duration::from_hours(24))
     };
     (!rest.cors_origins.is_empty()).then(layer)
 }

@@ -79,7 +79,7 @@ fn one(name: &str, value: &str, request: &mut HeaderRequest, filters: &mut Filte
         _ if name.starts_with("x-detailapi") => request.format = Format::Detail,
         _ if name.starts_with("x-syncfusion") => request.format = Format::Syncfusion,
         _ if name.starts_with("x-single-record-as-object") => {
-            request.single_record_as_object = !value.trim().eq_ignore_ascii_case("false")
+            request.single_record_as_object = !value.trim().eq_ignore_ascii_case("false");
         }
         _ if name.starts_with("x-files") => files::read(value, options)?,
         _ => return in_key(name, options),

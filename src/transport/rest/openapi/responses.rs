@@ -106,9 +106,11 @@ fn applies(code: Code, operation: Operation) -> bool {
         | Code::ForeignKeyViolation
         | Code::SerializationFailure
         | Code::IdempotencyKeyReused => writes,
-        Code::PayloadTooLarge | Code::InvalidRequest | Code::InvalidOperation => operation != Operation::Meta,
         Code::CursorError | Code::RowNumberError => operation == Operation::Read,
-        Code::InvalidOption
+        Code::PayloadTooLarge
+        | Code::InvalidRequest
+        | Code::InvalidOperation
+        | Code::InvalidOption
         | Code::InvalidColumn
         | Code::InvalidOperator
         | Code::InvalidValue

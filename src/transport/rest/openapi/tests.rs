@@ -5,6 +5,7 @@ use crate::auth::{Authentication, Authenticator, JwtSettings, KeySource, Princip
 use crate::catalog::Catalog;
 use crate::engine::{Engine, Served};
 use crate::protocol::{Code, Operator};
+use crate::transport::rest::header::{self, Parameters};
 use crate::transport::rest::{Parts, Rest, router};
 use axum::Router;
 use axum::body::Body;
@@ -206,9 +207,9 @@ async fn the_words_are_those_of_the_protocol() {
         assert_eq!(parameter["in"], if name == "id" { "path" } else { "header" });
         let value = if name == "X-Files" { "{}" } else { "1" };
         let request = Request::get("/").header(name.as_str(), value).body(()).unwrap();
-        let parameters = crate::transport::rest::header::Parameters::collect(request.headers(), None).unwrap();
-        let read = crate::transport::rest::header::decode(&parameters);
-        let nothing = crate::transport::rest::header::decode(&Default::default());
+        let parameters = Parameters::collect(request.headers(), None).unwrap();
+        let read = header::decode(&parameters);
+        let nothing = header::decode(&Parameters::default());
         assert!(read.is_ok(), "{name}");
         let silent = ["X-SkipCount", "X-Single-Record-As-Object", "X-Files"].contains(&name.as_str());
         assert!(silent || !names_option || read != nothing, "{name} is described and does nothing");

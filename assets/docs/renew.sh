@@ -15,8 +15,9 @@ renew() {
 
 # pack <package> <file> <name here>: no name and no time in the archive, so that the same input gives the same bytes.
 pack() {
-    # What would ask another host, even for a source map, is taken out; the pages' policy would stop it anyway.
-    sed -e 's|^//# sourceMappingURL=.*$||' -e 's|^/\*# sourceMappingURL=.*\*/$||' "$folder/$1/$2" | gzip -9n >"$3.gz"
+    # What would ask for a source map or ask another host is taken out; the pages' policy would stop it anyway.
+    sed -e 's|^//# sourceMappingURL=.*$||' -e 's|^/\*# sourceMappingURL=.*\*/$||' \
+        -e 's|https://cdn.redoc.ly/redoc/logo-mini.svg|data:,|g' "$folder/$1/$2" | gzip -9n >"$3.gz"
 }
 
 renew swagger-ui-dist 5.35.0 LICENSE

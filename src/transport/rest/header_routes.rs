@@ -2,6 +2,7 @@
 
 use super::gate::read_body;
 use super::header::{self, HeaderRequest, Parameters, Shown};
+use super::openapi_routes;
 use super::router::{Names, Rest, authenticate, target, with_headers};
 use crate::protocol::{Code, Error, KeyInput, Operation, Request, Selector, Target};
 use axum::Router;
@@ -22,6 +23,9 @@ pub(super) fn routes() -> Router<Rest> {
 
 async fn call(State(rest): State<Rest>, names: Names, request: HttpRequest) -> Response<Body> {
     let (parts, body) = request.into_parts();
+    if openapi_routes::is_asked(parts.uri.query()) {
+        return openapi_routes::of_entity(&rest, &parts.headers, names).await;
+    }
     let outcome = async {
         let principal = authenticate(&rest, &parts.headers).await?;
         let (target, id) = target(names)?;
@@ -48,6 +52,9 @@ async fn call(State(rest): State<Rest>, names: Names, request: HttpRequest) -> R
 
 async fn metadata(State(rest): State<Rest>, names: Names, request: HttpRequest) -> Response<Body> {
     let (parts, _) = request.into_parts();
+    if openapi_routes::is_asked(parts.uri.query()) {
+        return openapi_routes::of_entity(&rest, &parts.headers, names).await;
+    }
     let outcome = async {
         let principal = authenticate(&rest, &parts.headers).await?;
         let (target, _) = target(names)?;

@@ -98,8 +98,7 @@ impl Replica {
                 }
             };
             let entered = Enter { rest: self.rest.clone(), inner: main };
-            let service =
-                ServiceBuilder::new()
+            let service = ServiceBuilder::new()
                 .map_response(|response: Response<_>| response.map(Body::new))
                 .option_layer(rest::cors(&self.rest))
                 .layer(CompressionLayer::new())

@@ -169,12 +169,8 @@ fn compare(entity: &Entity, operand: &mut Operand, leaf: &Leaf) -> Result<Compar
         Operator::Lt => Ok(Comparison::Value(Match::Less, ordered_value(operand, leaf)?)),
         Operator::Lte => Ok(Comparison::Value(Match::LessOrEqual, ordered_value(operand, leaf)?)),
         Operator::Between | Operator::BetweenInclusive => {
-            let items = list_items(&leaf.value);
-            let [low, high] = items.as_slice() else {
-                return Err(invalid(leaf, "takes exactly two values"));
-            };
-            let low = typed(operand, low, leaf)?;
-            let high = typed(operand, high, leaf)?;
+            let [low, high] = <[Value; 2]>::try_from(typed_alike(operand, &list_items(&leaf.value), leaf)?)
+                .map_err(|_| invalid(leaf, "takes exactly two values"))?;
             if low == Value::Null || high == Value::Null {
                 return Err(invalid(leaf, "takes two values that are not null"));
             }
@@ -218,7 +214,7 @@ fn text_match(leaf: &Leaf) -> Result<Comparison, Error> {
 fn in_list(entity: &Entity, operand: &mut Operand, leaf: &Leaf) -> Result<Comparison, Error> {
     let items = list_items(&leaf.value);
     within(items.len(), entity.limits.max_list, "values in a list")?;
-    let values = items.iter().map(|item| typed(operand, item, leaf)).collect::<Result<Vec<_>, _>>()?;
+    let values = typed_alike(operand, &items, leaf)?;
     if values.contains(&Value::Null) {
         return Err(invalid(leaf, "takes values that are not null; use is_null beside it"));
     }
@@ -245,6 +241,19 @@ fn ordered_value(operand: &mut Operand, leaf: &Leaf) -> Result<Value, Error> {
         Value::Null => Err(invalid(leaf, "takes a value that is not null")),
         value => Ok(value),
     }
+}
+
+/// Reads values that are compared together; those for a place in JSON must be of one type.
+fn typed_alike(operand: &mut Operand, items: &[Json], leaf: &Leaf) -> Result<Vec<Value>, Error> {
+    let mut values = Vec::with_capacity(items.len());
+    for item in items {
+        let before = operand.kind.clone();
+        values.push(typed(operand, item, leaf)?);
+        if values.len() > 1 && operand.kind != before {
+            return Err(invalid(leaf, "takes values of one type"));
+        }
+    }
+    Ok(values)
 }
 
 /// Reads a value as the operand's kind. A place in JSON takes the kind of the value itself.

@@ -43,6 +43,9 @@ impl Value {
     /// Reads a JSON value as a kind; `column` is for the error.
     pub fn from_json(json: &Json, kind: &Kind, column: &str) -> Result<Self, Error> {
         if *kind == Kind::Json {
+            if has_nul(json) {
+                return Err(mismatch(column, kind, "a text with NUL in it"));
+            }
             return Ok(if json.is_null() { Value::Null } else { Value::Json(json.to_string()) });
         }
         match json {
@@ -100,6 +103,16 @@ impl Value {
                 if json.is_array() { Value::from_json(&json, kind, column) } else { Err(bad()) }
             }
         }
+    }
+}
+
+/// PostgreSQL can't store NUL in JSON, so nobody does.
+fn has_nul(json: &Json) -> bool {
+    match json {
+        Json::String(text) => text.contains('\0'),
+        Json::Array(items) => items.iter().any(has_nul),
+        Json::Object(fields) => fields.iter().any(|(name, value)| name.contains('\0') || has_nul(value)),
+        Json::Null | Json::Bool(_) | Json::Number(_) => false,
     }
 }
 

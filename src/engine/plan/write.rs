@@ -261,6 +261,10 @@ fn plan_row<'c>(
     let mut write = RowWrite { grant, action, readable, key, values: Vec::new(), referred: Vec::new(), referring: Vec::new() };
     for (name, json) in row.iter().filter(|(name, _)| *name != "_request") {
         match (entity.find_column(name), json) {
+            (Some(id), _) if write.values.iter().any(|(known, _)| *known == id) => {
+                let message = format!("'{name}' names a column of {} a second time", entity.full_name());
+                return Err(Error::new(Code::InvalidData, message).with_detail(name));
+            }
             (Some(id), _) => write.values.push((id, column_value(entity, id, json, action)?)),
             (None, Json::Object(_) | Json::Array(_) | Json::Null)
                 if entity.relations.iter().any(|relation| relation.name == *name) =>

@@ -19,6 +19,37 @@ pub(super) fn operand(sql: &mut Sql, entity: &Entity, alias: Alias, operand: &Op
     }
 }
 
+/// Writes an operand whose order counts: an enum by the place of its value in the list, the same on every database.
+pub(super) fn ordered(sql: &mut Sql, entity: &Entity, alias: Alias, target: &Operand) {
+    let Kind::Enum(values) = &target.kind else { return operand(sql, entity, alias, target) };
+    if orders_natively(sql, entity, target) {
+        return operand(sql, entity, alias, target);
+    }
+    sql.push("(case ");
+    operand(sql, entity, alias, target);
+    for (place, value) in (1..).zip(values) {
+        sql.push(" when ").literal(value).push(" then ").number(place);
+    }
+    sql.push(" end)");
+}
+
+/// The place of an enum's value, where [`ordered`] writes places.
+pub(super) fn place_of(sql: &Sql, entity: &Entity, target: &Operand, value: &Value) -> Option<u64> {
+    match (&target.kind, value) {
+        (Kind::Enum(values), Value::Text(text)) if !orders_natively(sql, entity, target) => {
+            (1..).zip(values).find(|(_, known)| *known == text).map(|(place, _)| place)
+        }
+        _ => None,
+    }
+}
+
+/// Only PostgreSQL's own enums are compared by their place; MySQL sorts by it and compares by the text.
+fn orders_natively(sql: &Sql, entity: &Entity, target: &Operand) -> bool {
+    let OperandSource::Column(id) = target.source else { return false };
+    let declared = entity.column(id).declared_type.as_str();
+    sql.dialect == Dialect::Postgres && !declared.starts_with("text") && !declared.starts_with("character")
+}
+
 /// Writes an operand as text, for patterns.
 pub(super) fn text_operand(sql: &mut Sql, entity: &Entity, alias: Alias, target: &Operand) {
     let is_text = matches!(target.kind, Kind::Text) || matches!(target.source, OperandSource::Json(..));

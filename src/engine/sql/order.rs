@@ -2,7 +2,7 @@
 //!
 //! NULLs are placed the same on every database: written out where the database's own place differs.
 
-use super::operand::operand;
+use super::operand::ordered;
 use super::writer::{Alias, Sql};
 use crate::catalog::Entity;
 use crate::database::Dialect;
@@ -28,10 +28,10 @@ pub(super) fn order_keys(sql: &mut Sql, entity: &Entity, alias: Alias, keys: &[O
         };
         let written = key.operand.nullable && !native;
         if written && sql.is_mysql() {
-            operand(sql, entity, alias, &key.operand);
+            ordered(sql, entity, alias, &key.operand);
             sql.push(if nulls_last { " is null, " } else { " is not null, " });
         }
-        operand(sql, entity, alias, &key.operand);
+        ordered(sql, entity, alias, &key.operand);
         sql.push(if ascending { "" } else { " desc" });
         if written && !sql.is_mysql() {
             sql.push(if nulls_last { " nulls last" } else { " nulls first" });
@@ -47,7 +47,7 @@ pub(super) fn order_keys(sql: &mut Sql, entity: &Entity, alias: Alias, keys: &[O
 pub(super) fn beyond(sql: &mut Sql, entity: &Entity, alias: Alias, keys: &[OrderKey], reference: &dyn Fn(&mut Sql, &OrderKey)) {
     sql.push("(");
     if let Some(first) = keys.first().filter(|key| !key.operand.nullable && keys.len() > 1) {
-        operand(sql, entity, alias, &first.operand);
+        ordered(sql, entity, alias, &first.operand);
         sql.push(if first.direction == Direction::Ascending { " >= " } else { " <= " });
         reference(sql, first);
         sql.push(" and (");
@@ -74,7 +74,7 @@ fn equal(sql: &mut Sql, entity: &Entity, alias: Alias, key: &OrderKey, reference
         (true, Dialect::Mysql(_)) => " <=> ",
         (true, Dialect::Sqlite) => " is ",
     };
-    operand(sql, entity, alias, &key.operand);
+    ordered(sql, entity, alias, &key.operand);
     sql.push(same);
     reference(sql, key);
 }
@@ -85,12 +85,12 @@ fn key_beyond(sql: &mut Sql, entity: &Entity, alias: Alias, key: &OrderKey, refe
     if nullable {
         sql.push("(");
     }
-    operand(sql, entity, alias, &key.operand);
+    ordered(sql, entity, alias, &key.operand);
     sql.push(if key.direction == Direction::Ascending { " > " } else { " < " });
     reference(sql, key);
     if nullable {
         sql.push(" or (");
-        operand(sql, entity, alias, &key.operand);
+        ordered(sql, entity, alias, &key.operand);
         sql.push(if nulls_beyond { " is null and " } else { " is not null and " });
         reference(sql, key);
         sql.push(if nulls_beyond { " is not null))" } else { " is null))" });

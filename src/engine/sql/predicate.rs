@@ -1,7 +1,7 @@
 //! Predicates as SQL.
 
-use super::operand::{null_test, operand, text_operand};
-use super::value::{array_literal, compared, declared};
+use super::operand::{null_test, operand, ordered, place_of, text_operand};
+use super::value::{array_literal, compared, declared, exceeds};
 use super::writer::{Alias, Sql};
 use crate::catalog::entity::Piece;
 use crate::catalog::{Entity, Kind};
@@ -57,7 +57,12 @@ fn compare(sql: &mut Sql, entity: &Entity, alias: Alias, target: &Operand, compa
         Comparison::Null(expected) => null_test(sql, entity, alias, target, *expected),
         Comparison::Empty(expected) => empty_test(sql, entity, alias, target, *expected),
         Comparison::Value(how, value) => {
-            operand(sql, entity, alias, target);
+            let is_order = !matches!(how, Match::Equal | Match::NotEqual);
+            if is_order {
+                ordered(sql, entity, alias, target);
+            } else {
+                operand(sql, entity, alias, target);
+            }
             sql.push(match how {
                 Match::Equal => " = ",
                 Match::NotEqual => " <> ",
@@ -66,18 +71,22 @@ fn compare(sql: &mut Sql, entity: &Entity, alias: Alias, target: &Operand, compa
                 Match::Greater => " > ",
                 Match::GreaterOrEqual => " >= ",
             });
-            against(sql, target, value);
+            if is_order {
+                bound(sql, entity, target, value);
+            } else {
+                against(sql, entity, target, value);
+            }
         }
         Comparison::In(values) => in_list(sql, entity, alias, target, values),
         Comparison::Between { low, high, inclusive } => {
             sql.push("(");
-            operand(sql, entity, alias, target);
+            ordered(sql, entity, alias, target);
             sql.push(if *inclusive { " >= " } else { " > " });
-            against(sql, target, low);
+            bound(sql, entity, target, low);
             sql.push(" and ");
-            operand(sql, entity, alias, target);
+            ordered(sql, entity, alias, target);
             sql.push(if *inclusive { " <= " } else { " < " });
-            against(sql, target, high);
+            bound(sql, entity, target, high);
             sql.push(")");
         }
         Comparison::Text(how, text) => text_match(sql, entity, alias, target, *how, text),
@@ -85,10 +94,18 @@ fn compare(sql: &mut Sql, entity: &Entity, alias: Alias, target: &Operand, compa
 }
 
 /// Writes a value beside an operand. A column tells the database its type; other operands need it said.
-fn against(sql: &mut Sql, target: &Operand, value: &Value) {
+fn against(sql: &mut Sql, entity: &Entity, target: &Operand, value: &Value) {
     match target.source {
-        OperandSource::Column(_) => compared(sql, value),
+        OperandSource::Column(id) => compared(sql, entity.column(id), value),
         OperandSource::Computed(_) | OperandSource::Json(..) => declared(sql, value, &target.kind),
+    }
+}
+
+/// Writes a value beside an operand whose order counts.
+fn bound(sql: &mut Sql, entity: &Entity, target: &Operand, value: &Value) {
+    match place_of(sql, entity, target, value) {
+        Some(place) => _ = sql.number(place),
+        None => against(sql, entity, target, value),
     }
 }
 
@@ -111,16 +128,16 @@ fn in_list(sql: &mut Sql, entity: &Entity, alias: Alias, target: &Operand, value
         return;
     };
     operand(sql, entity, alias, target);
-    let from_column = matches!(target.source, OperandSource::Column(_));
-    if sql.dialect == Dialect::Postgres && from_column {
+    if let (Dialect::Postgres, OperandSource::Column(id)) = (sql.dialect, &target.source) {
         let list = Bind::Text(array_literal(values, sql.dialect));
-        sql.push(" = any(").bind(list).push(")");
+        let wide = values.iter().any(|value| exceeds(entity.column(*id), value));
+        sql.push(" = any(").bind(list).push(if wide { "::bigint[])" } else { ")" });
         return;
     }
     sql.push(" in (");
     let repeats = values.len().next_power_of_two() - values.len();
     let padded = values.iter().chain(std::iter::repeat_n(last, repeats));
-    sql.separated(",", padded, |sql, value| against(sql, target, value));
+    sql.separated(",", padded, |sql, value| against(sql, entity, target, value));
     sql.push(")");
 }
 
@@ -196,6 +213,6 @@ fn keys(sql: &mut Sql, entity: &Entity, alias: Alias, keys: &[Key]) {
 pub(super) fn key_equals(sql: &mut Sql, entity: &Entity, alias: Alias, key: &Key) {
     sql.separated(" and ", entity.primary_key.iter().zip(&key.0), |sql, (id, value)| {
         sql.column(alias, entity, *id).push(" = ");
-        compared(sql, value);
+        compared(sql, entity.column(*id), value);
     });
 }

@@ -1,6 +1,6 @@
 //! Reads as one statement each: a page with its counts, or one record.
 
-use super::operand::operand;
+use super::operand::ordered;
 use super::order::{beyond, order_by, order_keys};
 use super::predicate::{key_equals, predicate, where_all};
 use super::preload::{row_text, select_list};
@@ -76,7 +76,7 @@ fn cursor_value(sql: &mut Sql, plan: &ReadPlan<'_>, cursor: &Cursor, key: &Order
     let entity = plan.node.entity();
     let alias = sql.alias();
     sql.push("(select ");
-    operand(sql, entity, alias, &key.operand);
+    ordered(sql, entity, alias, &key.operand);
     sql.push(" from ").table_as(&entity.table, alias);
     cursor_row(sql, plan, alias, &cursor.key);
     sql.push(")");
@@ -181,7 +181,7 @@ fn position(sql: &mut Sql, plan: &ReadPlan<'_>, alias: Alias) {
     let begun = where_all(sql, entity, before, [plan.node.grant.rows(), &plan.node.filter]);
     sql.push(if begun { " and " } else { " where " });
     let reference = |sql: &mut Sql, key: &OrderKey| match key.operand.source {
-        OperandSource::Column(_) | OperandSource::Json(..) => operand(sql, entity, alias, &key.operand),
+        OperandSource::Column(_) | OperandSource::Json(..) => ordered(sql, entity, alias, &key.operand),
         // A declared expression names columns of the innermost table, so the row needs a table of its own.
         OperandSource::Computed(_) => same_row_value(sql, entity, alias, key),
     };
@@ -192,7 +192,7 @@ fn position(sql: &mut Sql, plan: &ReadPlan<'_>, alias: Alias) {
 fn same_row_value(sql: &mut Sql, entity: &Entity, alias: Alias, key: &OrderKey) {
     let same = sql.alias();
     sql.push("(select ");
-    operand(sql, entity, same, &key.operand);
+    ordered(sql, entity, same, &key.operand);
     sql.push(" from ").table_as(&entity.table, same).push(" where ");
     sql.separated(" and ", &entity.primary_key, |sql, id| {
         sql.column(same, entity, *id).push(" = ").column(alias, entity, *id);

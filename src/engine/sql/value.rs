@@ -1,7 +1,7 @@
 //! Values as binds, in the form that each database compares and stores.
 
 use super::writer::Sql;
-use crate::catalog::Kind;
+use crate::catalog::{Column, Kind};
 use crate::database::{Bind, Dialect};
 use crate::engine::plan::Value;
 use std::fmt::Write;
@@ -68,8 +68,26 @@ fn quote_item(item: &str, text: &mut String) {
     text.push('"');
 }
 
-/// Writes a value that is compared with an operand of a kind.
-pub(super) fn compared(sql: &mut Sql, value: &Value) {
+/// Writes a value that is compared with a column.
+pub(super) fn compared(sql: &mut Sql, column: &Column, value: &Value) {
+    if sql.dialect == Dialect::Postgres && exceeds(column, value) {
+        sql.push("cast(").value(value).push(" as bigint)");
+        return;
+    }
+    untyped(sql, value);
+}
+
+/// Whether a whole number lies beyond what PostgreSQL would take for the column's own type. It can still be compared.
+pub(super) fn exceeds(column: &Column, value: &Value) -> bool {
+    match (value, column.declared_type.as_str()) {
+        (Value::Integer(_), "bigint") => false,
+        (Value::Integer(number), "smallint") => i16::try_from(*number).is_err(),
+        (Value::Integer(number), _) => i32::try_from(*number).is_err(),
+        _ => false,
+    }
+}
+
+fn untyped(sql: &mut Sql, value: &Value) {
     let bind = to_bind(value, sql.dialect);
     match (value, sql.dialect) {
         // A text would be compared as a floating-point number, and be rounded.
@@ -82,7 +100,7 @@ pub(super) fn compared(sql: &mut Sql, value: &Value) {
 /// Writes a value whose type the database can't tell from its place.
 pub(super) fn declared(sql: &mut Sql, value: &Value, kind: &Kind) {
     if sql.dialect != Dialect::Postgres {
-        return compared(sql, value);
+        return untyped(sql, value);
     }
     let bind = to_bind(value, sql.dialect);
     sql.push("cast(").bind(bind).push(" as ").push(postgres_type(kind)).push(")");

@@ -176,12 +176,10 @@ impl Node {
     fn computed(&self) -> Result<Vec<Fragment>, Error> {
         let names = self.cql_columns.iter().map(|text| text.trim()).filter(|text| !text.is_empty());
         names
-            .map(|name| match is_name(name) {
-                true => Ok(Fragment { name: name.to_owned(), sql: None }),
-                false => {
-                    let reason = "carries SQL in cql_columns; declare a computed column in the Entity and send its name";
-                    Err(refused(Code::RawSqlRefused, "x-files", reason))
-                }
+            .map(|name| {
+                let reason = "carries SQL in cql_columns; declare a computed column in the Entity and send its name";
+                let fragment = Fragment { name: name.to_owned(), sql: None };
+                is_name(name).then_some(fragment).ok_or_else(|| refused(Code::RawSqlRefused, "x-files", reason))
             })
             .collect()
     }

@@ -1,0 +1,78 @@
+create table departments (
+  id integer primary key,
+  code text not null constraint departments_code_key unique,
+  title text not null,
+  budget decimal(20, 4)
+);
+create table employees (
+  id integer primary key autoincrement,
+  name text not null,
+  email text constraint employees_email_key unique,
+  nick text,
+  department_id integer constraint employees_department_fkey references departments (id),
+  manager_id integer constraint employees_manager_fkey references employees (id),
+  salary decimal(20, 4) constraint employees_salary_check check (salary >= 0),
+  big bigint,
+  active boolean not null default true,
+  born date,
+  hired timestamptz,
+  token uuid,
+  photo blob,
+  extra json,
+  level text not null default 'junior' check (level in ('junior', 'senior', 'lead')),
+  secret text,
+  badge text not null default 'none',
+  pin text,
+  full_title text
+);
+create table projects (id integer primary key, name text not null);
+create table employee_projects (
+  employee_id integer not null references employees (id),
+  project_id integer not null references projects (id),
+  duty text,
+  primary key (employee_id, project_id)
+);
+create table tasks (
+  project_id integer not null references projects (id),
+  number integer not null,
+  title text not null,
+  done boolean not null default false,
+  employee_id integer references employees (id),
+  primary key (project_id, number)
+);
+create table profiles (
+  id integer primary key,
+  employee_id integer not null constraint profiles_employee_key unique references employees (id),
+  bio text
+);
+create table countries (code text primary key not null, name text not null, area double);
+create table documents (id uuid primary key not null, title text not null, country_code text references countries (code));
+create view staff as select id, name, department_id from employees where active;
+insert into sqlite_sequence (name, seq) values ('employees', 99);
+
+insert into departments (id, code, title, budget) values
+  (1, 'rd', 'R&D', 1000000.5000),
+  (2, 'sales', 'Sales', 250000.2500),
+  (3, 'ops', 'Ops "24/7"', null),
+  (4, 'empty', '', 0.0001);
+insert into employees
+  (id, name, email, nick, department_id, manager_id, salary, big, active, born, hired, token, photo, extra, level, secret, badge, pin, full_title)
+values
+  (1, 'Ada', 'ada@x.io', 'Countess', 1, null, 9000.0000, 9007199254740993, true, '1815-12-10', '2020-01-01 08:00:00', '00000000-0000-4000-8000-000000000001', x'010203', '{"city":"London","age":36,"tags":["math","poet"],"vip":true}', 'lead', 'hidden', 'B1', '0000', 'Title 1'),
+  (2, 'Bob', 'bob@x.io', '', 1, 1, 5000.1000, 2, true, '1990-05-05', '2021-02-03 10:20:30', '00000000-0000-4000-8000-000000000002', null, '{"city":"Paris","age":30,"vip":false}', 'senior', 'hidden', 'B2', '0000', 'Title 2'),
+  (3, 'Cy', null, null, 1, 1, 5000.1000, null, false, null, null, null, x'', null, 'junior', 'hidden', 'B3', '0000', 'Title 3'),
+  (4, 'Dee', 'dee@x.io', 'bob', 2, 1, 3000.0000, -5, true, '2000-02-29', '2021-02-03 10:20:30.5', '00000000-0000-4000-8000-00000000000a', null, '{"city":null,"age":"30","a b":{"c\"d":1}}', 'senior', 'hidden', 'B4', '0000', 'Title 4'),
+  (5, 'Eve_', 'eve@x.io', '100%', 2, 4, null, 9007199254740992, false, '1990-05-05', '2022-12-31 23:59:59', null, x'ff00', '[1,2,3]', 'junior', 'hidden', 'B5', '0000', 'Title 5'),
+  (6, 'Zoë', 'zoe@x.io', 'Ünï', 3, 2, 0.0001, 0, true, '1985-07-01', null, null, null, '{"city":"Zürich"}', 'junior', 'hidden', 'B6', '0000', 'Title 6'),
+  (7, 'O''Neil', null, 'a\b', null, 2, 1234567.8901, null, false, null, '2019-06-15 00:00:00', '00000000-0000-4000-8000-000000000007', null, '{"deep":{"er":[{"x":5},{"x":6}]}}', 'junior', 'hidden', 'B7', '0000', 'Title 7'),
+  (8, '"Quote"', 'q@x.io', 'tab' || char(9) || 'new' || char(10) || 'line' || char(1) || 'end', null, null, null, -9223372036854775807 - 1, true, '2024-12-31', null, null, null, '"text"', 'lead', 'hidden', 'B8', '0000', 'Title 8');
+insert into projects (id, name) values (1, 'Apollo'), (2, 'Gemini'), (3, 'Zeus');
+insert into employee_projects (employee_id, project_id, duty) values
+  (1, 1, 'lead'), (2, 1, 'dev'), (2, 2, 'dev'), (4, 2, 'lead'), (6, 1, 'qa'), (6, 2, null);
+insert into tasks (project_id, number, title, done, employee_id) values
+  (1, 1, 'design', true, 1), (1, 2, 'build', false, 2), (1, 3, 'test', false, null), (2, 1, 'plan', true, 4), (2, 2, 'fly', false, 2);
+insert into profiles (id, employee_id, bio) values (1, 1, 'First programmer'), (2, 2, '');
+insert into countries (code, name, area) values
+  ('a,b', 'Comma', 0.5), ('de', 'Germany', 357022), ('fr', 'France', 551695), ('it', 'Italy', 301340), ('x/y', 'Slash', null), ('ü', 'Umlaut', 1e21);
+insert into documents (id, title, country_code) values
+  ('00000000-0000-4000-8000-000000000010', 'one', 'de'), ('00000000-0000-4000-8000-0000000000a0', 'two', 'de'), ('00000000-0000-4000-8000-0000000000b0', 'three', 'fr'), ('00000000-0000-4000-8000-0000000000ff', 'four', null);

@@ -1,0 +1,75 @@
+//! The real replica in this process, over a database and manifests.
+
+use super::client::Client;
+use super::database::{Fresh, Kind};
+use resolvespec::catalog::{compile, introspect, scope};
+use resolvespec::config::{Config, DevArgs};
+use resolvespec::database::Database;
+use resolvespec::engine::Served;
+use resolvespec::manifest::{Problem, read, settings};
+use resolvespec::serve::bind;
+use std::collections::HashMap;
+use std::path::Path;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio_util::task::TaskTracker;
+
+/// A replica that serves until it is stopped.
+pub struct Server {
+    pub client: Client,
+    database: Fresh,
+    end: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Server {
+    /// Makes a database, fills it, and serves the entities over it; they name the source `conformance`.
+    pub async fn start(kind: Kind, script: &str, entities: &str) -> Self {
+        let fresh = Fresh::create(kind).await;
+        let served = load(kind, &fresh, script, entities).await;
+        let args = DevArgs { paths: Vec::new(), port: 0, log: "warn".to_owned() };
+        let replica = bind(&Config::dev(&args), served, Vec::new()).await.expect("a port is free");
+        let client = Client::new(replica.address());
+        let (end, ended) = oneshot::channel();
+        let task = TaskTracker::new().spawn(async move {
+            let until = async {
+                // The sender's end is as good as its word.
+                _ = ended.await;
+                Ok(())
+            };
+            replica.run(until).await.expect("the replica serves to its end");
+        });
+        Self { client, database: fresh, end, task }
+    }
+
+    /// Stops the replica and removes its database.
+    pub async fn stop(self) {
+        drop(self.end);
+        drop(self.client);
+        self.task.await.expect("the replica did not panic");
+        self.database.remove().await;
+    }
+}
+
+async fn load(kind: Kind, fresh: &Fresh, script: &str, entities: &str) -> Served {
+    let source = format!(
+        "apiVersion: resolvespec.dev/v1alpha1\nkind: DataSource\nmetadata: {{name: conformance}}\n\
+         spec: {{engine: {}, connection: {{env: DATABASE}}, pool: {{maxConnections: 4}}}}\n---\n",
+        kind.engine()
+    );
+    let manifests = told(read::text(Path::new("manifests.yaml"), &format!("{source}{entities}")));
+    let source = manifests.sources.first().expect("the source is declared above");
+    let connection = told(settings(source, |_| Some(fresh.url.clone())));
+    let database = Database::connect(&connection).await.expect("the test's database answers");
+    database.run_script(script).await.unwrap_or_else(|error| panic!("{} refuses the schema: {error}", kind.name()));
+    let facts = introspect(&database, &scope(&manifests, &source.key())).await.expect("the test's database can be read");
+    let facts = HashMap::from([(source.key(), facts)]);
+    let catalog = told(compile::compile(&manifests, &facts, &compile::Settings::default()));
+    Served { catalog, databases: HashMap::from([(source.key(), database)]) }
+}
+
+fn told<T>(outcome: Result<T, Vec<Problem>>) -> T {
+    outcome.unwrap_or_else(|problems| {
+        panic!("{}", problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
+    })
+}

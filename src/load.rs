@@ -2,12 +2,11 @@
 //!
 //! A database that is connected already under the same settings is kept.
 
-use crate::catalog::introspect::{Scope, introspect};
-use crate::catalog::{Catalog, compile};
+use crate::catalog::{Catalog, compile, introspect, scope};
 use crate::database::Database;
 use crate::engine::Served;
-use crate::manifest::{DataSource, Declared, Manifests, Problem, connection, read};
-use std::collections::{BTreeSet, HashMap};
+use crate::manifest::{DataSource, Declared, Problem, connection, read};
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 /// Loads manifests. With `seed`, a SQLite file that is not there is made from the source's seed files.
@@ -18,7 +17,7 @@ pub async fn load(paths: &[PathBuf], known: &HashMap<String, Database>, seed: bo
     for source in &manifests.sources {
         let outcome = async {
             let database = connect(source, known.get(&source.key()), seed).await?;
-            let found = introspect(&database, &scope(&manifests, source)).await;
+            let found = introspect(&database, &scope(&manifests, &source.key())).await;
             let found =
                 found.map_err(|error| vec![source.problem("spec.connection", format!("introspection failed: {error}"))])?;
             Ok::<_, Vec<Problem>>((database, found))
@@ -47,6 +46,10 @@ async fn connect(source: &Declared<DataSource>, known: Option<&Database>, seed: 
     let seeds = connection::seed_files(source);
     let path = settings.sqlite_path().to_owned();
     let fresh = seed && !seeds.is_empty() && !std::path::Path::new(&path).exists();
+    if fresh {
+        // The file is made here and nowhere else: a wrong path must not become an empty database.
+        std::fs::File::create_new(&path).map_err(|error| problem(format!("{path} can't be made: {error}")))?;
+    }
     let database = Database::connect(&settings).await.map_err(|error| problem(error.to_string()))?;
     if fresh && let Err(reason) = plant(&database, &seeds).await {
         // A half-filled database would be taken for a whole one at the next start.
@@ -65,16 +68,4 @@ async fn plant(database: &Database, seeds: &[PathBuf]) -> Result<(), String> {
         database.run_script(&text).await.map_err(|error| format!("{}: {error}", file.display()))?;
     }
     Ok(())
-}
-
-/// The schemas that a source's entities and link tables are in.
-fn scope(manifests: &Manifests, source: &Declared<DataSource>) -> Scope {
-    let entities = manifests.entities.iter().map(|entity| &entity.resource.spec).filter(|spec| spec.source == source.name());
-    let mut named = BTreeSet::new();
-    for spec in entities {
-        named.extend(spec.schema.clone());
-        let relations = spec.relations.iter().flatten();
-        named.extend(relations.filter_map(|relation| relation.through.as_ref()?.schema.clone()));
-    }
-    Scope::Schemas { default: true, named }
 }

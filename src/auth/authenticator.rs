@@ -36,6 +36,18 @@ impl Authenticator {
         Ok(Self { jwt: Some(Arc::new(Jwt { verifier, allow_anonymous })) })
     }
 
+    /// Whether tokens are read at all.
+    #[must_use]
+    pub fn takes_tokens(&self) -> bool {
+        self.jwt.is_some()
+    }
+
+    /// Whether callers without credentials get in.
+    #[must_use]
+    pub fn admits_anonymous(&self) -> bool {
+        self.jwt.as_ref().is_none_or(|jwt| jwt.allow_anonymous)
+    }
+
     /// Finds out who asks.
     pub async fn authenticate(&self, credentials: Credentials<'_>) -> Result<Principal, Error> {
         let Some(jwt) = &self.jwt else { return Ok(Principal::anonymous()) };

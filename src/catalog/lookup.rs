@@ -28,15 +28,14 @@ impl Catalog {
     /// Finds an entity. Without a schema, a default schema's entity comes first, else the name must be unique.
     #[must_use]
     pub fn find(&self, target: &Target) -> Option<&Entity> {
-        let id = match target.schema.as_deref() {
-            Some(schema) => self.by_schema.get(schema)?.get(target.entity.as_str()).copied(),
-            None => {
-                let candidates = self.by_name.get(&target.entity)?;
-                let in_default = |id: &&EntityId| self.default_schemas.contains(&self.entity(**id).schema);
-                match candidates.as_slice() {
-                    [only] => Some(*only),
-                    many => many.iter().find(in_default).copied(),
-                }
+        let id = if let Some(schema) = target.schema.as_deref() {
+            self.by_schema.get(schema)?.get(target.entity.as_str()).copied()
+        } else {
+            let candidates = self.by_name.get(&target.entity)?;
+            let in_default = |id: &&EntityId| self.default_schemas.contains(&self.entity(**id).schema);
+            match candidates.as_slice() {
+                [only] => Some(*only),
+                many => many.iter().find(in_default).copied(),
             }
         }?;
         Some(self.entity(id))

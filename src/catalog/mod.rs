@@ -17,7 +17,7 @@ pub mod relation;
 pub mod source;
 
 #[cfg(test)]
-mod test_shop;
+pub(crate) mod test_shop;
 
 pub use compile::compile;
 pub use entity::{Column, ColumnId, Computed, CustomOperator, Entity, EntityId, Limits, Operations, Rule, SortDefault};

@@ -1,4 +1,4 @@
-//! A small shop for the catalog's own tests: facts written by hand, manifests as text.
+//! A small shop for tests that need a catalog: facts written by hand, manifests as text.
 
 use super::compile::{Settings, compile};
 use super::facts::{ColumnFacts, Facts, ForeignKey, Index, TableFacts, Writable};
@@ -114,7 +114,7 @@ pub(super) fn facts() -> Facts {
 }
 
 /// The manifest of an entity; `spec` is indented by two spaces.
-pub(super) fn entity(name: &str, spec: &str) -> String {
+pub(crate) fn entity(name: &str, spec: &str) -> String {
     let table = if name.contains('_') { format!("  table: {name}\n") } else { String::new() };
     let (name, spec) = (name.replace('_', "-"), table + spec);
     format!("---\napiVersion: resolvespec.dev/v1alpha1\nkind: Entity\nmetadata:\n  name: {name}\nspec:\n  source: shop\n{spec}\n")
@@ -132,7 +132,7 @@ pub(super) fn try_catalog(entities: &[String]) -> Result<Catalog, Vec<Problem>> 
     compile(&manifests(entities), &HashMap::from([("shop".to_owned(), facts())]), &Settings::default())
 }
 
-pub(super) fn catalog(entities: &[String]) -> Catalog {
+pub(crate) fn catalog(entities: &[String]) -> Catalog {
     try_catalog(entities)
         .unwrap_or_else(|problems| panic!("{}", problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))
 }

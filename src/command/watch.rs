@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 const SETTLE: Duration = Duration::from_millis(150);
 
 /// Watches until watching fails.
-pub async fn watch(paths: &[PathBuf], engine: &Engine, metrics: &Metrics) -> Result<(), Error> {
+pub(super) async fn watch(paths: &[PathBuf], engine: &Engine, metrics: &Metrics) -> Result<(), Error> {
     let (sender, mut changes) = mpsc::channel(1);
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         let manifests = event.is_ok_and(|event| !event.kind.is_access() && event.paths.iter().any(|path| is_manifest(path)));

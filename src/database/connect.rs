@@ -7,6 +7,7 @@ use super::rows::Fetched;
 use super::settings::Settings;
 use super::statement::Statement;
 use super::{mysql, postgres, sqlite};
+use futures_util::StreamExt;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Mutex, OwnedMutexGuard};
@@ -111,11 +112,15 @@ impl Database {
 
     /// Runs one statement and answers each row's text by itself.
     pub async fn fetch_texts(&self, statement: Statement) -> Result<Vec<String>, Error> {
-        let mut transaction = self.begin(self.deadline(None)).await?;
-        let fetched = transaction.fetch(statement).await;
-        transaction.rollback().await?;
-        let fetched = fetched?;
-        let wrapped = [b"[".as_slice(), &fetched.rows.joined, b"]"].concat();
+        let fetched = self.fetch(statement, self.deadline(None)).await?;
+        let mut joined = fetched.rows.joined.to_vec();
+        if let Some(mut more) = fetched.more {
+            while let Some(rows) = more.next().await {
+                joined.push(b',');
+                joined.extend_from_slice(&rows?.joined);
+            }
+        }
+        let wrapped = [b"[".as_slice(), joined.trim_ascii_end().strip_suffix(b",").unwrap_or(&joined), b"]"].concat();
         let rows: Vec<Box<serde_json::value::RawValue>> =
             serde_json::from_slice(&wrapped).map_err(|error| Error::Statement(format!("a row is not JSON: {error}")))?;
         Ok(rows.into_iter().map(|row| row.get().to_owned()).collect())

@@ -67,13 +67,12 @@ impl<M: Manage> Pool<M> {
     /// Lends a connection; opens one if none is idle.
     pub(super) async fn acquire(&self, deadline: Instant) -> Result<Lease<M>, Error> {
         let shared = &self.shared;
-        let permit = match Arc::clone(&shared.permits).try_acquire_owned() {
-            Ok(permit) => permit,
-            Err(_) => {
-                let latest = deadline.min(Instant::now() + shared.acquire_timeout);
-                let waited = tokio::time::timeout_at(latest, Arc::clone(&shared.permits).acquire_owned()).await;
-                waited.map_err(|_| Error::Busy)?.map_err(|_| Error::Unavailable("the pool is closed".to_owned()))?
-            }
+        let permit = if let Ok(permit) = Arc::clone(&shared.permits).try_acquire_owned() {
+            permit
+        } else {
+            let latest = deadline.min(Instant::now() + shared.acquire_timeout);
+            let waited = tokio::time::timeout_at(latest, Arc::clone(&shared.permits).acquire_owned()).await;
+            waited.map_err(|_| Error::Busy)?.map_err(|_| Error::Unavailable("the pool is closed".to_owned()))?
         };
         loop {
             let idle = shared.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();

@@ -10,6 +10,7 @@ use super::settings::Settings;
 use super::statement::{Bind, Statement};
 use crate::protocol::RowText;
 use bytes::{BufMut, BytesMut};
+use futures_util::future::BoxFuture;
 use futures_util::{StreamExt, stream};
 use hashlink::LruCache;
 use std::future::{Future, poll_fn};
@@ -39,7 +40,7 @@ pub(super) struct Connection {
 }
 
 /// The future that moves bytes; it ends with the connection.
-struct Driver(Option<Pin<Box<dyn Future<Output = Result<(), tokio_postgres::Error>> + Send>>>);
+struct Driver(Option<BoxFuture<'static, Result<(), tokio_postgres::Error>>>);
 
 impl Driver {
     /// Polls the driver while an operation waits for it.
@@ -284,7 +285,9 @@ impl ToSql for AsText<'_> {
 fn classify(error: &tokio_postgres::Error) -> Error {
     let Some(db) = error.as_db_error() else {
         let text = full_text(error);
-        return if error.is_closed() || std::error::Error::source(error).is_some_and(|source| source.is::<std::io::Error>()) {
+        return if error.is_closed()
+            || std::error::Error::source(error).is_some_and(<dyn std::error::Error + 'static>::is::<std::io::Error>)
+        {
             Error::Unavailable(text)
         } else {
             Error::Statement(text)

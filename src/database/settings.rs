@@ -65,17 +65,15 @@ impl std::fmt::Debug for Settings {
     }
 }
 
-/// The URL without its password.
+/// The URL without its password, wherever it stands.
 #[must_use]
 pub fn redact(url: &str) -> String {
-    match Url::parse(url) {
-        Ok(mut parsed) if parsed.password().is_some() => {
-            if parsed.set_password(Some("***")).is_err() {
-                return "***".to_owned();
-            }
-            parsed.to_string()
-        }
-        Ok(_) => url.to_owned(),
-        Err(_) => "***".to_owned(),
+    let Ok(mut parsed) = Url::parse(url) else { return "***".to_owned() };
+    if parsed.password().is_some() && parsed.set_password(Some("***")).is_err() {
+        return "***".to_owned();
     }
+    if parsed.query_pairs().any(|(name, _)| name.contains("password")) {
+        parsed.set_query(None);
+    }
+    parsed.to_string()
 }

@@ -13,7 +13,7 @@ use futures_util::{StreamExt, stream};
 use rusqlite::config::DbConfig;
 use rusqlite::functions::FunctionFlags;
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, ErrorCode, InterruptHandle, ToSql, ffi};
+use rusqlite::{Connection, ErrorCode, InterruptHandle, OpenFlags, ToSql, ffi};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
@@ -51,7 +51,8 @@ impl Manage for Manager {
 
 /// Opens a file as every connection of ours needs it.
 pub(super) fn open(path: &str) -> rusqlite::Result<Connection> {
-    let connection = Connection::open(path)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(Duration::from_secs(5))?;
     // A name in double quotes is a name and never a text, and LIKE regards case as it does elsewhere.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
@@ -266,10 +267,16 @@ fn classify(error: &rusqlite::Error) -> Error {
     };
     // "UNIQUE constraint failed: users.email, users.name" and "CHECK constraint failed: name"
     let subject = text.split_once("constraint failed: ").map_or("", |(_, subject)| subject);
+    // A unique index of expressions is told by its name: "UNIQUE constraint failed: index 'name'"
+    let index = subject.strip_prefix("index '").and_then(|rest| rest.strip_suffix('\''));
+    let subject = index.unwrap_or(subject);
     let columns: Vec<String> = subject.split(", ").map(|name| name.rsplit('.').next().unwrap_or(name).to_owned()).collect();
     match extended {
         ffi::SQLITE_CONSTRAINT_UNIQUE | ffi::SQLITE_CONSTRAINT_PRIMARYKEY | ffi::SQLITE_CONSTRAINT_ROWID => {
-            return Error::violation(Violation::Unique, None, columns, &text);
+            return match index {
+                Some(index) => Error::violation(Violation::Unique, Some(index), Vec::new(), &text),
+                None => Error::violation(Violation::Unique, None, columns, &text),
+            };
         }
         ffi::SQLITE_CONSTRAINT_NOTNULL => return Error::violation(Violation::NotNull, None, columns, &text),
         ffi::SQLITE_CONSTRAINT_CHECK => return Error::violation(Violation::Check, Some(subject), Vec::new(), &text),

@@ -112,7 +112,7 @@ pub struct NarrowRead<'p, 'c> {
     pub(super) context: Context<'p>,
 }
 
-impl<'c> NarrowRead<'_, 'c> {
+impl NarrowRead<'_, '_> {
     /// Adds a condition that every row must meet, counts and positions included.
     pub fn filter(&mut self, condition: &Condition) -> Result<(), Refusal> {
         let predicate = resolve(self.context, condition)?;

@@ -143,11 +143,13 @@ impl Condition {
         let mut open = false;
         for (logic, condition) in filters {
             let joinable = !matches!(&condition, Condition::Leaf(leaf) if leaf.column == "all");
-            if logic == Logic::Or && open && joinable {
-                if let Some(group) = groups.last_mut() {
-                    group.push(condition);
-                    continue;
-                }
+            if logic == Logic::Or
+                && open
+                && joinable
+                && let Some(group) = groups.last_mut()
+            {
+                group.push(condition);
+                continue;
             }
             groups.push(vec![condition]);
             open = joinable && (logic == Logic::Or || grouping == Grouping::PrecedingJoins);

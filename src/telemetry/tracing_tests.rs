@@ -39,7 +39,8 @@ async fn collector() -> (String, mpsc::UnboundedReceiver<Bytes>) {
     };
     let path = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
     let router = axum::Router::new().route(path, axum::routing::post(accept));
-    tokio::task::spawn(async { axum::serve(listener, router).await.unwrap() });
+    let tasks = tokio_util::task::TaskTracker::new();
+    tasks.spawn(async { axum::serve(listener, router).await.unwrap() });
     (endpoint, received)
 }
 

@@ -101,6 +101,7 @@ create table links (line integer not null, order_id integer not null, tag_id int
 #[tokio::test]
 async fn sqlite_says_what_it_has() {
     let file = std::env::temp_dir().join(format!("resolvespec-introspect-{}.db", std::process::id()));
+    std::fs::write(&file, "").expect("the file can be made");
     let settings = Settings::new("it", format!("sqlite:{}", file.display()));
     let database = Database::connect(&settings).await.expect("the file can be opened");
     run(&database, LINKS).await;

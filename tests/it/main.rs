@@ -3,4 +3,5 @@
 mod conformance;
 mod introspect;
 mod support;
+mod tidy;
 mod typescript_contract;

@@ -186,7 +186,7 @@ async fn write_referring<'p>(
     for child in &group.rows {
         match &group.relation.kind {
             RelationKind::ManyToMany(link) if child.action == Action::Delete => {
-                unlink(transaction, group.relation, link, &here, child).await?
+                unlink(transaction, group.relation, link, &here, child).await?;
             }
             RelationKind::ManyToMany(link) => {
                 let done = write_row(transaction, child, Vec::new()).await?;

@@ -30,10 +30,10 @@ pub async fn write(
         Some(key) => Some(Claim::new(context, key, request)?),
     };
     let ours = |error| from_database(error, context.entity);
-    if let Some(claim) = &claim {
-        if let Some(answer) = idempotency::earlier(database, claim, deadline).await? {
-            return Ok(answer);
-        }
+    if let Some(claim) = &claim
+        && let Some(answer) = idempotency::earlier(database, claim, deadline).await?
+    {
+        return Ok(answer);
     }
     let mut transaction = database.begin(deadline).await.map_err(ours)?;
     let outcome = in_transaction(&mut transaction, plan, context, hooks, request, claim.as_ref()).await;

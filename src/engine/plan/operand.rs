@@ -68,7 +68,7 @@ impl Operand {
 }
 
 /// The error for a name that is no column, with the nearest one as advice.
-pub fn unknown_column(entity: &Entity, name: &str) -> Error {
+pub(super) fn unknown_column(entity: &Entity, name: &str) -> Error {
     let short: String = name.chars().take(80).collect();
     let mut message = format!("{} has no column '{short}'", entity.full_name());
     let near = entity.columns().filter(|(_, column)| column.readable()).find(|(_, column)| {
@@ -90,8 +90,7 @@ fn resolve_path(entity: &Entity, name: &str, column: &str, path: &str) -> Result
     if entity.column(id).kind != Kind::Json {
         return Err(bad(&format!("{column} is not a JSON column")));
     }
-    let steps: Vec<PathStep> =
-        path.split("->").map(|step| read_step(step)).collect::<Option<_>>().ok_or_else(|| bad("a step is empty"))?;
+    let steps: Vec<PathStep> = path.split("->").map(read_step).collect::<Option<_>>().ok_or_else(|| bad("a step is empty"))?;
     if steps.len() > MAX_STEPS {
         return Err(bad("it has too many steps"));
     }

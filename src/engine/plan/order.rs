@@ -35,7 +35,7 @@ impl OrderKey {
 const MAX_KEYS: usize = 16;
 
 /// Resolves the order; the primary key is always the last key, so that pages are stable.
-pub fn resolve_order(entity: &Entity, sort: &[Sort]) -> Result<Vec<OrderKey>, Error> {
+pub(super) fn resolve_order(entity: &Entity, sort: &[Sort]) -> Result<Vec<OrderKey>, Error> {
     if sort.len() > MAX_KEYS {
         return Err(Error::new(Code::LimitExceeded, format!("the request sorts by {} keys; {MAX_KEYS} are allowed", sort.len())));
     }

@@ -25,7 +25,7 @@ pub struct Cursor {
 }
 
 /// Resolves paging; a request without a limit gets the entity's.
-pub fn resolve_paging(entity: &Entity, options: &Options) -> Result<Paging, Error> {
+pub(super) fn resolve_paging(entity: &Entity, options: &Options) -> Result<Paging, Error> {
     let limit = resolve_limit(entity, options.limit)?;
     let given = |key: &Option<KeyInput>| key.clone().filter(|key| *key != KeyInput::Text(String::new()));
     let cursor = match (given(&options.cursor_forward), given(&options.cursor_backward)) {
@@ -41,7 +41,7 @@ pub fn resolve_paging(entity: &Entity, options: &Options) -> Result<Paging, Erro
 }
 
 /// The limit to apply; more than the entity's is refused.
-pub fn resolve_limit(entity: &Entity, limit: Option<u64>) -> Result<u64, Error> {
+pub(super) fn resolve_limit(entity: &Entity, limit: Option<u64>) -> Result<u64, Error> {
     let most = entity.limits.max_rows;
     match limit {
         Some(limit) if limit > most => {

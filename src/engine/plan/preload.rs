@@ -25,13 +25,13 @@ pub struct PreloadPlan<'c> {
 }
 
 /// Resolves preloads of an entity into fields. Dotted paths that share a beginning share its level.
-pub fn resolve_preloads<'c>(
+pub(super) fn resolve_preloads<'c>(
     scope: &mut Scope<'c, '_>,
     entity: &'c Entity,
     preloads: &[Preload],
     depth: usize,
 ) -> Result<Vec<Field<'c>>, Error> {
-    let merged = merge(preloads);
+    let merged = merge(preloads)?;
     let plans =
         merged.iter().map(|preload| resolve_preload(scope, entity, preload, depth).map(|plan| Field::Preload(Box::new(plan))));
     plans.collect()
@@ -134,7 +134,9 @@ fn check_hints(entity: &Entity, relation: &Relation, target: &Entity, preload: &
 }
 
 /// Turns dotted paths into nested preloads, and joins those of one relation.
-fn merge(preloads: &[Preload]) -> Vec<Preload> {
+///
+/// A path names its levels only to pass through them, so one preload may say more of a level; two that do contradict.
+fn merge(preloads: &[Preload]) -> Result<Vec<Preload>, Error> {
     let mut merged: Vec<Preload> = Vec::new();
     for preload in preloads {
         let preload = match preload.relation.split_once('.') {
@@ -145,19 +147,24 @@ fn merge(preloads: &[Preload]) -> Vec<Preload> {
             }
         };
         match merged.iter_mut().find(|known| known.relation.eq_ignore_ascii_case(&preload.relation)) {
-            // A path names its levels only to pass through them; the preload that says more of a level wins.
-            Some(known) => {
-                let mut inner = std::mem::take(&mut known.preload);
-                if *known == Preload::of(known.relation.clone()) {
-                    inner.extend(preload.preload.iter().cloned());
-                    *known = Preload { preload: inner, ..preload };
-                } else {
-                    inner.extend(preload.preload);
-                    known.preload = inner;
-                }
-            }
             None => merged.push(preload),
+            Some(known) => join(known, preload)?,
         }
     }
-    merged
+    Ok(merged)
+}
+
+fn join(known: &mut Preload, mut other: Preload) -> Result<(), Error> {
+    let mut inner = std::mem::take(&mut known.preload);
+    inner.append(&mut other.preload);
+    other.relation.clone_from(&known.relation);
+    let plain = Preload::of(known.relation.clone());
+    if *known == plain {
+        *known = other;
+    } else if other != plain && other != *known {
+        let message = format!("the relation '{}' is asked for twice with different options; say it once", known.relation);
+        return Err(Error::new(Code::InvalidPreload, message).with_detail(known.relation.clone()));
+    }
+    known.preload = inner;
+    Ok(())
 }

@@ -61,7 +61,10 @@ pub fn plan_read<'c>(
     let paging = resolve_paging(entity, options)?;
     let asked = options.fetch_row_number.as_ref().filter(|key| **key != KeyInput::Text(String::new()));
     let (shape, keys) = match (asked, selector) {
-        (Some(key), _) => (Shape::RowNumber, Some(vec![Key::resolve(entity, key)?])),
+        (Some(_), Selector::One(_) | Selector::Many(_)) => {
+            return Err(Error::new(Code::InvalidOption, "fetch_row_number names its row itself; leave out the id"));
+        }
+        (Some(key), Selector::None) => (Shape::RowNumber, Some(vec![Key::resolve(entity, key)?])),
         (None, Selector::One(key)) => (Shape::Record, Some(vec![Key::resolve(entity, key)?])),
         (None, Selector::Many(keys)) => {
             within(keys.len(), entity.limits.max_list, "ids")?;

@@ -43,7 +43,7 @@ pub enum Field<'c> {
 }
 
 /// Resolves the columns of an answer. Names that are declared columns may stand among them.
-pub fn resolve_fields<'c>(
+pub(super) fn resolve_fields<'c>(
     entity: &Entity,
     columns: &[String],
     omit_columns: &[String],

@@ -115,9 +115,7 @@ pub fn plan_write<'c>(
         Operation::Update => plan_update(scope, grant, selector, data)?,
         _ => plan_delete(grant, selector, data)?,
     };
-    let mut count = 0;
-    rows.iter().for_each(|row| count += row.rows());
-    within(count, entity.limits.max_write_rows, "rows to write")?;
+    within(rows.iter().map(RowWrite::rows).sum(), entity.limits.max_write_rows, "rows to write")?;
     let answer = match authorize(scope.principal, entity, Operation::Read) {
         // The rows of the answer are chosen by what was written, whatever else the options say.
         Ok(read) => {

@@ -10,7 +10,7 @@ use crate::engine::authorize::Grant;
 use crate::engine::plan::{Key, Predicate, Value};
 
 /// An insert; with `told`, it answers the key's columns as one JSON object.
-pub fn insert(entity: &Entity, values: &[(ColumnId, Value)], told: bool) -> Statement {
+pub(crate) fn insert(entity: &Entity, values: &[(ColumnId, Value)], told: bool) -> Statement {
     let mut sql = Sql::new(entity.dialect);
     sql.push("insert into ").table(&entity.table);
     if values.is_empty() {
@@ -30,7 +30,7 @@ pub fn insert(entity: &Entity, values: &[(ColumnId, Value)], told: bool) -> Stat
 }
 
 /// Whether an insert can answer the key.
-pub fn can_tell_key(dialect: Dialect) -> bool {
+pub(crate) fn can_tell_key(dialect: Dialect) -> bool {
     dialect != Dialect::Mysql(Flavour::Mysql)
 }
 
@@ -57,7 +57,7 @@ fn key_text(sql: &mut Sql, entity: &Entity) {
 }
 
 /// An update of one row.
-pub fn update(grant: &Grant<'_>, key: &Key, values: &[(ColumnId, Value)]) -> Statement {
+pub(crate) fn update(grant: &Grant<'_>, key: &Key, values: &[(ColumnId, Value)]) -> Statement {
     let entity = grant.entity();
     let mut sql = Sql::new(entity.dialect);
     let alias = sql.alias();
@@ -70,7 +70,7 @@ pub fn update(grant: &Grant<'_>, key: &Key, values: &[(ColumnId, Value)]) -> Sta
 }
 
 /// A delete of one row, if it also meets `also`.
-pub fn delete(grant: &Grant<'_>, key: &Key, also: Option<&Predicate>) -> Statement {
+pub(crate) fn delete(grant: &Grant<'_>, key: &Key, also: Option<&Predicate>) -> Statement {
     let entity = grant.entity();
     let mut sql = Sql::new(entity.dialect);
     let alias = sql.alias();
@@ -86,7 +86,7 @@ pub fn delete(grant: &Grant<'_>, key: &Key, also: Option<&Predicate>) -> Stateme
 }
 
 /// Finds one row, and keeps others from changing it until the transaction ends.
-pub fn lock(grant: &Grant<'_>, key: &Key) -> Statement {
+pub(crate) fn lock(grant: &Grant<'_>, key: &Key) -> Statement {
     let entity = grant.entity();
     let mut sql = Sql::new(entity.dialect);
     let alias = sql.alias();
@@ -108,7 +108,7 @@ fn one_row(sql: &mut Sql, grant: &Grant<'_>, alias: Alias, key: &Key, also: Opti
 }
 
 /// A row of a link table, unless it is there already.
-pub fn insert_link(dialect: Dialect, link: &Link, here: &[Value], there: &[Value]) -> Statement {
+pub(crate) fn insert_link(dialect: Dialect, link: &Link, here: &[Value], there: &[Value]) -> Statement {
     let mut sql = Sql::new(dialect);
     let names = || link.columns.iter().chain(&link.target_columns);
     let values = || here.iter().chain(there);
@@ -121,7 +121,7 @@ pub fn insert_link(dialect: Dialect, link: &Link, here: &[Value], there: &[Value
 }
 
 /// The removal of a row of a link table.
-pub fn delete_link(dialect: Dialect, link: &Link, here: &[Value], there: &[Value]) -> Statement {
+pub(crate) fn delete_link(dialect: Dialect, link: &Link, here: &[Value], there: &[Value]) -> Statement {
     let mut sql = Sql::new(dialect);
     sql.push("delete from ").table(&link.table).push(" where ");
     let pairs = link.columns.iter().zip(here).chain(link.target_columns.iter().zip(there));

@@ -2,6 +2,7 @@
 
 use super::gate::read_body;
 use super::header::{self, HeaderRequest, Parameters, Shown};
+use super::openapi_routes;
 use super::router::{Names, Rest, authenticate, target, with_headers};
 use crate::protocol::{Code, Error, KeyInput, Operation, Request, Selector, Target};
 use axum::Router;
@@ -22,6 +23,9 @@ pub(super) fn routes() -> Router<Rest> {
 
 async fn call(State(rest): State<Rest>, names: Names, request: HttpRequest) -> Response<Body> {
     let (parts, body) = request.into_parts();
+    if openapi_routes::is_asked(parts.uri.query()) {
+        return openapi_routes::of_entity(&rest, &parts.headers, names).await;
+    }
     let outcome = async {
         let principal = authenticate(&rest, &parts.headers).await?;
         let (target, id) = target(names)?;
@@ -29,6 +33,7 @@ async fn call(State(rest): State<Rest>, names: Names, request: HttpRequest) -> R
         let bytes = read_body(body, rest.max_body_bytes).await?;
         let (request, asked) = assemble(&parts.method, target, id, &bytes, asked)?;
         let request = with_headers(request, &parts.headers)?;
+        let cursor = request.options.cursor_forward.is_some() || request.options.cursor_backward.is_some();
         let served = rest.engine.served();
         let named = request.target.clone();
         let response = rest.engine.handle(&principal, request).await?;
@@ -37,6 +42,7 @@ async fn call(State(rest): State<Rest>, names: Names, request: HttpRequest) -> R
             request: &parts.headers,
             format: asked.format,
             single_record_as_object: asked.single_record_as_object,
+            cursor,
             entity,
         };
         Ok(header::encode(&shown, response))
@@ -46,6 +52,9 @@ async fn call(State(rest): State<Rest>, names: Names, request: HttpRequest) -> R
 
 async fn metadata(State(rest): State<Rest>, names: Names, request: HttpRequest) -> Response<Body> {
     let (parts, _) = request.into_parts();
+    if openapi_routes::is_asked(parts.uri.query()) {
+        return openapi_routes::of_entity(&rest, &parts.headers, names).await;
+    }
     let outcome = async {
         let principal = authenticate(&rest, &parts.headers).await?;
         let (target, _) = target(names)?;
@@ -82,6 +91,8 @@ fn assemble(
         _ => return Err(Error::new(Code::MethodNotAllowed, "this path takes GET, POST, PUT, PATCH, DELETE and OPTIONS")),
     };
     let data = if operation == Operation::Read || operation == Operation::Meta { None } else { data };
+    // The one record of a row number asked of a list stays a list.
+    asked.single_record_as_object &= operation != Operation::Read || id.is_some();
     let selector = id.map_or(Selector::None, |id| Selector::One(KeyInput::Text(id)));
     let options = std::mem::take(&mut asked.options);
     let request = Request { selector, data, options, ..Request::new(operation, target) };

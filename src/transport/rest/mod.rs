@@ -1,11 +1,14 @@
-//! REST: the body style at `/api`, the header style at `/rest`, and what both share.
+//! REST: the body style at `/api`, the header style at `/rest`, what both share, and what documents them.
 
 pub mod answer;
 pub mod body;
+mod docs;
 pub mod enter;
 pub mod gate;
 pub mod header;
 mod header_routes;
+pub mod openapi;
+mod openapi_routes;
 pub mod router;
 pub mod status;
 

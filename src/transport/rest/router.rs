@@ -2,6 +2,7 @@
 
 use super::body;
 use super::gate::read_body;
+use super::openapi_routes;
 use crate::auth::{self, Authenticator, Credentials, Principal};
 use crate::drain::Drain;
 use crate::engine::Engine;
@@ -12,7 +13,7 @@ use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request as HttpRequest, State};
 use axum::http::header::{AUTHORIZATION, IF_MATCH};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, Uri};
 use axum::routing::{get, post};
 use std::sync::Arc;
 use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer, ExposeHeaders};
@@ -51,7 +52,7 @@ impl std::ops::Deref for Rest {
     }
 }
 
-const EXPOSED: [&str; 12] = [
+const EXPOSED: [&str; 14] = [
     "content-range",
     "etag",
     "idempotency-replayed",
@@ -62,8 +63,10 @@ const EXPOSED: [&str; 12] = [
     "x-api-range-size",
     "x-api-range-total",
     "x-limit",
+    "x-no-data-found",
     "x-offset",
     "x-request-id",
+    "x-row-number",
 ];
 
 /// All REST routes.
@@ -74,6 +77,8 @@ pub fn router(rest: Rest) -> Router {
         .route("/api/{schema}/{entity}", body_methods())
         .route("/api/{schema}/{entity}/{id}", body_methods())
         .merge(super::header_routes::routes())
+        .route("/openapi", get(openapi_routes::whole))
+        .merge(super::docs::routes())
         .route("/health", get(super::super::admin::health))
         .route("/ready", get(super::super::admin::ready))
         .fallback(unknown_path)
@@ -91,7 +96,7 @@ pub fn cors(rest: &Rest) -> Option<CorsLayer> {
             .allow_methods(AllowMethods::list(methods))
             .allow_credentials(true)
             .expose_headers(ExposeHeaders::list(EXPOSED.map(HeaderName::from_static)))
-            .max_age(std::time::Duration::from_secs(24 * 60 * 60))
+            .max_age(std::time::Duration::from_hours(24))
     };
     (!rest.cors_origins.is_empty()).then(layer)
 }
@@ -127,6 +132,9 @@ pub(super) fn target(names: Names) -> Result<(Target, Option<String>), Error> {
 
 async fn body_call(State(rest): State<Rest>, names: Names, request: HttpRequest) -> Response<Body> {
     let (parts, body) = request.into_parts();
+    if openapi_routes::is_asked(parts.uri.query()) {
+        return openapi_routes::of_entity(&rest, &parts.headers, names).await;
+    }
     let outcome = async {
         let principal = authenticate(&rest, &parts.headers).await?;
         let (target, id) = target(names)?;
@@ -140,7 +148,10 @@ async fn body_call(State(rest): State<Rest>, names: Names, request: HttpRequest)
     }
 }
 
-async fn body_meta(State(rest): State<Rest>, names: Names, headers: HeaderMap) -> Response<Body> {
+async fn body_meta(State(rest): State<Rest>, names: Names, uri: Uri, headers: HeaderMap) -> Response<Body> {
+    if openapi_routes::is_asked(uri.query()) {
+        return openapi_routes::of_entity(&rest, &headers, names).await;
+    }
     let outcome = async {
         let principal = authenticate(&rest, &headers).await?;
         let (target, _) = target(names)?;

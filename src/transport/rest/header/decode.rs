@@ -4,9 +4,10 @@
 
 use super::files;
 use super::parameters::Parameters;
-use super::preload;
+use super::preload::Preloads;
 use super::search::{self, Filters};
-use crate::protocol::options::{Direction, Fragment, Nulls, Sort};
+use super::sort::sort_keys;
+use crate::protocol::options::Fragment;
 use crate::protocol::{Code, Error, KeyInput, Options};
 
 /// How a read is laid out.
@@ -32,31 +33,43 @@ pub struct HeaderRequest {
     pub single_record_as_object: bool,
 }
 
+/// Beginnings of names that only this API has; a header that begins so and is not read would be a filter that is lost.
+const FAMILIES: [&str; 8] =
+    ["x-advsql", "x-cql-sel", "x-custom-sql", "x-fieldfilter", "x-searchand", "x-searchfilter", "x-searchop", "x-searchor"];
+
 /// Reads the parameters.
 pub fn decode(parameters: &Parameters) -> Result<HeaderRequest, Error> {
     let mut request = HeaderRequest { options: Options::default(), format: Format::default(), single_record_as_object: true };
-    let mut filters = Filters::default();
+    let (mut filters, mut preloads) = (Filters::default(), Preloads::default());
     for (name, parameter) in parameters.iter() {
-        let known = one(name, &parameter.value, &mut request, &mut filters)?;
-        if !known && parameter.from_query && name != "openapi" {
+        let known = one(name, &parameter.value, &mut request, &mut filters, &mut preloads)?;
+        let ours = (parameter.from_query && name != "openapi") || FAMILIES.iter().any(|family| name.starts_with(family));
+        if !known && ours {
             return Err(refused(Code::InvalidOption, name, "is not a parameter of this API"));
         }
     }
     let flat = filters.grouped();
     let own = std::mem::take(&mut request.options.filters);
     request.options.filters = flat.and(own);
+    preloads.finish(&mut request.options.preload)?;
     Ok(request)
 }
 
 /// Reads one parameter; says whether it is one of ours.
-fn one(name: &str, value: &str, request: &mut HeaderRequest, filters: &mut Filters) -> Result<bool, Error> {
+fn one(
+    name: &str,
+    value: &str,
+    request: &mut HeaderRequest,
+    filters: &mut Filters,
+    preloads: &mut Preloads,
+) -> Result<bool, Error> {
     let options = &mut request.options;
-    if search::read(name, value, filters)? || search_or_preload(name, value, options)? {
+    if search::read(name, value, filters)? || preloads.read(name, value)? || fragment(name, value, options)? {
         return Ok(true);
     }
     match name {
         _ if name.starts_with("x-select-fields") => options.columns = list(value),
-        _ if name.starts_with("x-not-select-fields") => options.omit_columns = list(value),
+        _ if name.starts_with("x-not-select-fields") => options.omit_columns.extend(list(value)),
         _ if name.starts_with("x-sort") => options.sort.extend(sort_keys(value)?),
         _ if name.starts_with("x-limit") => options.limit = count(name, value)?,
         _ if name.starts_with("x-offset") => options.offset = count(name, value)?,
@@ -79,7 +92,7 @@ fn one(name: &str, value: &str, request: &mut HeaderRequest, filters: &mut Filte
         _ if name.starts_with("x-detailapi") => request.format = Format::Detail,
         _ if name.starts_with("x-syncfusion") => request.format = Format::Syncfusion,
         _ if name.starts_with("x-single-record-as-object") => {
-            request.single_record_as_object = !value.trim().eq_ignore_ascii_case("false")
+            request.single_record_as_object = !value.trim().eq_ignore_ascii_case("false");
         }
         _ if name.starts_with("x-files") => files::read(value, options)?,
         _ => return in_key(name, options),
@@ -87,8 +100,8 @@ fn one(name: &str, value: &str, request: &mut HeaderRequest, filters: &mut Filte
     Ok(true)
 }
 
-/// Declared fragments and relations.
-fn search_or_preload(name: &str, value: &str, options: &mut Options) -> Result<bool, Error> {
+/// Declared fragments, and the parameters of the reference that carry SQL.
+fn fragment(name: &str, value: &str, options: &mut Options) -> Result<bool, Error> {
     if let Some(column) = name.strip_prefix("x-cql-sel-") {
         let sql = Some(value.trim().to_owned()).filter(|text| !text.eq_ignore_ascii_case(column));
         let fragment = Fragment { name: column.to_owned(), sql };
@@ -96,21 +109,20 @@ fn search_or_preload(name: &str, value: &str, options: &mut Options) -> Result<b
         options.computed_columns.push(fragment);
     } else if name.starts_with("x-custom-sql-w") {
         options.custom_operators.extend(declared_names(name, value)?);
-    } else if name.starts_with("x-custom-sql-or") || name.starts_with("x-custom-sql-join") || name.starts_with("x-advsql-") {
-        if value.trim().is_empty() {
-            return Ok(true);
-        }
-        return Err(refused(
-            Code::RawSqlRefused,
-            name,
-            "carries SQL; declare an operator or a relation in the Entity and name it",
-        ));
-    } else if let Some(rest) = name.strip_prefix("x-preload") {
-        preload::read(rest, value, &mut options.preload)?;
-    } else if name.starts_with("x-expand") {
-        preload::read("", value, &mut options.preload)?;
     } else {
-        return Ok(false);
+        let instead = match name {
+            _ if name.starts_with("x-custom-sql-or") => {
+                "has no form here: declare one operator that holds the whole OR, and name it"
+            }
+            _ if name.starts_with("x-custom-sql-join") => {
+                "carries SQL; declare a relation in the Entity and name it in X-Preload"
+            }
+            _ if name.starts_with("x-advsql-") => "carries SQL; declare an operator in the Entity and name it in X-Custom-SQL-W",
+            _ => return Ok(false),
+        };
+        if !value.trim().is_empty() {
+            return Err(refused(Code::RawSqlRefused, name, instead));
+        }
     }
     Ok(true)
 }
@@ -135,57 +147,25 @@ fn in_key(name: &str, options: &mut Options) -> Result<bool, Error> {
 
 /// Names of declared conditions, joined by AND as the TypeScript client joins them.
 pub(super) fn declared_names(place: &str, value: &str) -> Result<Vec<Fragment>, Error> {
+    let refusal = || refused(Code::RawSqlRefused, place, "carries SQL; declare an operator in the Entity and send its name");
+    let words: Vec<&str> = value.split_whitespace().collect();
+    if !words.is_empty() && words.len().is_multiple_of(2) {
+        return Err(refusal());
+    }
     let mut names = Vec::new();
-    let mut rest = value.trim();
-    while !rest.is_empty() {
-        let end = rest.to_ascii_lowercase().find(" and ");
-        let (name, after) = end.map_or((rest, ""), |end| (&rest[..end], &rest[end + 5..]));
-        let name = name.trim();
-        if name.is_empty() || !name.chars().all(|character| character.is_alphanumeric() || matches!(character, '_' | '-' | '.')) {
-            return Err(refused(Code::RawSqlRefused, place, "carries SQL; declare an operator in the Entity and send its name"));
+    for (position, word) in words.into_iter().enumerate() {
+        match position % 2 {
+            0 if is_name(word) => names.push(Fragment { name: word.to_owned(), sql: None }),
+            1 if word.eq_ignore_ascii_case("and") => {}
+            _ => return Err(refusal()),
         }
-        names.push(Fragment { name: name.to_owned(), sql: None });
-        rest = after.trim();
     }
     Ok(names)
 }
 
-/// Sort keys such as `+a,-b,c desc,d nulls first`.
-pub(super) fn sort_keys(value: &str) -> Result<Vec<Sort>, Error> {
-    list(value).iter().map(|key| sort_key(key)).collect()
-}
-
-fn sort_key(key: &str) -> Result<Sort, Error> {
-    if key.starts_with('(') {
-        return Err(refused(
-            Code::RawSqlRefused,
-            "x-sort",
-            "carries an SQL expression; declare a computed column and sort by its name",
-        ));
-    }
-    let (mut rest, mut direction, mut nulls) = (key.trim(), Direction::Ascending, None);
-    if let Some(stripped) = rest.strip_prefix('-') {
-        (rest, direction) = (stripped, Direction::Descending);
-    } else if let Some(stripped) = rest.strip_prefix('+') {
-        rest = stripped;
-    }
-    for (suffix, place) in [(" nulls first", Nulls::First), (" nulls last", Nulls::Last)] {
-        if let Some(stripped) = strip_suffix(rest, suffix) {
-            (rest, nulls) = (stripped, Some(place));
-        }
-    }
-    for (suffix, way) in [(" desc", Direction::Descending), (" asc", Direction::Ascending)] {
-        if let Some(stripped) = strip_suffix(rest, suffix) {
-            (rest, direction) = (stripped, way);
-        }
-    }
-    Ok(Sort { column: rest.trim().to_owned(), direction, nulls })
-}
-
-fn strip_suffix<'t>(text: &'t str, suffix: &str) -> Option<&'t str> {
-    let cut = text.len().checked_sub(suffix.len())?;
-    let (head, tail) = (text.get(..cut)?, text.get(cut..)?);
-    tail.eq_ignore_ascii_case(suffix).then_some(head)
+/// Whether a text can be the name of something declared.
+pub(super) fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|character| character.is_alphanumeric() || matches!(character, '_' | '-' | '.'))
 }
 
 /// Items of a comma list; empty ones are left out.

@@ -18,6 +18,8 @@ pub struct Shown<'a> {
     pub format: Format,
     /// Whether a list of one row becomes the row.
     pub single_record_as_object: bool,
+    /// Whether the page lies beside a cursor; its place among the counted rows is not known then.
+    pub cursor: bool,
     /// The entity's table and fields; answers about an entity have it.
     pub entity: &'a Entity,
 }
@@ -48,8 +50,10 @@ fn encode_page(shown: &Shown<'_>, page: Page) -> axum::http::Response<Body> {
     // A page that is sent while it is read: how many rows it will have follows from the counts, if there are any.
     let size = match (&page.more, page.counts.filtered) {
         (None, _) => Some(page.rows.count),
-        (Some(_), Some(filtered)) => Some(page.limit.min(u64::try_from(filtered).unwrap_or(0).saturating_sub(page.offset))),
-        (Some(_), None) => None,
+        (Some(_), Some(filtered)) if !shown.cursor => {
+            Some(page.limit.min(u64::try_from(filtered).unwrap_or(0).saturating_sub(page.offset)))
+        }
+        (Some(_), _) => None,
     };
     let headers = range_headers(shown, page.offset, page.limit, size, total);
     let (before, after): (Bytes, Box<dyn FnOnce(u64) -> Bytes + Send>) = match shown.format {
@@ -82,7 +86,11 @@ fn encode_record(shown: &Shown<'_>, record: &Record) -> axum::http::Response<Bod
 fn encode_written(shown: &Shown<'_>, written: Written) -> axum::http::Response<Body> {
     let RowText { joined, count } = written.rows;
     let as_list = if count == 1 { !shown.single_record_as_object } else { written.many };
-    let body = if as_list { wrapped(b"[", &joined, b"]") } else { joined };
+    let body = match (as_list, count) {
+        (true, _) => wrapped(b"[", &joined, b"]"),
+        (false, 0) => Bytes::from_static(b"{}"),
+        (false, _) => joined,
+    };
     let mut response = answer::plain(StatusCode::OK, body);
     if written.replayed {
         response.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
@@ -98,7 +106,7 @@ fn range_headers(shown: &Shown<'_>, offset: u64, limit: u64, size: Option<u64>, 
     let mut headers = Headers::new();
     let mut put = |name: &'static str, value: HeaderValue| headers.push((HeaderName::from_static(name), value));
     if let Some(size) = size {
-        if let Ok(range) = HeaderValue::from_str(&format!("items {offset}-{}/{total}", offset + size)) {
+        if let Ok(range) = HeaderValue::from_str(&format!("items {offset}-{}/{total}", offset.saturating_add(size))) {
             put("content-range", range);
         }
         put("x-api-range-size", HeaderValue::from(size));

@@ -1,17 +1,22 @@
 //! `X-Files`: one JSON object with the options of a read and its nested relations.
+//!
+//! Its values join those of the plain parameters. Names are not resolved here, and no SQL is taken.
 
-use super::decode::{declared_names, refused, sort_keys};
+use super::decode::{declared_names, is_name, refused};
+use super::sort::sort_keys;
 use crate::protocol::filter::{Grouping, Logic};
 use crate::protocol::options::Fragment;
 use crate::protocol::{Code, Condition, Error, KeyInput, Leaf, Operator, Options, Preload};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Node {
+    #[serde(deserialize_with = "given")]
     tablename: String,
     schema: Option<String>,
+    #[serde(deserialize_with = "given")]
     prefix: String,
     editable: Option<bool>,
     expand: Option<bool>,
@@ -19,21 +24,32 @@ struct Node {
     primarykey: Option<String>,
     foreignkey: Option<String>,
     relatedkey: Option<String>,
+    #[serde(deserialize_with = "given")]
     columns: Vec<String>,
+    #[serde(deserialize_with = "given")]
     omit_columns: Vec<String>,
+    #[serde(deserialize_with = "given")]
     sort: Vec<String>,
     limit: Value,
     offset: Value,
+    #[serde(deserialize_with = "given")]
     filter_fields: Vec<FieldFilter>,
+    #[serde(deserialize_with = "given")]
     sql_and: Vec<String>,
+    #[serde(deserialize_with = "given")]
     sql_or: Vec<String>,
+    #[serde(deserialize_with = "given")]
     sql_joins: Vec<String>,
+    #[serde(deserialize_with = "given")]
     cql_columns: Vec<String>,
     skipcount: Option<bool>,
     cursor_forward: Option<String>,
     cursor_backward: Option<String>,
+    #[serde(deserialize_with = "given")]
     recursive: bool,
+    #[serde(deserialize_with = "given")]
     parenttables: Vec<Node>,
+    #[serde(deserialize_with = "given")]
     childtables: Vec<Node>,
 }
 
@@ -51,10 +67,15 @@ pub(super) fn read(value: &str, options: &mut Options) -> Result<(), Error> {
     if value.trim().is_empty() {
         return Ok(());
     }
+    let unreadable = |text: String| Error::new(Code::InvalidOption, format!("x-files: {text}")).with_detail("x-files");
+    // A list would be read as the object's values in order.
+    if !value.trim_start().starts_with('{') {
+        return Err(unreadable("takes one JSON object".to_owned()));
+    }
     let mut json = serde_json::Deserializer::from_str(value);
-    let root: Node = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        Error::new(Code::InvalidOption, format!("x-files: {}: {}", error.path(), error.inner())).with_detail("x-files")
-    })?;
+    let root: Node = serde_path_to_error::deserialize(&mut json)
+        .map_err(|error| unreadable(format!("{}: {}", error.path(), error.inner())))?;
+    json.end().map_err(|error| unreadable(error.to_string()))?;
     root.refuse_sql()?;
     options.columns.extend(root.columns.iter().cloned());
     options.omit_columns.extend(root.omit_columns.iter().cloned());
@@ -62,7 +83,7 @@ pub(super) fn read(value: &str, options: &mut Options) -> Result<(), Error> {
     let filters = std::mem::take(&mut options.filters);
     options.filters = filters.and(root.condition()?);
     options.custom_operators.extend(root.declared()?);
-    options.computed_columns.extend(root.computed());
+    options.computed_columns.extend(root.computed()?);
     options.limit = count("limit", &root.limit)?.or(options.limit);
     options.offset = count("offset", &root.offset)?.or(options.offset);
     options.skip_count |= root.skipcount.unwrap_or(false);
@@ -81,7 +102,18 @@ impl Node {
         if self.tablename.is_empty() {
             return Err(refused(Code::InvalidPreload, "x-files", "has a nested table without tablename"));
         }
-        let relation = if self.prefix.is_empty() { &self.tablename } else { &self.prefix };
+        if [&self.cursor_forward, &self.cursor_backward].into_iter().flatten().any(|key| !key.is_empty()) {
+            return Err(refused(
+                Code::InvalidPreload,
+                "x-files",
+                "has a cursor in a nested table; page the relation's own entity",
+            ));
+        }
+        // A prefix names the relation, and the table must fit it; without one the table has to do.
+        let (relation, table_name) = match self.prefix.as_str() {
+            "" => (&self.tablename, None),
+            _ => (&self.prefix, Some(self.tablename.clone())),
+        };
         let conditions = self.declared()?;
         let condition = match conditions.as_slice() {
             [] => None,
@@ -90,6 +122,7 @@ impl Node {
         };
         let nested = self.parenttables.iter().chain(&self.childtables).map(Node::preload);
         Ok(Preload {
+            table_name,
             columns: self.columns.clone(),
             omit_columns: self.omit_columns.clone(),
             sort: self.sort_keys()?,
@@ -98,7 +131,7 @@ impl Node {
             limit: count("limit", &self.limit)?,
             offset: count("offset", &self.offset)?,
             preload: nested.collect::<Result<_, _>>()?,
-            computed_ql: self.computed(),
+            computed_ql: self.computed()?,
             recursive: self.recursive,
             primary_key: self.primarykey.clone(),
             related_key: self.relatedkey.clone(),
@@ -140,9 +173,23 @@ impl Node {
         Ok(names.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
     }
 
-    fn computed(&self) -> Vec<Fragment> {
-        self.cql_columns.iter().map(|name| Fragment { name: name.clone(), sql: None }).collect()
+    fn computed(&self) -> Result<Vec<Fragment>, Error> {
+        let names = self.cql_columns.iter().map(|text| text.trim()).filter(|text| !text.is_empty());
+        names
+            .map(|name| match is_name(name) {
+                true => Ok(Fragment { name: name.to_owned(), sql: None }),
+                false => {
+                    let reason = "carries SQL in cql_columns; declare a computed column in the Entity and send its name";
+                    Err(refused(Code::RawSqlRefused, "x-files", reason))
+                }
+            })
+            .collect()
     }
+}
+
+/// Reads null as what is not there, as programs that write every key send it.
+fn given<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
 }
 
 /// A number, or the text of one.

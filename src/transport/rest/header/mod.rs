@@ -6,10 +6,17 @@ mod files;
 mod parameters;
 mod preload;
 mod search;
+mod sort;
 
 pub use decode::{Format, HeaderRequest, decode};
 pub use encode::{Shown, encode, encode_error, encode_meta};
 pub use parameters::Parameters;
 
+#[cfg(test)]
+mod encode_tests;
+#[cfg(test)]
+mod files_tests;
+#[cfg(test)]
+mod parameters_tests;
 #[cfg(test)]
 mod tests;

@@ -1,12 +1,14 @@
 //! Header-style parameters: headers and query pairs under lower-case names, decoded, in the order of their names.
 //!
-//! A query pair comes before a header of the same name. Names are never decoded, and what they mean is not known here.
+//! A query pair comes before a header of the same name, and of equal names the first counts. Base64 is never taken off
+//! names, and what they mean is not known here.
 
 use crate::protocol::{Code, Error};
 use axum::http::HeaderMap;
 use base64::Engine as _;
 use percent_encoding::percent_decode_str;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 /// The parameters of one request.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -24,7 +26,10 @@ pub struct Parameter {
 }
 
 /// Parameters that a request may have.
-const MAX_PARAMETERS: usize = 512;
+const MAX_PARAMETERS: usize = 256;
+
+/// Bytes that their names and values may have, as they were sent.
+const MAX_BYTES: usize = 256 * 1024;
 
 /// Times that a value may be wrapped in base64.
 const MAX_WRAPS: usize = 4;
@@ -32,23 +37,19 @@ const MAX_WRAPS: usize = 4;
 impl Parameters {
     /// Collects headers that begin with `x-`, and every query pair.
     pub fn collect(headers: &HeaderMap, query: Option<&str>) -> Result<Self, Error> {
-        let mut pairs = BTreeMap::new();
-        for (name, value) in headers {
-            if name.as_str().starts_with("x-") {
-                let parameter = Parameter { value: unwrap(text(value.as_bytes())), from_query: false };
-                pairs.entry(name.as_str().to_owned()).or_insert(parameter);
+        let (mut pairs, mut budget) = (BTreeMap::new(), Budget::default());
+        for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
+            budget.spend(pair.len())?;
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            if let Entry::Vacant(place) = pairs.entry(decoded(name)?.to_lowercase()) {
+                place.insert(Parameter { value: unwrap(decoded(value)?), from_query: true });
             }
         }
-        for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let name = decoded(name)?.to_lowercase();
-            pairs.insert(name, Parameter { value: unwrap(decoded(value)?), from_query: true });
-        }
-        if pairs.len() > MAX_PARAMETERS {
-            return Err(Error::new(
-                Code::LimitExceeded,
-                format!("the request has {} parameters; {MAX_PARAMETERS} are allowed", pairs.len()),
-            ));
+        for (name, value) in headers.iter().filter(|(name, _)| name.as_str().starts_with("x-")) {
+            budget.spend(name.as_str().len() + value.len())?;
+            if let Entry::Vacant(place) = pairs.entry(name.as_str().to_owned()) {
+                place.insert(Parameter { value: unwrap(text(value.as_bytes())), from_query: false });
+            }
         }
         Ok(Self { pairs })
     }
@@ -57,17 +58,34 @@ impl Parameters {
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Parameter)> {
         self.pairs.iter().map(|(name, parameter)| (name.as_str(), parameter))
     }
+}
 
-    /// Whether a parameter is there and not empty.
-    #[must_use]
-    pub fn has(&self, name: &str) -> bool {
-        self.pairs.get(name).is_some_and(|parameter| !parameter.value.is_empty())
+/// What a request has used of its bounds.
+#[derive(Default)]
+struct Budget {
+    parameters: usize,
+    bytes: usize,
+}
+
+impl Budget {
+    fn spend(&mut self, bytes: usize) -> Result<(), Error> {
+        self.parameters += 1;
+        self.bytes += bytes;
+        let refused = |message| Err(Error::new(Code::LimitExceeded, message));
+        if self.parameters > MAX_PARAMETERS {
+            return refused(format!("the request has more than {MAX_PARAMETERS} parameters"));
+        }
+        if self.bytes > MAX_BYTES {
+            return refused(format!("the request's parameters have more than {MAX_BYTES} bytes"));
+        }
+        Ok(())
     }
 }
 
-/// Decodes a part of the query. A plus stays a plus: sort keys begin with it, and nobody needs it for a blank.
+/// Decodes a part of the query. A plus is a blank, as forms write it; a sort key may begin with either.
 fn decoded(part: &str) -> Result<String, Error> {
-    let text = percent_decode_str(part).decode_utf8();
+    let blanks = part.replace('+', " ");
+    let text = percent_decode_str(&blanks).decode_utf8();
     text.map(std::borrow::Cow::into_owned).map_err(|_| Error::new(Code::InvalidRequest, "the query is not UTF-8"))
 }
 

@@ -1,13 +1,13 @@
 //! What headers and queries mean, as a table of examples.
 
 use super::{Format, Parameters, decode};
-use crate::protocol::options::Direction;
+use crate::protocol::options::{Direction, Nulls};
 use crate::protocol::{Code, Condition, Error, KeyInput, Operator};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use proptest::prelude::*;
 use serde_json::json;
 
-fn read(headers: &[(&str, &str)], query: Option<&str>) -> Result<super::HeaderRequest, Error> {
+pub(super) fn read(headers: &[(&str, &str)], query: Option<&str>) -> Result<super::HeaderRequest, Error> {
     let mut map = HeaderMap::new();
     for (name, value) in headers {
         let name = HeaderName::from_bytes(name.to_lowercase().as_bytes()).expect("a header name");
@@ -16,7 +16,7 @@ fn read(headers: &[(&str, &str)], query: Option<&str>) -> Result<super::HeaderRe
     decode(&Parameters::collect(&map, query)?)
 }
 
-fn leaves(condition: &Condition) -> Vec<String> {
+pub(super) fn leaves(condition: &Condition) -> Vec<String> {
     match condition {
         Condition::All(parts) => parts.iter().flat_map(leaves).collect(),
         Condition::Any(parts) => vec![format!("({})", parts.iter().flat_map(leaves).collect::<Vec<_>>().join(" or "))],
@@ -73,18 +73,6 @@ fn words_of_the_header_style_mean_what_they_mean_there() {
 }
 
 #[test]
-fn wrapped_values_are_unwrapped_and_plain_ones_stay() {
-    let value = |text: &str| {
-        let request = read(&[("X-FieldFilter-a", text)], None).expect(text);
-        let Condition::Leaf(leaf) = request.options.filters else { panic!("{text} is one filter") };
-        leaf.value
-    };
-    assert_eq!(value("ZIP_w6R0dA=="), json!("ätt"));
-    assert_eq!(value("__WklQX1lXSmo="), json!("abc"));
-    assert_eq!(value("__init__"), json!("__init__"));
-}
-
-#[test]
 fn formats_keys_and_files_are_read() {
     let files = json!({"tablename": "employees", "columns": ["id"], "limit": "20", "sort": ["-id"],
         "filter_fields": [{"field": "status", "operator": "eq", "value": "active"}],
@@ -105,6 +93,19 @@ fn what_carries_sql_or_is_unknown_is_refused() {
         (("X-Custom-SQL-Or", "x"), Code::RawSqlRefused),
         (("X-Custom-SQL-Join", "join a on true"), Code::RawSqlRefused),
         (("X-AdvSQL-a", "x"), Code::RawSqlRefused),
+        (("X-Custom-SQL-W", "late AND"), Code::RawSqlRefused),
+        (("X-Custom-SQL-W", "late far"), Code::RawSqlRefused),
+        (("X-Custom-SQL-Foo", "x"), Code::InvalidOption),
+        (("X-FieldFilter", "x"), Code::InvalidOption),
+        (("X-SearchOp-eq", "x"), Code::InvalidOption),
+        (("X-SearchCols", "a,b"), Code::InvalidOption),
+        (("X-PKRow", "1"), Code::InvalidOption),
+        (("X-Clean-JSON", "true"), Code::InvalidOption),
+        (("X-Transaction-Atomic", "false"), Code::InvalidOption),
+        (("X-Offset", "-1"), Code::InvalidOption),
+        (("X-Sort", "-(a+b)"), Code::RawSqlRefused),
+        (("X-Sort", "a,-"), Code::InvalidOption),
+        (("X-Preload-2-Where", "open"), Code::InvalidPreload),
         (("X-CQL-SEL-a", "1+1"), Code::RawSqlRefused),
         (("X-Sort", "(a+b)"), Code::RawSqlRefused),
         (("X-Preload-Where", "a = 1"), Code::RawSqlRefused),
@@ -118,6 +119,11 @@ fn what_carries_sql_or_is_unknown_is_refused() {
         assert_eq!(error.code, code, "{header:?}");
     }
     assert_eq!(read(&[], Some("x-unheard-of=1")).expect_err("unknown in the query").code, Code::InvalidOption);
+    assert_eq!(read(&[], Some("page=2")).expect_err("also without x-").code, Code::InvalidOption);
+    assert!(read(&[], Some("openapi=x")).is_ok(), "the document's own key");
+    for harmless in ["X-Distinct", "X-Clean-JSON", "X-SkipCache", "X-Custom-SQL-Or"] {
+        assert!(read(&[(harmless, "")], None).is_ok(), "{harmless} that says nothing");
+    }
     assert!(read(&[("X-Forwarded-For", "10.0.0.1")], None).is_ok(), "headers of proxies are none of ours");
 }
 
@@ -127,6 +133,65 @@ fn declared_conditions_are_named_as_the_typescript_client_joins_them() {
     let names: Vec<&str> = request.options.custom_operators.iter().map(|fragment| fragment.name.as_str()).collect();
     assert_eq!(names, ["late", "far"]);
     assert_eq!(request.options.computed_columns[0].name, "total");
+}
+
+#[test]
+fn the_typescript_clients_headers_are_read() {
+    let headers = [
+        ("x-select-fields", "id,name"),
+        ("x-not-select-fields", "secret"),
+        ("x-fieldfilter-state", "open"),
+        ("x-searchop-in-kind", "a,b"),
+        ("x-searchop-empty-deleted_at", ""),
+        ("x-searchor-contains-name", "50%"),
+        ("x-searchor-notempty-note", ""),
+        ("x-sort", "+name,-id"),
+        ("x-limit", "10"),
+        ("x-offset", "0"),
+        ("x-cursor-backward", "8"),
+        ("x-preload", "Orders:id,total|Notes"),
+        ("x-fetch-rownumber", "42"),
+        ("x-cql-sel-total", "total"),
+        ("x-custom-sql-w", "late and far"),
+    ];
+    let request = read(&headers, None).expect("readable");
+    let options = request.options;
+    let expected =
+        ["state eq \"open\"", "deleted_at empty null", "kind in \"a,b\"", "(name contains \"50%\" or note notempty null)"];
+    assert_eq!(leaves(&options.filters), expected);
+    assert_eq!((options.columns, options.omit_columns), (vec!["id".to_owned(), "name".to_owned()], vec!["secret".to_owned()]));
+    assert_eq!((options.limit, options.offset), (Some(10), None));
+    assert_eq!(options.cursor_backward, Some(KeyInput::Text("8".to_owned())));
+    assert_eq!(options.fetch_row_number, Some(KeyInput::Text("42".to_owned())));
+    assert_eq!(options.preload.len(), 2);
+    assert_eq!(options.custom_operators.len(), 2);
+    assert!(request.single_record_as_object);
+}
+
+#[test]
+fn sort_keys_take_signs_and_words() {
+    let sort =
+        read(&[("X-Sort", "+a,-b,c DESC, d asc,e desc nulls LAST"), ("X-Sort-2", "f")], None).expect("readable").options.sort;
+    let (up, down) = (Direction::Ascending, Direction::Descending);
+    let expected = [("a", up), ("b", down), ("c", down), ("d", up), ("e", down), ("f", up)];
+    assert_eq!(sort.iter().map(|key| (key.column.as_str(), key.direction)).collect::<Vec<_>>(), expected);
+    assert_eq!(sort[4].nulls, Some(Nulls::Last));
+}
+
+#[test]
+fn conditions_reach_the_relations_of_their_own_header_and_expand_yields() {
+    let headers = [
+        ("X-Expand", "Orders:id|Notes"),
+        ("X-Preload", "Orders:total"),
+        ("X-Preload-Where", "open"),
+        ("X-Preload-2", "Tags|Tags:id"),
+    ];
+    let preload = read(&headers, None).expect("readable").options.preload;
+    let seen: Vec<_> = preload.iter().map(|one| (one.relation.as_str(), one.columns.len(), one.condition.as_deref())).collect();
+    assert_eq!(seen, [("Orders", 1, Some("open")), ("Tags", 0, None), ("Notes", 0, None)]);
+    assert_eq!(preload[0].columns, ["total"]);
+    let twice = [("X-Preload", "Orders:id"), ("X-Preload-2", "Orders:total")];
+    assert_eq!(read(&twice, None).expect_err("two ways").code, Code::InvalidPreload);
 }
 
 proptest! {
@@ -139,6 +204,15 @@ proptest! {
             map.insert(HeaderName::from_static(names[family]), value);
         }
         if let Ok(parameters) = Parameters::collect(&map, Some(&query)) {
+            let _outcome = decode(&parameters);
+        }
+    }
+
+    #[test]
+    fn random_names_never_panic(family in 0_usize..10, name in "[a-z_=<>()%-]{0,24}", value in "[ -~]{0,48}") {
+        let families = ["x-search", "x-searchop-", "x-preload", "x-custom-sql-", "x-cql-sel-", "x-sort", "sort(", "limit(", "", "x-"];
+        let query = format!("{}{name}={value}", families[family]);
+        if let Ok(parameters) = Parameters::collect(&HeaderMap::new(), Some(&query)) {
             let _outcome = decode(&parameters);
         }
     }

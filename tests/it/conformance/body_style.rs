@@ -7,12 +7,12 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 
 /// A name or key as a part of a path.
-pub fn segment(text: &str) -> String {
+pub(crate) fn segment(text: &str) -> String {
     utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }
 
 /// The key that goes into the path.
-pub fn path_key(id: &Value) -> Option<String> {
+pub(crate) fn path_key(id: &Value) -> Option<String> {
     match id {
         Value::String(text) => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),
@@ -21,7 +21,7 @@ pub fn path_key(id: &Value) -> Option<String> {
 }
 
 /// The request.
-pub fn encode(wanted: &Wanted) -> Call {
+pub(crate) fn encode(wanted: &Wanted) -> Call {
     let mut path = format!("/api/{}/{}", segment(&wanted.schema), segment(&wanted.entity));
     let mut body = json!({"operation": wanted.operation});
     match path_key(&wanted.id) {
@@ -43,7 +43,7 @@ pub fn encode(wanted: &Wanted) -> Call {
 }
 
 /// What is looked at of the envelope.
-pub fn seen(answer: &Answer) -> Seen {
+pub(crate) fn seen(answer: &Answer) -> Seen {
     let text = |value: &Value| value.as_str().map(ToOwned::to_owned);
     let metadata: Map<String, Value> = answer.body["metadata"].as_object().cloned().unwrap_or_default();
     Seen {

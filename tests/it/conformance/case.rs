@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 /// One request with its expected answer.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Case {
+pub(crate) struct Case {
     pub name: String,
     /// The styles that it is sent in; both unless given.
     #[serde(default)]
@@ -21,13 +21,13 @@ pub struct Case {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Style {
+pub(crate) enum Style {
     Body,
     Header,
 }
 
 impl Style {
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Style::Body => "body",
             Style::Header => "header",
@@ -38,7 +38,7 @@ impl Style {
 /// A request in words that both styles can be made from.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Wanted {
+pub(crate) struct Wanted {
     pub operation: String,
     #[serde(default = "public")]
     pub schema: String,
@@ -53,6 +53,9 @@ pub struct Wanted {
     /// Sent as they are, beside what the style makes of the options.
     #[serde(default)]
     pub headers: Map<String, Value>,
+    /// The query of the header style.
+    #[serde(default)]
+    pub query: Option<String>,
     /// Keys of the body style's envelope that are none of the above.
     #[serde(default)]
     pub envelope: Map<String, Value>,
@@ -65,7 +68,7 @@ fn public() -> String {
 /// What the answer must have; what is not given may be anything.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Expected {
+pub(crate) struct Expected {
     pub status: u16,
     #[serde(default)]
     pub code: Option<String>,
@@ -82,7 +85,7 @@ pub struct Expected {
 }
 
 impl Expected {
-    pub fn shown(&self) -> Value {
+    pub(crate) fn shown(&self) -> Value {
         let all = json!({"status": self.status, "code": self.code, "detail": self.detail, "data": self.data, "has": self.has,
             "metadata": self.metadata});
         let said = all.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
@@ -91,11 +94,11 @@ impl Expected {
 }
 
 impl Case {
-    pub fn writes(&self) -> bool {
+    pub(crate) fn writes(&self) -> bool {
         matches!(self.request.operation.as_str(), "create" | "update" | "delete")
     }
 
-    pub fn runs_on(&self, kind: Kind, style: Style) -> bool {
+    pub(crate) fn runs_on(&self, kind: Kind, style: Style) -> bool {
         let database = self.databases.is_empty() || self.databases.iter().any(|name| name == kind.name());
         database && (self.only.is_empty() || self.only.contains(&style))
     }
@@ -104,7 +107,7 @@ impl Case {
 macro_rules! topics {
     ($($topic:literal),+ $(,)?) => {
         /// Every topic with its cases.
-        pub fn topics() -> Vec<(&'static str, Vec<Case>)> {
+        pub(crate) fn topics() -> Vec<(&'static str, Vec<Case>)> {
             vec![$(($topic, read($topic, include_str!(concat!("cases/", $topic, ".json"))))),+]
         }
     };

@@ -8,7 +8,7 @@ use serde_json::{Map, Number, Value};
 
 /// What is looked at of an answer, the same for both styles.
 #[derive(Debug)]
-pub struct Seen {
+pub(crate) struct Seen {
     pub status: u16,
     pub code: Option<String>,
     pub detail: Option<String>,
@@ -17,7 +17,7 @@ pub struct Seen {
 }
 
 /// Everything in which the answer is not as expected.
-pub fn differences(expected: &Expected, seen: &Seen) -> Vec<String> {
+pub(crate) fn differences(expected: &Expected, seen: &Seen) -> Vec<String> {
     let mut problems = Vec::new();
     if expected.status != seen.status {
         problems.push(format!("the status is {}, not {}", seen.status, expected.status));

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
 /// The request, or why headers can't say it.
-pub fn encode(wanted: &Wanted) -> Result<Call, String> {
+pub(crate) fn encode(wanted: &Wanted) -> Result<Call, String> {
     if !wanted.envelope.is_empty() {
         return Err("it has keys of the body style's envelope".to_owned());
     }
@@ -41,7 +41,7 @@ pub fn encode(wanted: &Wanted) -> Result<Call, String> {
     if let Some(options) = &wanted.options {
         headers.options(options)?;
     }
-    let mut query = Vec::new();
+    let mut query = Vec::from_iter(wanted.query.clone());
     for (name, value) in headers.0 {
         match HeaderName::from_bytes(name.as_bytes()) {
             Ok(_) => call = call.header(name, wrap(&value)),
@@ -141,14 +141,24 @@ impl Headers {
     }
 }
 
+/// The table that a relation of the conformance schema leads to.
+fn table(relation: String) -> String {
+    match relation.as_str() {
+        "manager" | "reports" | "members" | "employee" => "employees".to_owned(),
+        "department" | "profile" | "project" => format!("{relation}s"),
+        "country" => "countries".to_owned(),
+        _ => relation,
+    }
+}
+
 /// A preload as a nested table of `X-Files`.
 fn node(preload: &Value) -> Result<Value, String> {
     let mut node = Map::new();
     for (key, value) in object(preload)? {
         match key.as_str() {
             "relation" => {
-                // Without a prefix, the table's name is the relation's.
-                node.insert("tablename".to_owned(), value.clone());
+                node.insert("tablename".to_owned(), json!(table(scalar(value)?)));
+                node.insert("prefix".to_owned(), value.clone());
             }
             "columns" | "omit_columns" | "limit" | "offset" | "recursive" => _ = node.insert(key.clone(), value.clone()),
             "sort" => _ = node.insert(key.clone(), json!(sort_keys(value)?)),
@@ -242,7 +252,7 @@ fn scalar(value: &Value) -> Result<String, String> {
 }
 
 /// What is looked at of the bare body and the range headers.
-pub fn seen(answer: &Answer) -> Seen {
+pub(crate) fn seen(answer: &Answer) -> Seen {
     let text = |value: &Value| value.as_str().map(ToOwned::to_owned);
     let mut metadata = Map::new();
     let names = [

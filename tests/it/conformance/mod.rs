@@ -25,7 +25,7 @@ fn script(kind: Kind) -> &'static str {
 }
 
 /// A server with the conformance schema, filled.
-pub async fn serve(kind: Kind) -> Server {
+pub(crate) async fn serve(kind: Kind) -> Server {
     Server::start(kind, script(kind), ENTITIES).await
 }
 

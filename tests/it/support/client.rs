@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 
 /// A request, the path with its query.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Call {
+pub(crate) struct Call {
     pub method: Method,
     pub path: String,
     pub headers: Vec<(String, String)>,
@@ -18,20 +18,20 @@ pub struct Call {
 }
 
 impl Call {
-    pub fn new(method: Method, path: impl Into<String>) -> Self {
+    pub(crate) fn new(method: Method, path: impl Into<String>) -> Self {
         Self { method, path: path.into(), headers: Vec::new(), body: None }
     }
 
-    pub fn post(path: impl Into<String>, body: &Value) -> Self {
+    pub(crate) fn post(path: impl Into<String>, body: &Value) -> Self {
         Self::new(Method::POST, path).body(body)
     }
 
-    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+    pub(crate) fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), value.into()));
         self
     }
 
-    pub fn body(mut self, body: &Value) -> Self {
+    pub(crate) fn body(mut self, body: &Value) -> Self {
         self.body = Some(body.to_string());
         self.header("content-type", "application/json")
     }
@@ -39,7 +39,7 @@ impl Call {
 
 /// What came back; a body that is no JSON is kept as a text.
 #[derive(Debug)]
-pub struct Answer {
+pub(crate) struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: Value,
@@ -47,25 +47,25 @@ pub struct Answer {
 
 impl Answer {
     /// A header's text, empty if it is not there.
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 }
 
 /// Talks to one replica.
 #[derive(Clone)]
-pub struct Client {
+pub(crate) struct Client {
     pool: Pool<HttpConnector, Full<Bytes>>,
     address: SocketAddr,
 }
 
 impl Client {
-    pub fn new(address: SocketAddr) -> Self {
+    pub(crate) fn new(address: SocketAddr) -> Self {
         Self { pool: Pool::builder(TokioExecutor::new()).build_http(), address }
     }
 
     /// Sends a request; anything that is no HTTP answer is an error.
-    pub async fn send(&self, call: &Call) -> Result<Answer, String> {
+    pub(crate) async fn send(&self, call: &Call) -> Result<Answer, String> {
         let mut request = Request::builder().method(&call.method).uri(format!("http://{}{}", self.address, call.path));
         for (name, value) in &call.headers {
             request = request.header(name.as_str(), value.as_bytes());

@@ -6,17 +6,17 @@ use url::Url;
 
 /// The kinds of database that every behaviour is tried on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     Postgres,
     Mariadb,
     Sqlite,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 3] = [Kind::Postgres, Kind::Mariadb, Kind::Sqlite];
+    pub(crate) const ALL: [Kind; 3] = [Kind::Postgres, Kind::Mariadb, Kind::Sqlite];
 
     /// The word in test data.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Kind::Postgres => "postgres",
             Kind::Mariadb => "mariadb",
@@ -25,7 +25,7 @@ impl Kind {
     }
 
     /// The word in manifests.
-    pub fn engine(self) -> &'static str {
+    pub(crate) fn engine(self) -> &'static str {
         match self {
             Kind::Mariadb => "mysql",
             other => other.name(),
@@ -34,7 +34,7 @@ impl Kind {
 }
 
 /// An empty database, removed by [`Fresh::remove`].
-pub struct Fresh {
+pub(crate) struct Fresh {
     pub url: String,
     admin: Option<(Database, String)>,
 }
@@ -42,13 +42,13 @@ pub struct Fresh {
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
 impl Fresh {
-    pub async fn create(kind: Kind) -> Self {
+    pub(crate) async fn create(kind: Kind) -> Self {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("it_{}_{number}", std::process::id());
         let (variable, create) = match kind {
             Kind::Sqlite => {
                 let path = std::env::temp_dir().join(format!("{name}.db"));
-                std::fs::write(&path, "").expect("the file can be made");
+                std::fs::File::create(&path).expect("the temporary folder can be written");
                 return Self { url: format!("sqlite:{}", path.display()), admin: None };
             }
             Kind::Postgres => (
@@ -68,15 +68,18 @@ impl Fresh {
         Self { url: url.into(), admin: Some((admin, name)) }
     }
 
-    pub async fn remove(self) {
-        if let Some((admin, name)) = self.admin {
-            admin.run_script(&format!("drop database {name}")).await.expect("the test's database can be dropped");
-            admin.close().await;
-            return;
-        }
-        let path = self.url.trim_start_matches("sqlite:");
-        for suffix in ["", "-wal", "-shm"] {
-            _ = std::fs::remove_file(format!("{path}{suffix}"));
+    pub(crate) async fn remove(self) {
+        match self.admin {
+            Some((admin, name)) => {
+                admin.run_script(&format!("drop database {name}")).await.expect("the test's database can be dropped");
+                admin.close().await;
+            }
+            None => {
+                let path = self.url.trim_start_matches("sqlite:");
+                for suffix in ["", "-wal", "-shm"] {
+                    _ = std::fs::remove_file(format!("{path}{suffix}"));
+                }
+            }
         }
     }
 }

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
 /// A replica that serves until it is stopped.
-pub struct Server {
+pub(crate) struct Server {
     pub client: Client,
     database: Fresh,
     end: oneshot::Sender<()>,
@@ -24,7 +24,7 @@ pub struct Server {
 
 impl Server {
     /// Makes a database, fills it, and serves the entities over it; they name the source `conformance`.
-    pub async fn start(kind: Kind, script: &str, entities: &str) -> Self {
+    pub(crate) async fn start(kind: Kind, script: &str, entities: &str) -> Self {
         let fresh = Fresh::create(kind).await;
         let served = load(kind, &fresh, script, entities).await;
         let args = DevArgs { paths: Vec::new(), port: 0, log: "warn".to_owned() };
@@ -43,7 +43,7 @@ impl Server {
     }
 
     /// Stops the replica and removes its database.
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         drop(self.end);
         drop(self.client);
         self.task.await.expect("the replica did not panic");

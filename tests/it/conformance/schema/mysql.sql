@@ -63,6 +63,7 @@ create table documents (
   country_code varchar(50),
   constraint documents_country_fkey foreign key (country_code) references countries (code)
 );
+create table shifts (id smallint primary key, starts time(6), noted datetime, ratio double);
 create view staff as select id, name, department_id from employees where active;
 
 insert into departments (id, code, title, budget) values
@@ -91,3 +92,5 @@ insert into countries (code, name, area) values
   ('a,b', 'Comma', 0.5), ('de', 'Germany', 357022), ('fr', 'France', 551695), ('it', 'Italy', 301340), ('x/y', 'Slash', null), ('ü', 'Umlaut', 1e21);
 insert into documents (id, title, country_code) values
   ('00000000-0000-4000-8000-000000000010', 'one', 'de'), ('00000000-0000-4000-8000-0000000000a0', 'two', 'de'), ('00000000-0000-4000-8000-0000000000b0', 'three', 'fr'), ('00000000-0000-4000-8000-0000000000ff', 'four', null);
+insert into shifts (id, starts, noted, ratio) values
+  (1, '08:30:00', '2024-03-10 02:30:00', 0.1), (2, '23:59:59.5', '1999-12-31 23:59:59', -1.5), (3, null, null, null);

@@ -48,6 +48,7 @@ create table profiles (
 );
 create table countries (code text primary key, name text not null, area double precision);
 create table documents (id uuid primary key, title text not null, country_code text references countries (code));
+create table shifts (id smallint primary key, starts time, noted timestamp, ratio double precision);
 create view staff as select id, name, department_id from employees where active;
 
 insert into departments (id, code, title, budget) values
@@ -76,3 +77,5 @@ insert into countries (code, name, area) values
   ('a,b', 'Comma', 0.5), ('de', 'Germany', 357022), ('fr', 'France', 551695), ('it', 'Italy', 301340), ('x/y', 'Slash', null), ('ü', 'Umlaut', 1e21);
 insert into documents (id, title, country_code) values
   ('00000000-0000-4000-8000-000000000010', 'one', 'de'), ('00000000-0000-4000-8000-0000000000a0', 'two', 'de'), ('00000000-0000-4000-8000-0000000000b0', 'three', 'fr'), ('00000000-0000-4000-8000-0000000000ff', 'four', null);
+insert into shifts (id, starts, noted, ratio) values
+  (1, '08:30:00', '2024-03-10 02:30:00', 0.1), (2, '23:59:59.5', '1999-12-31 23:59:59', -1.5), (3, null, null, null);

@@ -267,13 +267,11 @@ pub(crate) fn seen(answer: &Answer) -> Seen {
             metadata.insert(key.to_owned(), json!(number));
         }
     }
-    // A list read with a row number answers a list of the one row.
-    let one = metadata.contains_key("row_number").then(|| answer.body.as_array().and_then(|rows| rows.first())).flatten();
     Seen {
         status: answer.status.as_u16(),
         code: text(&answer.body["error"]["code"]),
         detail: text(&answer.body["error"]["detail"]),
-        data: one.unwrap_or(&answer.body).clone(),
+        data: answer.body.clone(),
         metadata,
     }
 }

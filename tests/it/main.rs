@@ -1,7 +1,11 @@
 //! The integration tests: one binary, a file per behaviour.
 
 mod conformance;
+mod flights;
+mod hooks;
 mod introspect;
+mod outage;
+mod serving;
 mod support;
 mod tidy;
 mod typescript_contract;

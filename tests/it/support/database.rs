@@ -68,18 +68,20 @@ impl Fresh {
         Self { url: url.into(), admin: Some((admin, name)) }
     }
 
+    /// A database that somebody else made and removes.
+    pub(crate) fn at(url: String) -> Self {
+        Self { url, admin: None }
+    }
+
     pub(crate) async fn remove(self) {
-        match self.admin {
-            Some((admin, name)) => {
-                admin.run_script(&format!("drop database {name}")).await.expect("the test's database can be dropped");
-                admin.close().await;
-            }
-            None => {
-                let path = self.url.trim_start_matches("sqlite:");
-                for suffix in ["", "-wal", "-shm"] {
-                    _ = std::fs::remove_file(format!("{path}{suffix}"));
-                }
-            }
+        if let Some((admin, name)) = self.admin {
+            admin.run_script(&format!("drop database {name}")).await.expect("the test's database can be dropped");
+            admin.close().await;
+            return;
+        }
+        let Some(path) = self.url.strip_prefix("sqlite:") else { return };
+        for suffix in ["", "-wal", "-shm"] {
+            _ = std::fs::remove_file(format!("{path}{suffix}"));
         }
     }
 }

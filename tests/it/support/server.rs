@@ -5,11 +5,12 @@ use super::database::{Fresh, Kind};
 use resolvespec::catalog::{compile, introspect, scope};
 use resolvespec::config::{Config, DevArgs};
 use resolvespec::database::Database;
-use resolvespec::engine::Served;
+use resolvespec::engine::{Hook, Served};
 use resolvespec::manifest::{Problem, read, settings};
 use resolvespec::serve::bind;
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
@@ -26,9 +27,14 @@ impl Server {
     /// Makes a database, fills it, and serves the entities over it; they name the source `conformance`.
     pub(crate) async fn start(kind: Kind, script: &str, entities: &str) -> Self {
         let fresh = Fresh::create(kind).await;
+        Self::over(kind, fresh, script, entities, Vec::new()).await
+    }
+
+    /// Serves a database that may have rows already, with hooks.
+    pub(crate) async fn over(kind: Kind, fresh: Fresh, script: &str, entities: &str, hooks: Vec<Arc<dyn Hook>>) -> Self {
         let served = load(kind, &fresh, script, entities).await;
         let args = DevArgs { paths: Vec::new(), port: 0, log: "warn".to_owned() };
-        let replica = bind(&Config::dev(&args), served, Vec::new()).await.expect("a port is free");
+        let replica = bind(&Config::dev(&args), served, hooks).await.expect("a port is free");
         let client = Client::new(replica.address());
         let (end, ended) = oneshot::channel();
         let task = TaskTracker::new().spawn(async move {
@@ -40,6 +46,11 @@ impl Server {
             replica.run(until).await.expect("the replica serves to its end");
         });
         Self { client, database: fresh, end, task }
+    }
+
+    /// Where the database is.
+    pub(crate) fn url(&self) -> &str {
+        &self.database.url
     }
 
     /// Stops the replica and removes its database.
@@ -61,7 +72,9 @@ async fn load(kind: Kind, fresh: &Fresh, script: &str, entities: &str) -> Served
     let source = manifests.sources.first().expect("the source is declared above");
     let connection = told(settings(source, |_| Some(fresh.url.clone())));
     let database = Database::connect(&connection).await.expect("the test's database answers");
-    database.run_script(script).await.unwrap_or_else(|error| panic!("{} refuses the schema: {error}", kind.name()));
+    if !script.is_empty() {
+        database.run_script(script).await.unwrap_or_else(|error| panic!("{} refuses the schema: {error}", kind.name()));
+    }
     let facts = introspect(&database, &scope(&manifests, &source.key())).await.expect("the test's database can be read");
     let facts = HashMap::from([(source.key(), facts)]);
     let catalog = told(compile::compile(&manifests, &facts, &compile::Settings::default()));

@@ -1,0 +1,148 @@
+//! PostgreSQL is killed under load and comes back: nothing hangs, nothing acknowledged is lost.
+//!
+//! The server is one of the test's own, so that no other test loses its database.
+
+use crate::support::client::{Call, Client};
+use crate::support::database::{Fresh, Kind};
+use crate::support::server::Server;
+use serde_json::json;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tokio_util::task::TaskTracker;
+
+const SCHEMA: &str = "create table marks (id bigint primary key, body text not null)";
+const ENTITIES: &str = "
+apiVersion: resolvespec.dev/v1alpha1
+kind: Entity
+metadata: {name: marks}
+spec: {source: conformance}
+";
+
+/// A PostgreSQL of the test's own, stopped and removed at the end.
+struct Own {
+    folder: PathBuf,
+    script: PathBuf,
+}
+
+impl Own {
+    fn start() -> Self {
+        let folder = std::env::temp_dir().join(format!("resolvespec-outage-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let open = Command::new("chmod").args(["755"]).arg(&folder).status().expect("chmod runs");
+        assert!(open.success());
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/servers/postgres.sh");
+        let own = Self { folder, script };
+        own.run("start");
+        own
+    }
+
+    fn run(&self, verb: &str) -> String {
+        let output = Command::new("bash").arg(&self.script).arg(verb).arg(&self.folder).output().expect("bash runs");
+        assert!(output.status.success(), "{verb}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    fn url(&self) -> String {
+        let told = self.run("env");
+        let line = told.lines().find(|line| line.contains("TEST_POSTGRES_URL=")).expect("the script tells the URL");
+        line.split_once('=').expect("a value").1.trim().trim_matches(['"', '\'']).to_owned()
+    }
+
+    fn kill(&self) {
+        let pid = std::fs::read_to_string(self.folder.join("servers/postgres.pid")).expect("the pid is kept");
+        assert!(Command::new("kill").args(["-9", pid.trim()]).status().expect("kill runs").success());
+    }
+
+    fn restart(&self) {
+        assert!(Command::new(self.folder.join("servers/postgres.start")).status().expect("the start script runs").success());
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        _ = Command::new("bash").arg(&self.script).arg("stop").arg(&self.folder).output();
+        _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+#[derive(Default)]
+struct Seen {
+    next: AtomicU64,
+    acknowledged: std::sync::Mutex<HashSet<u64>>,
+    unavailable: AtomicU64,
+    odd: std::sync::Mutex<Vec<String>>,
+    done: AtomicBool,
+}
+
+/// Writes rows one after the other until told to stop.
+async fn writer(client: Client, seen: Arc<Seen>) {
+    while !seen.done.load(Ordering::Relaxed) {
+        let id = seen.next.fetch_add(1, Ordering::Relaxed);
+        let body = json!({"operation": "create", "data": {"id": id, "body": "x"}});
+        let call = Call::post("/api/public/marks", &body).header("Idempotency-Key", format!("mark-{id}"));
+        loop {
+            let sent_at = Instant::now();
+            let answer = client.send(&call).await.expect("the service itself answers");
+            let odd = |what: &str| seen.odd.lock().expect("no panic").push(format!("{what}: {} {}", answer.status, answer.body));
+            if sent_at.elapsed() > Duration::from_secs(12) {
+                odd("took longer than any deadline");
+            }
+            match answer.status.as_u16() {
+                200 => {
+                    seen.acknowledged.lock().expect("no panic").insert(id);
+                    break;
+                }
+                503 if answer.header("retry-after").is_empty() => odd("has no Retry-After"),
+                503 | 504 => _ = seen.unavailable.fetch_add(1, Ordering::Relaxed),
+                _ => {
+                    odd("is no answer to an outage");
+                    break;
+                }
+            }
+            // The retry is what a client does with Retry-After; the pause keeps it from spinning.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+async fn until(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !condition() {
+        assert!(Instant::now() < deadline, "{what} did not come about in time");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_database_costs_503s_and_no_acknowledged_write() {
+    let own = Own::start();
+    let server = Server::over(Kind::Postgres, Fresh::at(own.url()), SCHEMA, ENTITIES, Vec::new()).await;
+    let seen = Arc::new(Seen::default());
+    let tasks = TaskTracker::new();
+    for _ in 0..16 {
+        tasks.spawn(writer(server.client.clone(), Arc::clone(&seen)));
+    }
+    let count = || seen.acknowledged.lock().expect("no panic").len();
+    until("writing", || count() > 300).await;
+    own.kill();
+    until("the outage", || seen.unavailable.load(Ordering::Relaxed) > 50).await;
+    own.restart();
+    let before = count();
+    until("writing after the outage", || count() > before + 300).await;
+    seen.done.store(true, Ordering::Relaxed);
+    tasks.close();
+    tokio::time::timeout(Duration::from_secs(30), tasks.wait()).await.expect("no request hangs");
+    assert_eq!(*seen.odd.lock().expect("no panic"), Vec::<String>::new());
+
+    let body = json!({"operation": "read", "options": {"columns": ["id"], "limit": 100_000}});
+    let answer = server.client.send(&Call::post("/api/public/marks", &body)).await.expect("an answer");
+    let stored: HashSet<u64> =
+        answer.body["data"].as_array().expect("a list").iter().filter_map(|row| row["id"].as_u64()).collect();
+    let lost: Vec<u64> = seen.acknowledged.lock().expect("no panic").difference(&stored).copied().collect();
+    assert!(lost.is_empty(), "acknowledged and gone: {lost:?}");
+    server.stop().await;
+}

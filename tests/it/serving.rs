@@ -1,0 +1,256 @@
+//! The binary as people run it: who gets in, how it ends, what it refuses and how it reloads.
+
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_resolvespec");
+const SECRET: &str = "a secret that only this test knows, and nobody else";
+
+const MANIFEST: &str = "
+apiVersion: resolvespec.dev/v1alpha1
+kind: DataSource
+metadata: {name: shop}
+spec: {engine: sqlite, connection: {url: 'sqlite:shop.db'}, seed: [seed.sql]}
+---
+apiVersion: resolvespec.dev/v1alpha1
+kind: Entity
+metadata: {name: items}
+spec: {source: shop, operations: {read: {}, create: {roles: [editor]}}}
+";
+
+/// A folder with a shop, removed at the end.
+struct Shop(PathBuf);
+
+impl Shop {
+    fn new(name: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("resolvespec-serving-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        std::fs::write(folder.join("shop.yaml"), MANIFEST).expect("a manifest");
+        std::fs::write(
+            folder.join("seed.sql"),
+            "create table items (id integer primary key, name text); insert into items values (1, 'pen');",
+        )
+        .expect("a seed");
+        Self(folder)
+    }
+
+    /// Makes the database as `dev` does.
+    fn seeded(self) -> Self {
+        let mut dev = self.start(&["dev", "--port", "0"], &[]);
+        dev.end();
+        self
+    }
+
+    fn start(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Process {
+        let mut command = Command::new(BINARY);
+        command.args(arguments).arg(&self.0).envs(environment.iter().copied());
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs");
+        let serving = arguments[0] == "serve";
+        let mut lines: Box<dyn BufRead> = if serving {
+            Box::new(BufReader::new(child.stderr.take().expect("piped")))
+        } else {
+            Box::new(BufReader::new(child.stdout.take().expect("piped")))
+        };
+        let mut said = String::new();
+        let address = loop {
+            let mut line = String::new();
+            assert!(lines.read_line(&mut line).expect("readable") > 0, "it ended before it served: {said}");
+            said.push_str(&line);
+            let found =
+                line.split_once("http://").map(|(_, rest)| rest).or_else(|| line.split_once("listen=").map(|(_, rest)| rest));
+            if let Some(rest) = found {
+                break rest.split_whitespace().next().expect("an address").to_owned();
+            }
+        };
+        Process { child, address, said, lines }
+    }
+}
+
+impl Drop for Shop {
+    fn drop(&mut self) {
+        _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+struct Process {
+    child: Child,
+    address: String,
+    said: String,
+    lines: Box<dyn BufRead>,
+}
+
+impl Process {
+    fn signal(&self, name: &str) {
+        assert!(Command::new("kill").args([name, &self.child.id().to_string()]).status().expect("kill runs").success());
+    }
+
+    fn end(&mut self) {
+        self.signal("-TERM");
+        assert!(self.child.wait().expect("it ends").success());
+    }
+
+    /// One request; the status and the body.
+    fn post(&self, path: &str, body: &Value, token: Option<&str>) -> (u16, Value) {
+        let mut stream = TcpStream::connect(&self.address).expect("it listens");
+        let body = body.to_string();
+        let token = token.map_or_else(String::new, |token| format!("Authorization: Bearer {token}\r\n"));
+        let length = body.len();
+        write!(stream, "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{token}Content-Length: {length}\r\n\r\n{body}")
+            .expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        let status = answer.split_whitespace().nth(1).and_then(|status| status.parse().ok()).expect("a status");
+        let body = answer.split_once("\r\n\r\n").map(|(_, body)| body).unwrap_or_default();
+        (status, serde_json::from_str(body).unwrap_or(Value::Null))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+}
+
+fn run(arguments: &[&str]) -> Output {
+    Command::new(BINARY).args(arguments).env_remove("RESOLVESPEC_JWT_SECRET").output().expect("the binary runs")
+}
+
+fn token(claims: &Value, secret: &str) -> String {
+    encode(&Header::new(Algorithm::HS256), claims, &EncodingKey::from_secret(secret.as_bytes())).expect("a token")
+}
+
+fn in_seconds(seconds: i64) -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+    i64::try_from(now).expect("fits") + seconds
+}
+
+#[test]
+fn serve_refuses_to_start_without_a_word_on_authentication() {
+    let shop = Shop::new("refuses");
+    let output = run(&["serve", shop.0.to_str().expect("UTF-8")]);
+    assert!(!output.status.success());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("--allow-anonymous") && said.contains("RESOLVESPEC_JWT_SECRET"), "{said}");
+}
+
+#[test]
+fn tokens_decide_who_gets_in_and_roles_what_they_may() {
+    let shop = Shop::new("tokens").seeded();
+    let listen = ["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--leave-seconds", "0"];
+    let mut serve = shop.start(&listen, &[("RESOLVESPEC_JWT_SECRET", SECRET)]);
+    let read = json!({"operation": "read"});
+    let create = json!({"operation": "create", "data": {"name": "ink"}});
+    let good = token(&json!({"sub": "ada", "exp": in_seconds(60), "roles": ["editor"]}), SECRET);
+    let reader = token(&json!({"sub": "bob", "exp": in_seconds(60)}), SECRET);
+    assert_eq!(serve.post("/api/main/items", &read, None).0, 401);
+    assert_eq!(serve.post("/api/main/items", &read, Some("nonsense")).0, 401);
+    let stranger = token(&json!({"exp": in_seconds(60)}), "another secret that is as long as it has to be");
+    assert_eq!(serve.post("/api/main/items", &read, Some(&stranger)).0, 401);
+    let late = token(&json!({"exp": in_seconds(-120)}), SECRET);
+    assert_eq!(serve.post("/api/main/items", &read, Some(&late)).0, 401);
+    let endless = token(&json!({"sub": "ada"}), SECRET);
+    assert_eq!(serve.post("/api/main/items", &read, Some(&endless)).0, 401, "a token without exp is refused");
+    assert_eq!(serve.post("/api/main/items", &read, Some(&reader)).0, 200);
+    assert_eq!(serve.post("/api/main/items", &create, Some(&reader)).0, 403);
+    assert_eq!(serve.post("/api/main/items", &create, Some(&good)).0, 200);
+    assert_eq!(
+        serve.post("/api/main/items/1", &json!({"operation": "delete"}), Some(&good)).0,
+        403,
+        "an operation that is not listed is not exposed"
+    );
+    serve.end();
+}
+
+#[test]
+fn a_signal_lets_requests_finish_and_ends_the_process() {
+    let shop = Shop::new("signal");
+    let mut dev = shop.start(&["dev", "--port", "0"], &[]);
+    assert_eq!(dev.post("/api/main/items", &json!({"operation": "read"}), None).0, 200);
+    dev.signal("-TERM");
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while dev.child.try_wait().expect("a state").is_none() {
+        assert!(Instant::now() < deadline, "it does not end");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(dev.child.wait().expect("a state").success());
+}
+
+#[test]
+fn dev_prints_a_line_to_try_for_each_entity() {
+    let shop = Shop::new("prints");
+    let mut dev = shop.start(&["dev", "--port", "0"], &[]);
+    let mut said = std::mem::take(&mut dev.said);
+    while !said.contains("Ctrl-C") {
+        assert!(dev.lines.read_line(&mut said).expect("readable") > 0, "{said}");
+    }
+    let line = said.lines().find(|line| line.trim_start().starts_with("curl ")).expect("a curl line").trim().to_owned();
+    let output = Command::new("bash").args(["-c", &line]).output().expect("bash runs");
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{line}: {output:?}"));
+    assert_eq!(answer["data"][0]["name"], "pen");
+    dev.end();
+}
+
+#[test]
+fn dev_reloads_what_is_good_and_keeps_serving_when_it_is_not() {
+    let shop = Shop::new("reloads");
+    let mut dev = shop.start(&["dev", "--port", "0"], &[]);
+    let manifest = shop.0.join("shop.yaml");
+    let mut errors = BufReader::new(dev.child.stderr.take().expect("piped"));
+    let status = |name: &str| dev.post(&format!("/api/main/{name}"), &json!({"operation": "read"}), None).0;
+    let until = |name: &str, wanted: u16| {
+        let deadline = Instant::now() + Duration::from_secs(15);
+        while status(name) != wanted {
+            assert!(Instant::now() < deadline, "{name} does not answer {wanted}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    std::fs::write(&manifest, MANIFEST.replace("{source: shop,", "{source: shop, name: things,")).expect("written");
+    until("things", 200);
+    assert_eq!(status("items"), 404);
+    std::fs::write(&manifest, MANIFEST.replace("{source: shop,", "{source: shop, table: nothing,")).expect("written");
+    let mut said = String::new();
+    while !said.contains("still served") {
+        assert!(errors.read_line(&mut said).expect("readable") > 0, "{said}");
+    }
+    assert!(said.contains("shop.yaml:10:") && said.contains("nothing"), "{said}");
+    assert_eq!(status("things"), 200);
+    dev.end();
+}
+
+#[test]
+fn check_names_both_sides_of_a_contradiction() {
+    let shop = Shop::new("check").seeded();
+    let bad = MANIFEST.replace("{source: shop,", "{source: shop, columns: [{name: name, type: integer}],");
+    std::fs::write(shop.0.join("shop.yaml"), bad).expect("written");
+    let output = run(&["check", shop.0.to_str().expect("UTF-8")]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("shop.yaml:10:") && said.contains("integer") && said.contains("text"), "{said}");
+}
+
+#[test]
+fn what_introspect_prints_can_be_served() {
+    let shop = Shop::new("introspect").seeded();
+    let url = format!("sqlite:{}", shop.0.join("shop.db").display());
+    let output = run(&["introspect", &url]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    std::fs::write(shop.0.join("shop.yaml"), &output.stdout).expect("written");
+    let mut dev = shop.start(&["dev", "--port", "0"], &[]);
+    let (status, body) = dev.post("/api/main/items/1", &json!({"operation": "read"}), None);
+    assert_eq!((status, &body["data"]["name"]), (200, &json!("pen")));
+    dev.end();
+}
+
+#[test]
+fn every_subcommand_explains_itself() {
+    for command in ["dev", "serve", "introspect", "check", "crds"] {
+        let output = run(&[command, "--help"]);
+        assert!(output.status.success() && output.stdout.len() > 80, "{command}");
+    }
+}

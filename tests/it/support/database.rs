@@ -69,17 +69,14 @@ impl Fresh {
     }
 
     pub(crate) async fn remove(self) {
-        match self.admin {
-            Some((admin, name)) => {
-                admin.run_script(&format!("drop database {name}")).await.expect("the test's database can be dropped");
-                admin.close().await;
-            }
-            None => {
-                let path = self.url.trim_start_matches("sqlite:");
-                for suffix in ["", "-wal", "-shm"] {
-                    _ = std::fs::remove_file(format!("{path}{suffix}"));
-                }
-            }
+        if let Some((admin, name)) = self.admin {
+            admin.run_script(&format!("drop database {name}")).await.expect("the test's database can be dropped");
+            admin.close().await;
+            return;
+        }
+        let path = self.url.trim_start_matches("sqlite:");
+        for suffix in ["", "-wal", "-shm"] {
+            _ = std::fs::remove_file(format!("{path}{suffix}"));
         }
     }
 }

@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tokio_util::task::TaskTracker;
 
 /// A replica that serves until it is stopped.
 pub(crate) struct Server {
@@ -30,7 +31,7 @@ impl Server {
         let replica = bind(&Config::dev(&args), served, Vec::new()).await.expect("a port is free");
         let client = Client::new(replica.address());
         let (end, ended) = oneshot::channel();
-        let task = tokio::spawn(async move {
+        let task = TaskTracker::new().spawn(async move {
             let until = async {
                 // The sender's end is as good as its word.
                 _ = ended.await;

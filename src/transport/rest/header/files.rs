@@ -176,12 +176,12 @@ impl Node {
     fn computed(&self) -> Result<Vec<Fragment>, Error> {
         let names = self.cql_columns.iter().map(|text| text.trim()).filter(|text| !text.is_empty());
         names
-            .map(|name| match is_name(name) {
-                true => Ok(Fragment { name: name.to_owned(), sql: None }),
-                false => {
-                    let reason = "carries SQL in cql_columns; declare a computed column in the Entity and send its name";
-                    Err(refused(Code::RawSqlRefused, "x-files", reason))
+            .map(|name| {
+                if is_name(name) {
+                    return Ok(Fragment { name: name.to_owned(), sql: None });
                 }
+                let reason = "carries SQL in cql_columns; declare a computed column in the Entity and send its name";
+                Err(refused(Code::RawSqlRefused, "x-files", reason))
             })
             .collect()
     }

@@ -2,6 +2,7 @@
 
 mod conformance;
 mod introspect;
+mod malformed;
 mod support;
 mod tidy;
 mod typescript_contract;

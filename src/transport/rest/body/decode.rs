@@ -22,6 +22,10 @@ pub fn decode(target: Target, path_id: Option<String>, body: &[u8]) -> Result<Re
     if body.iter().all(u8::is_ascii_whitespace) {
         return Err(Error::new(Code::InvalidRequest, "the body is empty; send a JSON object with an operation"));
     }
+    // A list would be read as the fields in their order.
+    if body.trim_ascii_start().first() == Some(&b'[') {
+        return Err(Error::new(Code::InvalidRequest, "the body is a list; send a JSON object with an operation"));
+    }
     let mut json = serde_json::Deserializer::from_slice(body);
     let wire: Wire = serde_path_to_error::deserialize(&mut json).map_err(|error| describe(&error))?;
     json.end().map_err(|error| Error::new(Code::InvalidRequest, format!("the body has more than one JSON value: {error}")))?;

@@ -177,11 +177,9 @@ impl Node {
         let names = self.cql_columns.iter().map(|text| text.trim()).filter(|text| !text.is_empty());
         names
             .map(|name| {
-                if is_name(name) {
-                    return Ok(Fragment { name: name.to_owned(), sql: None });
-                }
                 let reason = "carries SQL in cql_columns; declare a computed column in the Entity and send its name";
-                Err(refused(Code::RawSqlRefused, "x-files", reason))
+                let fragment = Fragment { name: name.to_owned(), sql: None };
+                is_name(name).then_some(fragment).ok_or_else(|| refused(Code::RawSqlRefused, "x-files", reason))
             })
             .collect()
     }

@@ -1,5 +1,6 @@
 //! A body-style request from its JSON.
 
+use crate::protocol::options::Object;
 use crate::protocol::{Code, Error, KeyInput, Operation, Options, Request, Selector, Target};
 use serde::Deserialize;
 use serde_json::Value;
@@ -14,7 +15,7 @@ struct Wire {
     #[serde(default)]
     data: Option<Value>,
     #[serde(default)]
-    options: Option<Options>,
+    options: Option<Object<Options>>,
 }
 
 /// Reads a request. The id of the path comes before the one of the body.
@@ -43,7 +44,12 @@ pub fn decode(target: Target, path_id: Option<String>, body: &[u8]) -> Result<Re
         (Some(id), _) => Selector::One(KeyInput::Text(id)),
         (None, _) => body_id,
     };
-    Ok(Request { selector, data: wire.data, options: wire.options.unwrap_or_default(), ..Request::new(operation, target) })
+    Ok(Request {
+        selector,
+        data: wire.data,
+        options: wire.options.map(|options| options.0).unwrap_or_default(),
+        ..Request::new(operation, target)
+    })
 }
 
 fn selector(id: Value) -> Result<Selector, Error> {

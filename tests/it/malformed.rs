@@ -3,6 +3,7 @@
 use crate::conformance::serve;
 use crate::support::client::{Call, Client};
 use crate::support::database::Kind;
+use crate::support::server::MAX_BODY_BYTES;
 use axum::http::Method;
 
 struct Refusal {
@@ -28,7 +29,7 @@ fn refusal(
 fn refusals() -> Vec<Refusal> {
     let body = "/api/public/projects";
     let header = "/rest/public/projects";
-    let large = format!("{{\"operation\":\"create\",\"data\":{{\"name\":\"{}\"}}}}", "x".repeat(11 * 1024 * 1024));
+    let large = format!("{{\"operation\":\"create\",\"data\":{{\"name\":\"{}\"}}}}", "x".repeat(MAX_BODY_BYTES));
     let deep = format!("{{\"operation\":\"create\",\"data\":{}1{}}}", "[".repeat(10_000), "]".repeat(10_000));
     vec![
         refusal("an empty body", Method::POST, body, None, 400, "invalid_request"),

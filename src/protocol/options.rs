@@ -5,8 +5,11 @@
 use super::error::{Code, Error};
 use super::filter::{self, Condition};
 use super::request::KeyInput;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
+use std::marker::PhantomData;
 
 /// What a client asks of a read, beside the entity.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
@@ -22,7 +25,7 @@ pub struct Options {
     #[serde(deserialize_with = "filter::deserialize")]
     pub filters: Condition,
     /// In which order.
-    #[serde(deserialize_with = "list")]
+    #[serde(deserialize_with = "objects")]
     pub sort: Vec<Sort>,
     /// At most so many rows.
     #[serde(deserialize_with = "count")]
@@ -31,16 +34,16 @@ pub struct Options {
     #[serde(deserialize_with = "count")]
     pub offset: Option<u64>,
     /// Relations to load.
-    #[serde(deserialize_with = "list")]
+    #[serde(deserialize_with = "objects")]
     pub preload: Vec<Preload>,
     /// Declared conditions to apply.
-    #[serde(rename = "customOperators", alias = "custom_operators", deserialize_with = "list")]
+    #[serde(rename = "customOperators", alias = "custom_operators", deserialize_with = "objects")]
     pub custom_operators: Vec<Fragment>,
     /// Declared columns to add.
-    #[serde(rename = "computedColumns", alias = "computed_columns", deserialize_with = "list")]
+    #[serde(rename = "computedColumns", alias = "computed_columns", deserialize_with = "objects")]
     pub computed_columns: Vec<Fragment>,
     /// Values for the parameters of declared conditions.
-    #[serde(deserialize_with = "list")]
+    #[serde(deserialize_with = "objects")]
     pub parameters: Vec<Parameter>,
     /// Rows after this one.
     pub cursor_forward: Option<KeyInput>,
@@ -118,7 +121,7 @@ pub struct Preload {
     #[serde(deserialize_with = "list")]
     pub omit_columns: Vec<String>,
     /// Order within each parent.
-    #[serde(deserialize_with = "list")]
+    #[serde(deserialize_with = "objects")]
     pub sort: Vec<Sort>,
     /// Which related rows.
     #[serde(deserialize_with = "filter::deserialize")]
@@ -133,7 +136,7 @@ pub struct Preload {
     #[serde(deserialize_with = "count")]
     pub offset: Option<u64>,
     /// Relations of the related rows.
-    #[serde(deserialize_with = "list")]
+    #[serde(deserialize_with = "objects")]
     pub preload: Vec<Preload>,
     /// Declared columns of the related entity to add.
     #[serde(deserialize_with = "computed")]
@@ -203,6 +206,31 @@ pub struct Parameter {
     /// Read and not used: parameters are named.
     #[serde(default)]
     pub sequence: Option<i64>,
+}
+
+/// An object: serde alone would read a list as the fields in their order.
+pub struct Object<T>(pub T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
+            type Value = T;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<T, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(fields))
+            }
+        }
+        deserializer.deserialize_map(Fields(PhantomData)).map(Object)
+    }
+}
+
+fn objects<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    Ok(list::<D, Object<T>>(deserializer)?.into_iter().map(|object| object.0).collect())
 }
 
 fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {

@@ -79,7 +79,7 @@ impl Fresh {
             admin.close().await;
             return;
         }
-        let Some(path) = self.url.strip_prefix("sqlite:") else { return };
+        let path = self.url.trim_start_matches("sqlite:");
         for suffix in ["", "-wal", "-shm"] {
             _ = std::fs::remove_file(format!("{path}{suffix}"));
         }

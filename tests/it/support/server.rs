@@ -15,6 +15,9 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
+/// The largest body that test replicas take.
+pub(crate) const MAX_BODY_BYTES: usize = 64 * 1024;
+
 /// A replica that serves until it is stopped.
 pub(crate) struct Server {
     pub client: Client,
@@ -34,7 +37,9 @@ impl Server {
     pub(crate) async fn over(kind: Kind, fresh: Fresh, script: &str, entities: &str, hooks: Vec<Arc<dyn Hook>>) -> Self {
         let served = load(kind, &fresh, script, entities).await;
         let args = DevArgs { paths: Vec::new(), port: 0, log: "warn".to_owned() };
-        let replica = bind(&Config::dev(&args), served, hooks).await.expect("a port is free");
+        // A body beyond this still fits into the socket's buffers, so the refusal can be read.
+        let config = Config { max_body_bytes: MAX_BODY_BYTES, ..Config::dev(&args) };
+        let replica = bind(&config, served, Vec::new()).await.expect("a port is free");
         let client = Client::new(replica.address());
         let (end, ended) = oneshot::channel();
         let task = TaskTracker::new().spawn(async move {

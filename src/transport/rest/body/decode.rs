@@ -1,5 +1,6 @@
 //! A body-style request from its JSON.
 
+use crate::protocol::options::Object;
 use crate::protocol::{Code, Error, KeyInput, Operation, Options, Request, Selector, Target};
 use serde::Deserialize;
 use serde_json::Value;
@@ -14,13 +15,17 @@ struct Wire {
     #[serde(default)]
     data: Option<Value>,
     #[serde(default)]
-    options: Option<Options>,
+    options: Option<Object<Options>>,
 }
 
 /// Reads a request. The id of the path comes before the one of the body.
 pub fn decode(target: Target, path_id: Option<String>, body: &[u8]) -> Result<Request, Error> {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Err(Error::new(Code::InvalidRequest, "the body is empty; send a JSON object with an operation"));
+    }
+    // A list would be read as the fields in their order.
+    if body.trim_ascii_start().first() == Some(&b'[') {
+        return Err(Error::new(Code::InvalidRequest, "the body is a list; send a JSON object with an operation"));
     }
     let mut json = serde_json::Deserializer::from_slice(body);
     let wire: Wire = serde_path_to_error::deserialize(&mut json).map_err(|error| describe(&error))?;
@@ -39,7 +44,12 @@ pub fn decode(target: Target, path_id: Option<String>, body: &[u8]) -> Result<Re
         (Some(id), _) => Selector::One(KeyInput::Text(id)),
         (None, _) => body_id,
     };
-    Ok(Request { selector, data: wire.data, options: wire.options.unwrap_or_default(), ..Request::new(operation, target) })
+    Ok(Request {
+        selector,
+        data: wire.data,
+        options: wire.options.map(|options| options.0).unwrap_or_default(),
+        ..Request::new(operation, target)
+    })
 }
 
 fn selector(id: Value) -> Result<Selector, Error> {

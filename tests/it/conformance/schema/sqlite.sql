@@ -59,14 +59,14 @@ insert into departments (id, code, title, budget) values
 insert into employees
   (id, name, email, nick, department_id, manager_id, salary, big, active, born, hired, token, photo, extra, level, secret, badge, pin, full_title)
 values
-  (1, 'Ada', 'ada@x.io', 'Countess', 1, null, 9000.0000, 9007199254740993, true, '1815-12-10', '2020-01-01 08:00:00', '00000000-0000-4000-8000-000000000001', x'010203', '{"city":"London","age":36,"tags":["math","poet"],"vip":true}', 'lead', 'hidden', 'B1', '0000', 'Title 1'),
-  (2, 'Bob', 'bob@x.io', '', 1, 1, 5000.1000, 2, true, '1990-05-05', '2021-02-03 10:20:30', '00000000-0000-4000-8000-000000000002', null, '{"city":"Paris","age":30,"vip":false}', 'senior', 'hidden', 'B2', '0000', 'Title 2'),
-  (3, 'Cy', null, null, 1, 1, 5000.1000, null, false, null, null, null, x'', null, 'junior', 'hidden', 'B3', '0000', 'Title 3'),
-  (4, 'Dee', 'dee@x.io', 'bob', 2, 1, 3000.0000, -5, true, '2000-02-29', '2021-02-03 10:20:30.5', '00000000-0000-4000-8000-00000000000a', null, '{"city":null,"age":"30","a b":{"c\"d":1}}', 'senior', 'hidden', 'B4', '0000', 'Title 4'),
-  (5, 'Eve_', 'eve@x.io', '100%', 2, 4, null, 9007199254740992, false, '1990-05-05', '2022-12-31 23:59:59', null, x'ff00', '[1,2,3]', 'junior', 'hidden', 'B5', '0000', 'Title 5'),
-  (6, 'Zoë', 'zoe@x.io', 'Ünï', 3, 2, 0.0001, 0, true, '1985-07-01', null, null, null, '{"city":"Zürich"}', 'junior', 'hidden', 'B6', '0000', 'Title 6'),
-  (7, 'O''Neil', null, 'a\b', null, 2, 1234567.8901, null, false, null, '2019-06-15 00:00:00', '00000000-0000-4000-8000-000000000007', null, '{"deep":{"er":[{"x":5},{"x":6}]}}', 'junior', 'hidden', 'B7', '0000', 'Title 7'),
-  (8, '"Quote"', 'q@x.io', 'tab' || char(9) || 'new' || char(10) || 'line' || char(1) || 'end', null, null, null, -9223372036854775807 - 1, true, '2024-12-31', null, null, null, '"text"', 'lead', 'hidden', 'B8', '0000', 'Title 8');
+  (1, 'Ada', 'ada@x.io', 'Countess', 1, null, 9000.0000, 9007199254740993, true, '1815-12-10', '2020-01-01 08:00:00', '00000000-0000-4000-8000-000000000001', x'010203', '{"city":"London","age":36,"tags":["math","poet"],"vip":true}', 'lead', 'hidden', 'B1', 'pincode', 'Title 1'),
+  (2, 'Bob', 'bob@x.io', '', 1, 1, 5000.1000, 2, true, '1990-05-05', '2021-02-03 10:20:30', '00000000-0000-4000-8000-000000000002', null, '{"city":"Paris","age":30,"vip":false}', 'senior', 'hidden', 'B2', 'pincode', 'Title 2'),
+  (3, 'Cy', null, null, 1, 1, 5000.1000, null, false, null, null, null, x'', null, 'junior', 'hidden', 'B3', 'pincode', 'Title 3'),
+  (4, 'Dee', 'dee@x.io', 'bob', 2, 1, 3000.0000, -5, true, '2000-02-29', '2021-02-03 10:20:30.5', '00000000-0000-4000-8000-00000000000a', null, '{"city":null,"age":"30","a b":{"c\"d":1}}', 'senior', 'hidden', 'B4', 'pincode', 'Title 4'),
+  (5, 'Eve_', 'eve@x.io', '100%', 2, 4, null, 9007199254740992, false, '1990-05-05', '2022-12-31 23:59:59', null, x'ff00', '[1,2,3]', 'junior', 'hidden', 'B5', 'pincode', 'Title 5'),
+  (6, 'Zoë', 'zoe@x.io', 'Ünï', 3, 2, 0.0001, 0, true, '1985-07-01', null, null, null, '{"city":"Zürich"}', 'junior', 'hidden', 'B6', 'pincode', 'Title 6'),
+  (7, 'O''Neil', null, 'a\b', null, 2, 1234567.8901, null, false, null, '2019-06-15 00:00:00', '00000000-0000-4000-8000-000000000007', null, '{"deep":{"er":[{"x":5},{"x":6}]}}', 'junior', 'hidden', 'B7', 'pincode', 'Title 7'),
+  (8, '"Quote"', 'q@x.io', 'tab' || char(9) || 'new' || char(10) || 'line' || char(1) || 'end', null, null, null, -9223372036854775807 - 1, true, '2024-12-31', null, null, null, '"text"', 'lead', 'hidden', 'B8', 'pincode', 'Title 8');
 insert into projects (id, name) values (1, 'Apollo'), (2, 'Gemini'), (3, 'Zeus');
 insert into employee_projects (employee_id, project_id, duty) values
   (1, 1, 'lead'), (2, 1, 'dev'), (2, 2, 'dev'), (4, 2, 'lead'), (6, 1, 'qa'), (6, 2, null);

@@ -1,6 +1,6 @@
 //! `dev`: everything in one process on loopback, with what to try printed first.
 
-use super::watch::watch;
+use super::watch::{Changes, watch};
 use crate::catalog::Catalog;
 use crate::cli::Error;
 use crate::config::{Config, DevArgs};
@@ -12,16 +12,18 @@ use std::net::SocketAddr;
 
 /// Serves until the process is told to end, and reloads manifests that change.
 pub async fn dev(args: DevArgs) -> Result<(), Error> {
+    let signals = drain::Signals::listen()?;
     let config = Config::dev(&args);
     let _traces = telemetry::init(&telemetry::TracingSettings::new(config.log_format, &config.log, None))?;
     let served = load(&config.manifests, &HashMap::new(), true).await.map_err(Error::Manifests)?;
     let replica = wiring::bind(&config, served, Vec::new()).await?;
+    let changes = Changes::of(&config.manifests)?;
     print_welcome(replica.address(), &replica.engine().served().catalog)?;
     let engine = replica.engine().clone();
     let metrics = replica.metrics().clone();
     tokio::select! {
-        ended = replica.run(drain::signaled()) => ended,
-        failed = watch(&config.manifests, &engine, &metrics) => failed,
+        ended = replica.run(signals.received()) => ended,
+        failed = watch(changes, &config.manifests, &engine, &metrics) => failed,
     }
 }
 

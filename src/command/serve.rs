@@ -8,6 +8,7 @@ use std::collections::HashMap;
 
 /// Serves until the process is told to end.
 pub async fn serve(args: ServeArgs) -> Result<(), Error> {
+    let signals = drain::Signals::listen()?;
     let config = Config::serve(args)?;
     let _traces =
         telemetry::init(&telemetry::TracingSettings::new(config.log_format, &config.log, config.otlp_endpoint.as_deref()))?;
@@ -15,5 +16,5 @@ pub async fn serve(args: ServeArgs) -> Result<(), Error> {
     let entities = served.catalog.entities().len();
     let replica = wiring::bind(&config, served, Vec::new()).await?;
     tracing::info!(listen = %replica.address(), entities, "serving");
-    replica.run(drain::signaled()).await
+    replica.run(signals.received()).await
 }

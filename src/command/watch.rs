@@ -4,7 +4,7 @@ use crate::cli::Error;
 use crate::engine::Engine;
 use crate::load::load;
 use crate::telemetry::Metrics;
-use notify::{RecursiveMode, Watcher};
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -12,25 +12,39 @@ use tokio::sync::mpsc;
 /// An editor writes a file in several steps; they count as one change.
 const SETTLE: Duration = Duration::from_millis(150);
 
-/// Watches until watching fails.
-pub(super) async fn watch(paths: &[PathBuf], engine: &Engine, metrics: &Metrics) -> Result<(), Error> {
-    let (sender, mut changes) = mpsc::channel(1);
-    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        let manifests = event.is_ok_and(|event| !event.kind.is_access() && event.paths.iter().any(|path| is_manifest(path)));
-        if manifests {
-            // A full channel already says that something changed.
-            _ = sender.try_send(());
+/// Changes of manifest files, from the moment that this is made.
+pub(super) struct Changes {
+    receiver: mpsc::Receiver<()>,
+    // Watching ends when it is dropped.
+    _watcher: RecommendedWatcher,
+}
+
+impl Changes {
+    /// Begins to watch files and folders.
+    pub(super) fn of(paths: &[PathBuf]) -> Result<Self, Error> {
+        let (sender, receiver) = mpsc::channel(1);
+        let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            let manifests = event.is_ok_and(|event| !event.kind.is_access() && event.paths.iter().any(|path| is_manifest(path)));
+            if manifests {
+                // A full channel already says that something changed.
+                _ = sender.try_send(());
+            }
+        })?;
+        for path in paths {
+            // A file's folder is watched, since editors replace files.
+            let folder = if path.is_dir() { path.clone() } else { path.parent().map_or_else(PathBuf::new, PathBuf::from) };
+            let folder = if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder };
+            watcher.watch(&folder, RecursiveMode::Recursive)?;
         }
-    })?;
-    for path in paths {
-        // A file's folder is watched, since editors replace files.
-        let folder = if path.is_dir() { path.clone() } else { path.parent().map_or_else(PathBuf::new, PathBuf::from) };
-        let folder = if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder };
-        watcher.watch(&folder, RecursiveMode::Recursive)?;
+        Ok(Self { receiver, _watcher: watcher })
     }
-    while changes.recv().await.is_some() {
+}
+
+/// Reloads what changes until watching fails.
+pub(super) async fn watch(mut changes: Changes, paths: &[PathBuf], engine: &Engine, metrics: &Metrics) -> Result<(), Error> {
+    while changes.receiver.recv().await.is_some() {
         tokio::time::sleep(SETTLE).await;
-        while changes.try_recv().is_ok() {}
+        while changes.receiver.try_recv().is_ok() {}
         reload(paths, engine, metrics).await;
     }
     Err(Error::new("watching the manifests ended"))

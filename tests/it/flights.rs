@@ -113,6 +113,7 @@ async fn preload(server: &Server, kind: Kind) {
         server,
         "airlines",
         json!({"columns": ["carrier"], "sort": [{"column": "carrier"}], "preload": [{"relation": "flights", "columns": ["id"], "limit": 3, "offset": 1,
+            "filters": [{"column": "month", "operator": "eq", "value": 1}, {"column": "day", "operator": "eq", "value": 1}],
             "sort": [{"column": "arr_delay", "direction": "desc", "nulls": "last"}],
             "preload": [{"relation": "plane", "columns": ["tailnum"],
                 "preload": [{"relation": "flights", "columns": ["id"], "limit": 2, "filters": [{"column": "month", "operator": "eq", "value": 6}]}]}]}]}),
@@ -123,7 +124,7 @@ async fn preload(server: &Server, kind: Kind) {
     for carrier in carriers.iter().filter_map(|row| row[0].as_str()) {
         let item = array(kind, "f.id, p.tailnum");
         let sql = format!(
-            "select {item} from flights f left join planes p on p.tailnum = f.tailnum where f.carrier = '{carrier}' \
+            "select {item} from flights f left join planes p on p.tailnum = f.tailnum where f.carrier = '{carrier}' and f.month = 1 and f.day = 1 \
              order by f.arr_delay is null, f.arr_delay desc, f.id limit 3 offset 1"
         );
         let mut flights = Vec::new();
@@ -158,9 +159,9 @@ async fn walk(server: &Server, cursor: &str, start: Option<i64>) -> Vec<i64> {
         let before = ids.len();
         // A backward page is in order as well, so it is met from its end.
         if cursor == "cursor_backward" {
-            ids.extend(page.rev())
+            ids.extend(page.rev());
         } else {
-            ids.extend(page)
+            ids.extend(page);
         }
         if ids.len() == before {
             return ids;

@@ -5,6 +5,8 @@ mod flights;
 mod hooks;
 mod introspect;
 mod malformed;
+mod outage;
+mod serving;
 mod support;
 mod tidy;
 mod typescript_contract;

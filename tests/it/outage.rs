@@ -53,12 +53,12 @@ impl Own {
     }
 
     fn kill(&self) {
-        let pid = std::fs::read_to_string(self.folder.join("servers/postgres.pid")).expect("the pid is kept");
+        let pid = std::fs::read_to_string(self.folder.join("postgres.pid")).expect("the pid is kept");
         assert!(Command::new("kill").args(["-9", pid.trim()]).status().expect("kill runs").success());
     }
 
     fn restart(&self) {
-        assert!(Command::new(self.folder.join("servers/postgres.start")).status().expect("the start script runs").success());
+        assert!(Command::new(self.folder.join("postgres.start")).status().expect("the start script runs").success());
     }
 }
 

@@ -39,7 +39,7 @@ impl Server {
         let args = DevArgs { paths: Vec::new(), port: 0, log: "warn".to_owned() };
         // A body beyond this still fits into the socket's buffers, so the refusal can be read.
         let config = Config { max_body_bytes: MAX_BODY_BYTES, ..Config::dev(&args) };
-        let replica = bind(&config, served, Vec::new()).await.expect("a port is free");
+        let replica = bind(&config, served, hooks).await.expect("a port is free");
         let client = Client::new(replica.address());
         let (end, ended) = oneshot::channel();
         let task = TaskTracker::new().spawn(async move {

@@ -15,6 +15,7 @@ use arc_swap::ArcSwap;
 use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::time::Instant;
+use tracing::Instrument;
 
 /// A catalog and the databases that it names, switched as one.
 pub struct Served {
@@ -55,7 +56,9 @@ impl Engine {
         let entity = resolve(&served.catalog, &request)?;
         let grant = authorize(principal, entity, request.operation)?;
         let context = Context { principal, catalog: &served.catalog, entity, operation: request.operation };
-        let outcome = self.run(&served, context, grant, request).await;
+        let (schema, name) = (entity.schema.as_str(), entity.name.as_str());
+        let span = tracing::info_span!("handle", operation = request.operation.as_str(), schema, entity = name);
+        let outcome = self.run(&served, context, grant, request).instrument(span).await;
         let told = outcome.as_ref().err().cloned();
         for hook in &*self.hooks {
             hook.after_handle(context, told.as_ref()).await;

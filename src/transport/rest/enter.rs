@@ -6,6 +6,7 @@ use super::body;
 use super::gate::request_id;
 use super::router::Rest;
 use crate::protocol::{Code, Error};
+use crate::telemetry::follow;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::header::CONNECTION;
@@ -14,6 +15,7 @@ use futures_util::future::BoxFuture;
 use std::convert::Infallible;
 use std::task::{Context, Poll};
 use tower::Service;
+use tracing::Instrument;
 
 /// Wraps the router.
 #[derive(Clone)]
@@ -48,8 +50,12 @@ where
             timer.finish(response.status());
             return Box::pin(std::future::ready(Ok(response)));
         }
+        let span = tracing::info_span!("request", method = %request.method(), path, id = id.to_str().unwrap_or_default());
+        if !span.is_disabled() {
+            follow(&span, request.headers());
+        }
         request.headers_mut().insert("x-request-id", id.clone());
-        let answer = self.inner.call(request);
+        let answer = self.inner.call(request).instrument(span);
         Box::pin(async move {
             let mut response = answer.await?;
             timer.finish(response.status());

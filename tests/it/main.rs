@@ -6,6 +6,7 @@ mod hooks;
 mod introspect;
 mod malformed;
 mod outage;
+mod properties;
 mod serving;
 mod support;
 mod tidy;

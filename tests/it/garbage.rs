@@ -272,7 +272,7 @@ async fn send(address: SocketAddr, bytes: &[u8]) -> Result<u16, String> {
     }
 }
 
-async fn nothing_breaks(server: &Server) {
+fn nothing_breaks(server: &Server) {
     let mut runner = TestRunner::new(Config { cases: INPUTS, failure_persistence: None, ..Config::default() });
     let (runtime, address) = (tokio::runtime::Handle::current(), server.client.address());
     let outcome = tokio::task::block_in_place(|| {
@@ -291,14 +291,14 @@ async fn nothing_breaks(server: &Server) {
 #[tokio::test(flavor = "multi_thread")]
 async fn random_bytes_never_break_a_replica_over_sqlite() {
     let server = serve(Kind::Sqlite).await;
-    nothing_breaks(&server).await;
+    nothing_breaks(&server);
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn random_bytes_never_break_a_replica_over_mariadb() {
     let server = serve(Kind::Mariadb).await;
-    nothing_breaks(&server).await;
+    nothing_breaks(&server);
     server.stop().await;
 }
 
@@ -319,7 +319,7 @@ async fn random_bytes_never_break_a_replica_over_postgres_nor_reach_a_statement(
     database.close().await;
     let folder = PathBuf::from(std::env::var("TEST_SERVERS").expect("TEST_SERVERS is set by tests/run"));
     let before = std::fs::metadata(folder.join("postgres.log")).expect("the server has a log").len();
-    nothing_breaks(&server).await;
+    nothing_breaks(&server);
     let log = std::fs::read(folder.join("postgres.log")).expect("the server's log can be read");
     let log = String::from_utf8_lossy(&log[usize::try_from(before).expect("a file's length")..]).into_owned();
     server.stop().await;

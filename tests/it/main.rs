@@ -6,6 +6,7 @@ mod garbage;
 mod hooks;
 mod introspect;
 mod malformed;
+mod memory;
 mod outage;
 mod properties;
 mod serving;

@@ -113,10 +113,10 @@ pub struct NarrowRead<'p, 'c> {
 }
 
 impl NarrowRead<'_, '_> {
-    /// Adds a condition that every row must meet, counts and positions included.
+    /// Adds a condition that every row must meet, counts and positions included, wherever the entity appears in the answer.
     pub fn filter(&mut self, condition: &Condition) -> Result<(), Refusal> {
         let predicate = resolve(self.context, condition)?;
-        self.plan.node.grant.narrow(predicate);
+        narrow_rows(&mut self.plan.node, self.context.entity, &predicate);
         Ok(())
     }
 
@@ -158,6 +158,17 @@ impl NarrowWrite<'_, '_> {
 fn resolve(context: Context<'_>, condition: &Condition) -> Result<Predicate, Refusal> {
     let mut scope = Scope::new(context.catalog, context.principal, context.entity);
     Predicate::resolve(&mut scope, context.entity, condition).map_err(Refusal::from)
+}
+
+fn narrow_rows(node: &mut Node<'_>, entity: &Entity, predicate: &Predicate) {
+    if node.entity().id == entity.id {
+        node.grant.narrow(predicate.clone());
+    }
+    for field in &mut node.fields {
+        if let Field::Preload(plan) = field {
+            narrow_rows(&mut plan.node, entity, predicate);
+        }
+    }
 }
 
 fn drop_from(node: &mut Node<'_>, entity: &Entity, column: &str) -> Result<(), Refusal> {

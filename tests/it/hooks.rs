@@ -20,12 +20,12 @@ const ENTITIES: &str = "
 apiVersion: resolvespec.dev/v1alpha1
 kind: Entity
 metadata: {name: teams}
-spec: {source: conformance}
+spec: {source: conformance, relations: [{name: notes, kind: hasMany, target: notes}]}
 ---
 apiVersion: resolvespec.dev/v1alpha1
 kind: Entity
 metadata: {name: notes}
-spec: {source: conformance}
+spec: {source: conformance, relations: [{name: team, kind: belongsTo, target: teams}]}
 ";
 
 /// Lets everyone see and touch what belongs to ada, and nothing else.
@@ -102,6 +102,21 @@ async fn a_narrowed_read_is_narrow_in_rows_counts_positions_and_columns() {
     assert_eq!(body["metadata"]["row_number"], 2, "{body}");
     let (status, _) = call(&server, "notes/2", json!({"operation": "read"})).await;
     assert_eq!(status, 404);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_narrowed_read_is_narrow_in_related_rows_too() {
+    let (server, _) = serve().await;
+    let preload = json!({"columns": ["id"], "preload": [{"relation": "team.notes"}]});
+    let (status, body) = call(&server, "notes", json!({"operation": "read", "options": preload})).await;
+    assert_eq!(status, 200, "{body}");
+    for row in body["data"].as_array().expect("a list") {
+        let related = row["team"]["notes"].as_array().expect("a list");
+        let ids: Vec<&Value> = related.iter().map(|note| &note["id"]).collect();
+        assert_eq!(ids, [1, 3], "the row that the filter leaves out is not reached by a detour: {body}");
+        assert!(related.iter().all(|note| note.get("secret").is_none()), "{body}");
+    }
     server.stop().await;
 }
 

@@ -1,6 +1,7 @@
 //! The integration tests: one binary, a file per behaviour.
 
 mod conformance;
+mod draining;
 mod flights;
 mod garbage;
 mod hooks;

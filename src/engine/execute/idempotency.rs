@@ -131,6 +131,10 @@ async fn create_table(database: &Database, deadline: Instant) -> Result<(), Erro
     };
     let run = async {
         let mut transaction = database.begin(deadline).await?;
+        // On PostgreSQL, two that make it at once would get in each other's way in spite of `if not exists`.
+        if database.dialect() == Dialect::Postgres {
+            transaction.execute(Statement::new("select pg_advisory_xact_lock(hashtext('resolvespec_idempotency'))")).await?;
+        }
         transaction.execute(Statement::new(text)).await?;
         transaction.commit().await
     };
@@ -142,6 +146,10 @@ fn plain(error: &database::Error) -> Error {
     match error {
         database::Error::Unavailable(_) | database::Error::Busy => {
             Error::new(Code::Unavailable, "the database can't be reached; try again")
+        }
+        database::Error::Deadline => Error::new(Code::DeadlineExceeded, "the statement did not finish within its deadline"),
+        database::Error::Serialization(_) => {
+            Error::new(Code::SerializationFailure, "a concurrent write got in the way; send the request again")
         }
         database::Error::Permission(_) => Error::new(
             Code::InvalidRequest,

@@ -74,6 +74,7 @@ struct Seen {
     next: AtomicU64,
     acknowledged: std::sync::Mutex<HashSet<u64>>,
     unavailable: AtomicU64,
+    read: AtomicU64,
     odd: std::sync::Mutex<Vec<String>>,
     done: AtomicBool,
 }
@@ -109,6 +110,28 @@ async fn writer(client: Client, seen: Arc<Seen>) {
     }
 }
 
+/// Reads pages and single rows until told to stop.
+async fn reader(client: Client, seen: Arc<Seen>) {
+    while !seen.done.load(Ordering::Relaxed) {
+        let options = json!({"limit": 20, "sort": [{"column": "id", "direction": "desc"}]});
+        let call = Call::post("/api/public/marks", &json!({"operation": "read", "options": options}));
+        let sent_at = Instant::now();
+        let answer = client.send(&call).await.expect("the service itself answers");
+        let odd = |what: &str| seen.odd.lock().expect("no panic").push(format!("{what}: {} {}", answer.status, answer.body));
+        if sent_at.elapsed() > Duration::from_secs(12) {
+            odd("a read took longer than any deadline");
+        }
+        match answer.status.as_u16() {
+            200 => _ = seen.read.fetch_add(1, Ordering::Relaxed),
+            503 if answer.header("retry-after").is_empty() => odd("a read has no Retry-After"),
+            503 | 504 => {}
+            _ => odd("is no answer to a read in an outage"),
+        }
+        // The pause leaves the processor to the writers.
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 async fn until(what: &str, condition: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(30);
     while !condition() {
@@ -126,13 +149,17 @@ async fn a_killed_database_costs_503s_and_no_acknowledged_write() {
     for _ in 0..16 {
         tasks.spawn(writer(server.client.clone(), Arc::clone(&seen)));
     }
+    for _ in 0..4 {
+        tasks.spawn(reader(server.client.clone(), Arc::clone(&seen)));
+    }
     let count = || seen.acknowledged.lock().expect("no panic").len();
     until("writing", || count() > 300).await;
     own.kill();
     until("the outage", || seen.unavailable.load(Ordering::Relaxed) > 50).await;
     own.restart();
-    let before = count();
+    let (before, read) = (count(), seen.read.load(Ordering::Relaxed));
     until("writing after the outage", || count() > before + 300).await;
+    until("reading after the outage", || seen.read.load(Ordering::Relaxed) > read + 20).await;
     seen.done.store(true, Ordering::Relaxed);
     tasks.close();
     tokio::time::timeout(Duration::from_secs(30), tasks.wait()).await.expect("no request hangs");

@@ -3,7 +3,6 @@
 mod conformance;
 mod draining;
 mod flights;
-mod garbage;
 mod hooks;
 mod introspect;
 mod malformed;

@@ -1,5 +1,6 @@
 //! Random bytes in every place of a request: no panic, no 5xx, and nothing of them in the text of a statement.
 
+use super::serve;
 use crate::support::database::Kind;
 use crate::support::server::Server;
 use proptest::collection::vec;
@@ -15,26 +16,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 const INPUTS: u32 = 2_500;
-
-const ENTITIES: &str = "
-apiVersion: resolvespec.dev/v1alpha1
-kind: Entity
-metadata: {name: things}
-spec: {source: conformance, apiSchema: public}
-";
-
-async fn serve(kind: Kind) -> Server {
-    let (text, moment) = match kind {
-        Kind::Postgres => ("text", "timestamptz"),
-        Kind::Mariadb => ("varchar(100)", "datetime"),
-        Kind::Sqlite => ("text", "timestamp"),
-    };
-    let script = format!(
-        "create table things (id bigint primary key, n bigint, d decimal(12,2), t {text}, at {moment}, ok boolean);
-         insert into things values (1, 1, 1.50, 'one', '2013-07-04 12:00:00', true), (2, null, null, null, null, null);"
-    );
-    Server::start(kind, &script, ENTITIES).await
-}
 
 /// Every name and value that is made up has this in it.
 const MARK: &str = "zq7x";

@@ -10,6 +10,7 @@ mod memory;
 mod outage;
 mod properties;
 mod serving;
+mod statements;
 mod support;
 mod tidy;
 mod typescript_contract;

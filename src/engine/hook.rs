@@ -34,7 +34,8 @@ pub trait Hook: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Before rows are read.
+    /// Before rows are read. It is asked for the request's entity alone: entities that are preloaded from it are read without
+    /// their own turn here, so this can't guard them.
     async fn before_read(&self, context: Context<'_>, read: &mut NarrowRead<'_, '_>) -> Result<(), Refusal> {
         Ok(())
     }

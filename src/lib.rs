@@ -1,7 +1,7 @@
 //! A data API over PostgreSQL, MySQL/MariaDB and SQLite: one JSON protocol, one engine, many transports.
 //!
 //! The modules in reading order: what people declare, what is said, how databases are reached, what is exposed, who
-//! asks, what happens, how it arrives, and what is seen of it. ARCHITECTURE.md has the invariants.
+//! asks, what happens, who learns of it, how it arrives, and what is seen of it. ARCHITECTURE.md has the invariants.
 
 pub mod auth;
 pub mod catalog;
@@ -11,6 +11,7 @@ pub mod config;
 pub mod database;
 pub mod drain;
 pub mod engine;
+pub mod event;
 pub mod load;
 pub mod manifest;
 pub mod protocol;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// A library and the parts that may know it.
 const LIBRARIES: &[(&str, &[&str])] = &[
+    ("async_nats", &["event/bus/", "event/session/", "catalog/store"]),
     ("axum", &["transport/", "serve.rs", "telemetry/", "auth/"]),
     ("tower", &["transport/", "serve.rs"]),
     ("tower_http", &["transport/", "serve.rs"]),
@@ -20,14 +21,15 @@ const LIBRARIES: &[(&str, &[&str])] = &[
 
 /// A part and the parts that it may not import.
 const ARROWS: &[(&str, &[&str])] = &[
-    ("protocol/", &["manifest", "database", "catalog", "auth", "engine", "transport", "serve", "command"]),
-    ("manifest/", &["engine", "transport", "serve", "command", "auth"]),
-    ("database/", &["manifest", "catalog", "auth", "engine", "transport", "serve", "command"]),
-    ("catalog/", &["auth", "engine", "transport", "serve", "command"]),
-    ("auth/", &["manifest", "database", "catalog", "engine", "transport", "serve", "command"]),
-    ("engine/", &["manifest", "transport", "serve", "command", "telemetry"]),
+    ("protocol/", &["manifest", "database", "catalog", "auth", "engine", "event", "transport", "serve", "command"]),
+    ("manifest/", &["engine", "event", "transport", "serve", "command", "auth"]),
+    ("database/", &["manifest", "catalog", "auth", "engine", "event", "transport", "serve", "command"]),
+    ("catalog/", &["auth", "engine", "event", "transport", "serve", "command"]),
+    ("auth/", &["manifest", "database", "catalog", "engine", "event", "transport", "serve", "command"]),
+    ("engine/", &["manifest", "event", "transport", "serve", "command", "telemetry"]),
+    ("event/", &["manifest", "transport", "serve", "command"]),
     ("transport/", &["manifest", "serve", "command", "database"]),
-    ("telemetry/", &["engine", "transport", "serve", "command", "catalog", "database"]),
+    ("telemetry/", &["engine", "event", "transport", "serve", "command", "catalog", "database"]),
 ];
 
 /// Lines that a source file may have; a flat table can have more, with its reason here.

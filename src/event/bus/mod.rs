@@ -1,0 +1,66 @@
+//! How changes reach every replica, in one order for all of them.
+//!
+//! A bus is a bounded cache of the latest changes and not the truth, which is in the databases. It knows no entity's
+//! rules and no subscriber. Two implementations pass the same conformance suite: memory, and NATS JetStream.
+
+use crate::protocol::{Change, Position};
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+use std::sync::Arc;
+
+/// Carries changes from the relays to every replica.
+#[async_trait]
+pub trait Bus: Send + Sync + 'static {
+    /// Keeps changes in the order of the list, and answers when all of them are kept. A change whose id the bus has kept
+    /// lately is dropped. After an error any number of the first ones can be kept; publishing all again is safe.
+    async fn publish(&self, changes: &[Arc<Change>]) -> Result<(), Error>;
+
+    /// What the bus holds now.
+    async fn extent(&self) -> Result<Extent, Error>;
+
+    /// Every change after a position, then every later one as it is kept, in order and without gap. Connections that are
+    /// lost are made again within the stream; it ends with an error only where a gap can't be avoided.
+    async fn follow(&self, after: &Position) -> Result<Deliveries, Error>;
+}
+
+/// Changes with their positions, in order.
+pub type Deliveries = BoxStream<'static, Result<Delivery, Error>>;
+
+/// A change at its place.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    /// Where it stands.
+    pub offset: u64,
+    /// What is told.
+    pub change: Arc<Change>,
+}
+
+/// What a bus holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Extent {
+    /// The incarnation; another one means that every earlier position is void.
+    pub epoch: String,
+    /// The oldest offset from which changes can be followed: one before the oldest that is kept.
+    pub oldest: u64,
+    /// The offset of the latest change; 0 before the first.
+    pub latest: u64,
+}
+
+/// Why a bus did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It can't be reached; the same call may succeed later.
+    #[error("the bus can't be reached: {0}")]
+    Unavailable(String),
+    /// The position belongs to another epoch, or what followed it is no longer kept.
+    #[error("changes after offset {offset} of epoch {epoch} are not kept any more")]
+    Gone {
+        /// The epoch that was asked for.
+        epoch: String,
+        /// The offset that was asked for.
+        offset: u64,
+    },
+    /// It holds something that is no change, or is set up in a way that can't work.
+    #[error("{0}")]
+    Unusable(String),
+}

@@ -1,0 +1,5 @@
+//! Who learns of it: committed changes on their way from the database to everyone who subscribed.
+//!
+//! In reading order: `capture` makes changes out of what the database recorded, `bus` carries them to every replica.
+
+pub mod bus;

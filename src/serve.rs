@@ -7,11 +7,12 @@ use crate::drain::Drain;
 use crate::engine::{Engine, Hook, Served};
 use crate::telemetry::Metrics;
 use crate::transport::admin;
+use crate::transport::cores::Cores;
 use crate::transport::rest::{self, Enter, Parts, Rest};
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderValue, Response};
-use axum::serve::ListenerExt;
+use axum::serve::Listener;
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -89,21 +90,23 @@ impl Replica {
         if self.admin.is_none() {
             main = main.merge(admin::metrics_router(self.rest.clone()));
         }
+        let entered = Enter { rest: self.rest.clone(), inner: main };
+        let service = ServiceBuilder::new()
+            .map_response(|response: Response<_>| response.map(Body::new))
+            .option_layer(rest::cors(&self.rest))
+            .layer(CompressionLayer::new())
+            .service(entered);
+        let closed = drain.clone();
+        let mut cores = Cores::start(self.address, move |connections| http(connections, service.clone(), closed.clone()))?;
         let served = async {
             let admin_router = admin::router(self.rest.clone());
             let admin = async {
                 match self.admin {
-                    Some(listener) => http(listener, admin_router, &drain).await,
+                    Some(listener) => http(listener, admin_router, drain.clone()).await,
                     None => Ok(()),
                 }
             };
-            let entered = Enter { rest: self.rest.clone(), inner: main };
-            let service = ServiceBuilder::new()
-                .map_response(|response: Response<_>| response.map(Body::new))
-                .option_layer(rest::cors(&self.rest))
-                .layer(CompressionLayer::new())
-                .service(entered);
-            tokio::try_join!(http(self.listener, service, &drain), admin).map(|_| ())
+            tokio::try_join!(cores.run(self.listener, drain.closed()), admin).map(|_| ())
         };
         let ended = async {
             end.await?;
@@ -125,17 +128,13 @@ impl Replica {
     }
 }
 
-async fn http<S>(listener: TcpListener, service: S, drain: &Drain) -> std::io::Result<()>
+async fn http<L, S>(listener: L, service: S, drain: Drain) -> std::io::Result<()>
 where
+    L: Listener,
+    L::Addr: std::fmt::Debug,
     S: Service<Request, Response = Response<Body>, Error = Infallible> + Clone + Send + Sync + 'static,
     S::Future: Send,
 {
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY could not be set");
-        }
-    });
-    let closed = drain.clone();
     let make = axum::ServiceExt::<Request>::into_make_service(service);
-    axum::serve(listener, make).with_graceful_shutdown(async move { closed.closed().await }).await
+    axum::serve(listener, make).with_graceful_shutdown(async move { drain.closed().await }).await
 }

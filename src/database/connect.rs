@@ -3,6 +3,7 @@
 use super::dialect::Dialect;
 use super::error::Error;
 use super::pool::{Lease, Pool};
+use super::postgres_lane::Lanes;
 use super::rows::Fetched;
 use super::settings::Settings;
 use super::statement::Statement;
@@ -28,7 +29,7 @@ struct Shared {
 }
 
 enum Pools {
-    Postgres(Pool<postgres::Manager>),
+    Postgres(Pool<postgres::Manager>, Lanes),
     Mysql(Pool<mysql::Manager>),
     Sqlite(Pool<sqlite::Manager>),
 }
@@ -40,9 +41,10 @@ impl Database {
         let (size, wait) = (settings.max_connections.max(1), settings.acquire_timeout);
         let (pools, dialect) = match settings.dialect()? {
             Dialect::Postgres => {
-                let pool = Pool::new(postgres::Manager::new(settings)?, size, wait);
+                let lanes = Lanes::most(size);
+                let pool = Pool::new(postgres::Manager::new(settings)?, size - lanes, wait);
                 drop(pool.acquire(deadline).await?);
-                (Pools::Postgres(pool), Dialect::Postgres)
+                (Pools::Postgres(pool, Lanes::new(lanes)), Dialect::Postgres)
             }
             Dialect::Mysql(_) => {
                 let pool = Pool::new(mysql::Manager::new(settings)?, size, wait);
@@ -92,13 +94,20 @@ impl Database {
     /// An idle connection can have died with its server; then the others have too, and the statement gets a new one.
     pub async fn fetch(&self, statement: Statement, deadline: Instant) -> Result<Fetched, Error> {
         match &self.shared.pools {
-            Pools::Postgres(pool) => match postgres::fetch(pool, &statement, deadline).await {
-                Err(Error::Unavailable(_)) => {
-                    pool.forget_idle();
-                    postgres::fetch(pool, &statement, deadline).await
+            Pools::Postgres(pool, lanes) => {
+                if statement.short
+                    && let Some(outcome) = lanes.fetch(pool.manage(), &statement, deadline).await
+                {
+                    return outcome;
                 }
-                outcome => outcome,
-            },
+                match postgres::fetch(pool, &statement, deadline).await {
+                    Err(Error::Unavailable(_)) => {
+                        pool.forget_idle();
+                        postgres::fetch(pool, &statement, deadline).await
+                    }
+                    outcome => outcome,
+                }
+            }
             Pools::Mysql(pool) => match mysql::fetch(pool, statement.clone(), deadline).await {
                 Err(Error::Unavailable(_)) => {
                     pool.forget_idle();
@@ -131,7 +140,7 @@ impl Database {
         match self.try_begin(deadline).await {
             Err(Error::Unavailable(_)) => {
                 match &self.shared.pools {
-                    Pools::Postgres(pool) => pool.forget_idle(),
+                    Pools::Postgres(pool, _) => pool.forget_idle(),
                     Pools::Mysql(pool) => pool.forget_idle(),
                     Pools::Sqlite(_) => {}
                 }
@@ -143,7 +152,7 @@ impl Database {
 
     async fn try_begin(&self, deadline: Instant) -> Result<Transaction, Error> {
         let held = match &self.shared.pools {
-            Pools::Postgres(pool) => {
+            Pools::Postgres(pool, _) => {
                 let mut lease = pool.acquire(deadline).await?;
                 lease.begin();
                 Held::Postgres(lease)
@@ -177,7 +186,10 @@ impl Database {
     #[must_use]
     pub fn usage(&self) -> (usize, usize) {
         match &self.shared.pools {
-            Pools::Postgres(pool) => pool.usage(),
+            Pools::Postgres(pool, lanes) => {
+                let ((open, lent), (lanes, busy)) = (pool.usage(), lanes.usage());
+                (open + lanes, lent + busy)
+            }
             Pools::Mysql(pool) => pool.usage(),
             Pools::Sqlite(pool) => pool.usage(),
         }
@@ -186,7 +198,10 @@ impl Database {
     /// Lends no more connections, and closes them.
     pub async fn close(&self) {
         match &self.shared.pools {
-            Pools::Postgres(pool) => pool.close().await,
+            Pools::Postgres(pool, lanes) => {
+                lanes.close().await;
+                pool.close().await;
+            }
             Pools::Mysql(pool) => pool.close().await,
             Pools::Sqlite(pool) => pool.close().await,
         }

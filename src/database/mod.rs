@@ -9,6 +9,7 @@ pub mod error;
 mod mysql;
 mod pool;
 mod postgres;
+mod postgres_lane;
 mod postgres_tls;
 pub mod rows;
 pub mod settings;

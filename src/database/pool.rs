@@ -7,7 +7,7 @@ use super::error::Error;
 use std::future::Future;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
@@ -35,8 +35,9 @@ pub(super) struct Pool<M: Manage> {
 
 struct Shared<M: Manage> {
     manage: M,
-    // Last in, first out: a busy connection has warm caches. The lock is held for a push or a pop only.
-    idle: Mutex<Vec<M::Connection>>,
+    // A connection goes back to the thread that used it, whose runtime it belongs to. Last in, first out: a busy connection
+    // has warm caches. The locks are held for a push or a pop only.
+    idle: Box<[Mutex<Vec<M::Connection>>]>,
     permits: Arc<Semaphore>,
     size: usize,
     open: AtomicUsize,
@@ -54,7 +55,7 @@ impl<M: Manage> Pool<M> {
     pub(super) fn new(manage: M, size: usize, acquire_timeout: Duration) -> Self {
         let shared = Shared {
             manage,
-            idle: Mutex::new(Vec::with_capacity(size)),
+            idle: std::iter::repeat_with(Mutex::default).take(parallelism()).collect(),
             permits: Arc::new(Semaphore::new(size)),
             size,
             open: AtomicUsize::new(0),
@@ -75,8 +76,7 @@ impl<M: Manage> Pool<M> {
             waited.map_err(|_| Error::Busy)?.map_err(|_| Error::Unavailable("the pool is closed".to_owned()))?
         };
         loop {
-            let idle = shared.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            match idle {
+            match shared.idle() {
                 Some(connection) if shared.manage.is_usable(&connection) => {
                     return Ok(Lease {
                         shared: Arc::clone(shared),
@@ -98,8 +98,15 @@ impl<M: Manage> Pool<M> {
 
     /// Forgets idle connections, which died with the one that a statement just lost.
     pub(super) fn forget_idle(&self) {
-        let idle = std::mem::take(&mut *self.shared.idle.lock().unwrap_or_else(PoisonError::into_inner));
-        self.shared.open.fetch_sub(idle.len(), Ordering::Relaxed);
+        for place in &self.shared.idle {
+            let idle = std::mem::take(&mut *place.lock().unwrap_or_else(PoisonError::into_inner));
+            self.shared.open.fetch_sub(idle.len(), Ordering::Relaxed);
+        }
+    }
+
+    /// What opens connections.
+    pub(super) fn manage(&self) -> &M {
+        &self.shared.manage
     }
 
     /// Open and lent connections.
@@ -115,6 +122,33 @@ impl<M: Manage> Pool<M> {
         self.shared.tasks.close();
         self.shared.tasks.wait().await;
     }
+}
+
+impl<M: Manage> Shared<M> {
+    fn place(&self, place: usize) -> MutexGuard<'_, Vec<M::Connection>> {
+        self.idle[place % self.idle.len()].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An idle connection: of this thread, or of another one if no more may be opened.
+    fn idle(&self) -> Option<M::Connection> {
+        let own = self.place(here()).pop();
+        if own.is_some() || self.open.load(Ordering::Relaxed) < self.size {
+            return own;
+        }
+        (1..self.idle.len()).find_map(|next| self.place(here() + next).pop())
+    }
+}
+
+/// Threads that can run at the same time.
+fn parallelism() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// The number of this thread, counted from the first that asked.
+pub(super) fn here() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local!(static HERE: usize = NEXT.fetch_add(1, Ordering::Relaxed));
+    HERE.with(|here| *here)
 }
 
 /// A connection on loan.
@@ -162,7 +196,7 @@ impl<M: Manage> Drop for Lease<M> {
         let Some(connection) = self.connection.take() else { return };
         let closed = self.shared.permits.is_closed();
         if self.finished && !closed && self.shared.manage.is_usable(&connection) {
-            self.shared.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+            self.shared.place(here()).push(connection);
             return;
         }
         self.shared.open.fetch_sub(1, Ordering::Relaxed);

@@ -73,15 +73,35 @@ impl Manager {
         let session = format!("set timezone = 'UTC'; set datestyle = 'ISO'; set jit = off; set statement_timeout = {timeout}");
         Ok(Self { config, tls, session })
     }
+
+    /// Opens a connection; its driver has to be polled for anything to happen on it.
+    pub(super) async fn open(&self) -> Result<(Client, impl Future<Output = Result<(), tokio_postgres::Error>> + use<>), Error> {
+        self.config.connect(self.tls.clone()).await.map_err(|error| classify(&error))
+    }
+
+    /// Sets what every session has.
+    pub(super) async fn begin_session(&self, client: &Client) -> Result<(), Error> {
+        client.batch_execute(&self.session).await.map_err(|error| classify(&error))
+    }
+
+    /// Ends whatever runs on a client's connection.
+    pub(super) fn cancel(&self, client: &Client) -> impl Future<Output = ()> + Send + use<> {
+        let (token, tls) = (client.cancel_token(), self.tls.clone());
+        async move {
+            if let Err(error) = token.cancel_query(tls).await {
+                tracing::debug!(%error, "cancelling a statement failed");
+            }
+        }
+    }
 }
 
 impl Manage for Manager {
     type Connection = Connection;
 
     async fn connect(&self) -> Result<Connection, Error> {
-        let (client, driver) = self.config.connect(self.tls.clone()).await.map_err(|error| classify(&error))?;
+        let (client, driver) = self.open().await?;
         let mut driver = Driver(Some(Box::pin(driver)));
-        driver.drive(client.batch_execute(&self.session)).await.map_err(|error| classify(&error))?;
+        driver.drive(self.begin_session(&client)).await?;
         Ok(Connection { client, driver, prepared: LruCache::new(PREPARED_STATEMENTS) })
     }
 
@@ -90,9 +110,7 @@ impl Manage for Manager {
     }
 
     async fn abandon(&self, connection: Connection) {
-        if let Err(error) = connection.client.cancel_token().cancel_query(self.tls.clone()).await {
-            tracing::debug!(%error, "cancelling a statement failed");
-        }
+        self.cancel(&connection.client).await;
     }
 }
 
@@ -169,15 +187,20 @@ pub(super) async fn fetch_all(lease: &mut Lease<Manager>, statement: &Statement)
     let (mut session, driver) = lease.parts();
     let all = async {
         let mut rows = session.start(statement).await?;
-        let mut gather = Gather::default();
-        let mut numbers = [None; MAX_NUMBERS];
-        while let Some(row) = rows.next().await {
-            let row = row.map_err(|error| classify(&error))?;
-            read_row(&row, statement.numbers, &mut gather, &mut numbers)?;
-        }
-        Ok(Fetched { rows: gather.take(), numbers, more: None })
+        read_all(rows.as_mut(), statement.numbers).await
     };
     driver.drive(all).await
+}
+
+/// Takes all rows of a statement.
+pub(super) async fn read_all(mut rows: Pin<&mut RowStream>, n_numbers: usize) -> Result<Fetched, Error> {
+    let mut gather = Gather::default();
+    let mut numbers = [None; MAX_NUMBERS];
+    while let Some(row) = rows.next().await {
+        let row = row.map_err(|error| classify(&error))?;
+        read_row(&row, n_numbers, &mut gather, &mut numbers)?;
+    }
+    Ok(Fetched { rows: gather.take(), numbers, more: None })
 }
 
 /// Runs a statement that answers no rows; says how many it touched.
@@ -248,7 +271,7 @@ impl<'a> FromSql<'a> for Raw<'a> {
 
 /// A value in the text form of whatever type the database expects.
 #[derive(Debug)]
-struct AsText<'a>(&'a Bind);
+pub(super) struct AsText<'a>(pub(super) &'a Bind);
 
 impl ToSql for AsText<'_> {
     fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
@@ -282,7 +305,7 @@ impl ToSql for AsText<'_> {
 }
 
 /// Reads what the database or the connection says.
-fn classify(error: &tokio_postgres::Error) -> Error {
+pub(super) fn classify(error: &tokio_postgres::Error) -> Error {
     let Some(db) = error.as_db_error() else {
         let text = full_text(error);
         return if error.is_closed()

@@ -9,17 +9,19 @@ pub struct Statement {
     pub binds: Vec<Bind>,
     /// How many number columns follow the JSON text.
     pub numbers: usize,
+    /// Whether it finds one row at most, by a key, and does nothing else; the database answers it at once.
+    pub short: bool,
 }
 
 impl Statement {
     /// A statement without binds.
     pub fn new(text: impl Into<String>) -> Self {
-        Self { text: text.into(), binds: Vec::new(), numbers: 0 }
+        Self { text: text.into(), binds: Vec::new(), numbers: 0, short: false }
     }
 
     /// A statement with binds.
     pub fn with_binds(text: impl Into<String>, binds: Vec<Bind>) -> Self {
-        Self { text: text.into(), binds, numbers: 0 }
+        Self { text: text.into(), binds, numbers: 0, short: false }
     }
 }
 

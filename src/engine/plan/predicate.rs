@@ -91,6 +91,18 @@ impl Predicate {
         matches!(self, Predicate::All(parts) if parts.is_empty())
     }
 
+    /// Whether it has a declared condition or column in it, which may do anything that SQL can.
+    #[must_use]
+    pub fn has_declared(&self) -> bool {
+        match self {
+            Predicate::All(parts) | Predicate::Any(parts) => parts.iter().any(Predicate::has_declared),
+            Predicate::Not(part) => part.has_declared(),
+            Predicate::Compare(operand, _) => matches!(operand.source, OperandSource::Computed(_)),
+            Predicate::Declared(..) => true,
+            Predicate::Keys(_) => false,
+        }
+    }
+
     /// Both hold.
     #[must_use]
     pub fn and(self, other: Predicate) -> Self {

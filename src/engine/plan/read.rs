@@ -6,7 +6,7 @@ use super::order::resolve_order;
 use super::page::{Paging, resolve_paging};
 use super::predicate::Predicate;
 use super::preload::resolve_preloads;
-use super::select::{Node, resolve_fields};
+use super::select::{Field, Node, resolve_fields};
 use super::value::Value;
 use super::within;
 use crate::catalog::Entity;
@@ -38,6 +38,17 @@ pub enum Shape {
     Record,
     /// One row, by key, with its position in the filtered and sorted set.
     RowNumber,
+}
+
+impl ReadPlan<'_> {
+    /// Whether a database answers it at once: one row of a table by its key, without anything that has to be worked out.
+    #[must_use]
+    pub fn is_short(&self) -> bool {
+        let entity = self.node.entity();
+        let plain = self.node.fields.iter().all(|field| matches!(field, Field::Column(_)));
+        let one = self.keys.as_ref().is_some_and(|keys| keys.len() == 1) && self.shape == Shape::Record;
+        plain && one && !entity.is_view && !self.node.filter.has_declared() && !self.node.grant.rows().has_declared()
+    }
 }
 
 /// Plans a read under a grant.

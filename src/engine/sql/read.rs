@@ -169,7 +169,7 @@ pub fn record(plan: &ReadPlan<'_>) -> Statement {
         (Dialect::Postgres, false) => ") r",
         _ => "",
     });
-    sql.finish(usize::from(ranked))
+    Statement { short: plan.is_short(), ..sql.finish(usize::from(ranked)) }
 }
 
 /// Writes one more than the number of rows before the row of `alias`, under the same filter and order.

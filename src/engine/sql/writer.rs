@@ -28,7 +28,7 @@ impl Sql {
 
     /// Ends it, with so many number columns beside the JSON text.
     pub(super) fn finish(self, numbers: usize) -> Statement {
-        Statement { text: self.text, binds: self.binds, numbers }
+        Statement { text: self.text, binds: self.binds, numbers, short: false }
     }
 
     /// A new name for a table.

@@ -1,0 +1,198 @@
+//! One runtime a core: a connection stays on the core that took it, with its database connections beside it.
+//!
+//! A request that moves between threads costs more in wake-ups than in work. Here the thread that reads a request also
+//! speaks with the database and writes the answer. Connections go to the core that has the fewest. What is not a client's
+//! connection (capture, watching, the admin port) stays on the runtime of the process.
+
+use axum::serve::Listener;
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+/// How long taking connections rests when the system has no file descriptor left.
+const EXHAUSTED: Duration = Duration::from_millis(100);
+
+/// Threads that serve connections. They end when this is dropped.
+pub struct Cores {
+    cores: Vec<Core>,
+    ending: CancellationToken,
+}
+
+struct Core {
+    hand: mpsc::UnboundedSender<Handed>,
+    connections: Arc<AtomicUsize>,
+    served: oneshot::Receiver<io::Result<()>>,
+}
+
+struct Handed {
+    stream: std::net::TcpStream,
+    peer: SocketAddr,
+    place: Place,
+}
+
+/// A connection's place on its core.
+struct Place(Arc<AtomicUsize>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Cores {
+    /// Starts a thread for each core that this process may use. Each serves its connections by `serve` until that ends.
+    pub fn start<S, F>(address: SocketAddr, serve: S) -> io::Result<Self>
+    where
+        S: Fn(Connections) -> F + Clone + Send + 'static,
+        F: Future<Output = io::Result<()>>,
+    {
+        let ending = CancellationToken::new();
+        // Before any thread is started, so that those that did start end if a later one can't.
+        let mut started = Self { cores: Vec::new(), ending };
+        for place in 0..std::thread::available_parallelism()?.get() {
+            let (hand, handed) = mpsc::unbounded_channel();
+            let (tell, served) = oneshot::channel();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let (serve, ending) = (serve.clone(), started.ending.clone());
+            let run = move || {
+                runtime.block_on(async move {
+                    let outcome = tokio::select! {
+                        outcome = serve(Connections { handed, address }) => outcome,
+                        () = ending.cancelled() => return,
+                    };
+                    // Nobody listens if the process is already on its way out.
+                    _ = tell.send(outcome);
+                    // Database connections that were opened here are driven here until all is closed.
+                    ending.cancelled().await;
+                });
+            };
+            std::thread::Builder::new().name(format!("core-{place}")).spawn(run)?;
+            started.cores.push(Core { hand, connections: Arc::default(), served });
+        }
+        Ok(started)
+    }
+
+    /// Takes connections until `closed`, and then waits until every core has served its own.
+    pub async fn run(&mut self, listener: TcpListener, closed: impl Future<Output = ()>) -> io::Result<()> {
+        tokio::select! {
+            () = self.take(&listener) => {}
+            () = closed => {}
+        }
+        drop(listener);
+        for core in &mut self.cores {
+            (&mut core.served).await.map_err(|_| io::Error::other("a serving thread ended before its time"))??;
+        }
+        Ok(())
+    }
+
+    async fn take(&self, listener: &TcpListener) {
+        loop {
+            match listener.accept().await {
+                Ok((stream, peer)) => self.hand_on(stream, peer),
+                Err(error) if is_of_one_connection(&error) => {}
+                Err(error) => {
+                    tracing::error!(%error, "connections can't be taken");
+                    tokio::time::sleep(EXHAUSTED).await;
+                }
+            }
+        }
+    }
+
+    fn hand_on(&self, stream: TcpStream, peer: SocketAddr) {
+        let Some(core) = self.cores.iter().min_by_key(|core| core.connections.load(Ordering::Relaxed)) else { return };
+        match stream.into_std() {
+            Ok(stream) => {
+                core.connections.fetch_add(1, Ordering::Relaxed);
+                // A core that does not take connections any more closes this one by dropping it.
+                _ = core.hand.send(Handed { stream, peer, place: Place(Arc::clone(&core.connections)) });
+            }
+            Err(error) => tracing::debug!(%error, "a connection could not be handed on"),
+        }
+    }
+}
+
+impl Drop for Cores {
+    fn drop(&mut self) {
+        self.ending.cancel();
+    }
+}
+
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
+}
+
+/// The connections of one core, as a listener.
+pub struct Connections {
+    handed: mpsc::UnboundedReceiver<Handed>,
+    address: SocketAddr,
+}
+
+impl Listener for Connections {
+    type Io = Connection;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Connection, SocketAddr) {
+        loop {
+            let Some(Handed { stream, peer, place }) = self.handed.recv().await else {
+                // The end is told in another way.
+                return std::future::pending().await;
+            };
+            let stream = TcpStream::from_std(stream).and_then(|stream| stream.set_nodelay(true).map(|()| stream));
+            match stream {
+                Ok(stream) => return (Connection { stream, _place: place }, peer),
+                Err(error) => tracing::debug!(%error, "a connection was lost before it was served"),
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(self.address)
+    }
+}
+
+/// A client's connection, counted on its core until it is dropped.
+pub struct Connection {
+    stream: TcpStream,
+    _place: Place,
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}

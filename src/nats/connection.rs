@@ -6,6 +6,8 @@ use super::settings::{Credentials, Settings};
 use async_nats::connection::State;
 use async_nats::jetstream::{self, context::ContextBuilder};
 use async_nats::{Client, ConnectOptions, Event, ServerAddr};
+use percent_encoding::percent_decode_str;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tracing::{info, warn};
 
@@ -35,7 +37,7 @@ impl Connection {
     /// Connects once. From then on a connection that is lost is made again for as long as the process lives.
     pub async fn open(settings: &Settings) -> Result<Self, ConnectError> {
         let servers = addresses(&settings.servers)?;
-        let options = options(settings).await?;
+        let options = entering(options(settings), &credentials(settings, &servers)?).await?;
         let client = options.connect(servers).await.map_err(|error| ConnectError::Unreachable(error.to_string()))?;
         let jetstream = ContextBuilder::new().timeout(settings.request_timeout).build(client.clone());
         Ok(Self { client, jetstream, request_timeout: settings.request_timeout })
@@ -45,6 +47,11 @@ impl Connection {
     #[must_use]
     pub fn is_connected(&self) -> bool {
         self.client.connection_state() == State::Connected
+    }
+
+    /// How often it was made until now; another number means that NATS can be another one since.
+    pub(crate) fn times_made(&self) -> u64 {
+        self.client.statistics().connects.load(Ordering::Relaxed)
     }
 
     pub(crate) fn client(&self) -> &Client {
@@ -72,7 +79,28 @@ fn addresses(servers: &[String]) -> Result<Vec<ServerAddr>, ConnectError> {
     servers.iter().enumerate().map(parse).collect()
 }
 
-async fn options(settings: &Settings) -> Result<ConnectOptions, ConnectError> {
+/// Who we say we are: as the settings say, or else as the servers' URLs do, which the library does not look at.
+fn credentials(settings: &Settings, servers: &[ServerAddr]) -> Result<Credentials, ConnectError> {
+    if settings.credentials != Credentials::None {
+        return Ok(settings.credentials.clone());
+    }
+    let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let mut users = servers.iter().filter_map(|server| {
+        let name = decoded(server.username()?);
+        // As everywhere with NATS, a user without a password is a token.
+        Some(match server.password() {
+            Some(password) => Credentials::User { name, password: decoded(password) },
+            None => Credentials::Token(name),
+        })
+    });
+    let Some(first) = users.next() else { return Ok(Credentials::None) };
+    if users.any(|other| other != first) {
+        return Err(ConnectError::Settings("the URLs of the servers name different users".to_owned()));
+    }
+    Ok(first)
+}
+
+fn options(settings: &Settings) -> ConnectOptions {
     let longest = settings.max_reconnect_delay;
     let mut options = ConnectOptions::new()
         .name(&settings.name)
@@ -85,10 +113,14 @@ async fn options(settings: &Settings) -> Result<ConnectOptions, ConnectError> {
     for authority in &settings.tls.authorities {
         options = options.add_root_certificates(authority.clone());
     }
-    if let Some(own) = &settings.tls.certificate {
-        options = options.add_client_certificate(own.certificate.clone(), own.key.clone());
+    match &settings.tls.certificate {
+        Some(own) => options.add_client_certificate(own.certificate.clone(), own.key.clone()),
+        None => options,
     }
-    Ok(match &settings.credentials {
+}
+
+async fn entering(options: ConnectOptions, credentials: &Credentials) -> Result<ConnectOptions, ConnectError> {
+    Ok(match credentials {
         Credentials::None => options,
         Credentials::File(path) => {
             let read = options.credentials_file(path).await;
@@ -138,5 +170,21 @@ mod tests {
         let error = addresses(&["nats://a".to_owned(), "http://me:hush@b".to_owned()]).unwrap_err().to_string();
         assert!(error.contains("server 2") && !error.contains("hush"), "{error}");
         assert!(addresses(&[]).is_err());
+    }
+
+    #[test]
+    fn users_come_from_the_urls_unless_the_settings_name_one() {
+        let told = |servers: &[&str], own: Credentials| {
+            let servers: Vec<String> = servers.iter().map(ToString::to_string).collect();
+            let mut settings = Settings::new(servers.clone());
+            settings.credentials = own;
+            credentials(&settings, &addresses(&servers).unwrap())
+        };
+        let user = Credentials::User { name: "me".to_owned(), password: "a/b".to_owned() };
+        assert_eq!(told(&["nats://a", "nats://me:a%2Fb@b"], Credentials::None).unwrap(), user);
+        assert_eq!(told(&["nats://t0k@a"], Credentials::None).unwrap(), Credentials::Token("t0k".to_owned()));
+        assert_eq!(told(&["nats://a"], Credentials::None).unwrap(), Credentials::None);
+        assert_eq!(told(&["nats://you:x@a"], user.clone()).unwrap(), user);
+        assert!(told(&["nats://me:x@a", "nats://you:x@b"], Credentials::None).is_err());
     }
 }

@@ -12,7 +12,7 @@ pub struct Settings {
     /// Servers as `nats://host:port` or `tls://host:port`; one that answers is enough, and it tells of the others. A user
     /// and a password can stand in the URL.
     pub servers: Vec<String>,
-    /// Who we say we are; what stands in a URL is used where this is `None`.
+    /// Who we say we are; what stands in the URLs is used where this is `None`.
     pub credentials: Credentials,
     /// How the connection is encrypted.
     pub tls: Tls,

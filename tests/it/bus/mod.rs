@@ -81,7 +81,10 @@ async fn connection(url: &str) -> Connection {
 
 /// A connection that knows nothing of ours.
 async fn raw(url: &str) -> async_nats::jetstream::Context {
-    async_nats::jetstream::new(async_nats::connect(url).await.expect("the test's NATS answers"))
+    let parsed = url::Url::parse(url).expect("a URL");
+    let password = parsed.password().expect("with a password").to_owned();
+    let options = async_nats::ConnectOptions::with_user_and_password(parsed.username().to_owned(), password);
+    async_nats::jetstream::new(options.connect(url).await.expect("the test's NATS answers"))
 }
 
 fn memory(bounds: Bounds) -> Memory {

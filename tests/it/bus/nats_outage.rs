@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 
 const KILLS: u64 = 3;
 const BETWEEN_KILLS: u64 = 1500;
+const ALL: u64 = (KILLS + 1) * BETWEEN_KILLS;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_when_nats_is_killed() {
@@ -21,15 +22,14 @@ async fn nothing_is_lost_when_nats_is_killed() {
     let publisher = tasks.spawn(publish_all(Arc::clone(&bus), Arc::clone(&acknowledged), Arc::clone(&done)));
     let mut deliveries = bus.follow(&position(&*bus, 0).await).await.expect("followed");
     let follower = {
-        let done = Arc::clone(&done);
         let acknowledged = Arc::clone(&acknowledged);
         tasks.spawn(async move {
             let mut taken = 0;
-            while !done.load(Ordering::SeqCst) || taken < acknowledged.load(Ordering::SeqCst) {
+            while taken < acknowledged.load(Ordering::SeqCst).max(ALL) {
                 taken += 1;
                 assert_eq!(take(&mut deliveries, 1).await, [(taken, taken)], "in order, without gap, each once");
             }
-            taken
+            (taken, deliveries)
         })
     };
     for kill in 1..=KILLS {
@@ -39,14 +39,16 @@ async fn nothing_is_lost_when_nats_is_killed() {
         own.restart();
         became(true, &*bus).await;
     }
-    reaches(&acknowledged, (KILLS + 1) * BETWEEN_KILLS).await;
+    reaches(&acknowledged, ALL).await;
     done.store(true, Ordering::SeqCst);
     let retries = publisher.await.expect("the publisher did not panic");
     assert!(retries > 0, "no publishing met a dead server, so nothing was tried");
-    let taken = follower.await.expect("the follower got everything");
-    assert_eq!(taken, acknowledged.load(Ordering::SeqCst));
+    let (taken, mut deliveries) = follower.await.expect("the follower got everything");
+    let all = acknowledged.load(Ordering::SeqCst);
+    let rest: Vec<_> = (taken + 1..=all).map(|number| (number, number)).collect();
+    assert_eq!(take(&mut deliveries, rest.len()).await, rest);
     let extent = bus.extent().await.expect("the bus answers");
-    assert_eq!((extent.oldest, extent.latest), (0, taken));
+    assert_eq!((extent.oldest, extent.latest), (0, all));
 }
 
 /// Publishes as a relay does, each batch until it is acknowledged; the number of failures.

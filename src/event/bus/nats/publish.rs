@@ -22,6 +22,7 @@ pub(super) async fn publish(stream: &Stream, changes: &[Arc<Change>]) -> Result<
     if !stream.connection.is_connected() {
         return Err(Error::Unavailable("there is no connection to NATS".to_owned()));
     }
+    stream.look_after_reconnect().await?;
     let mut rest = changes;
     let mut committing: Option<Committing> = None;
     while !rest.is_empty() {
@@ -100,7 +101,7 @@ impl Batch {
             let seen_before = stream.latest_seen();
             let acknowledged = in_time(stream, send(stream, message, &Place::Alone)).await?;
             let ack = acknowledged.await.map_err(|error| unavailable(&error))?;
-            given(stream, &ack, seen_before).await?;
+            given(stream, &ack, 1, seen_before).await?;
         }
         Ok(())
     }
@@ -109,7 +110,7 @@ impl Batch {
 impl Committing {
     async fn settle(self, stream: &Stream) -> Result<(), Error> {
         match self.acknowledged.await {
-            Ok(ack) => given(stream, &ack, self.seen_before).await,
+            Ok(ack) => given(stream, &ack, self.batch.messages.len() as u64, self.seen_before).await,
             Err(error) if error.kind() == PublishErrorKind::StreamNotFound => {
                 stream.ensure().await?;
                 self.batch.one_by_one(stream).await
@@ -126,8 +127,13 @@ async fn send(stream: &Stream, message: &Message, place: &Place<'_>) -> Result<P
     sent.map_err(|error| unavailable(&error))
 }
 
-async fn given(stream: &Stream, ack: &PublishAck, seen_before: u64) -> Result<(), Error> {
-    if ack.duplicate { Ok(()) } else { stream.given(ack.sequence, seen_before).await }
+/// Nothing comes between the messages of a batch, so its last offset tells all of them.
+async fn given(stream: &Stream, ack: &PublishAck, messages: u64, seen_before: u64) -> Result<(), Error> {
+    if ack.duplicate {
+        return Ok(());
+    }
+    let first = (ack.sequence + 1).saturating_sub(messages);
+    stream.given(first..=ack.sequence, seen_before).await
 }
 
 /// Sending waits for a connection, and that can take for ever.

@@ -10,6 +10,8 @@ use crate::nats::Connection;
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::context::{CreateStreamError, CreateStreamErrorKind, GetStreamErrorKind};
 use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, RetentionPolicy, StorageType};
+use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tracing::{info, warn};
@@ -29,6 +31,8 @@ pub(super) struct Stream {
     pub connection: Connection,
     pub settings: StreamSettings,
     seen: Mutex<Seen>,
+    /// How often the connection had been made when the stream was looked at last.
+    looked_at: AtomicU64,
 }
 
 /// The latest place of the order that this process knows of.
@@ -40,7 +44,7 @@ struct Seen {
 
 impl Stream {
     pub(super) fn new(connection: Connection, settings: StreamSettings) -> Self {
-        Self { connection, settings, seen: Mutex::default() }
+        Self { connection, settings, seen: Mutex::default(), looked_at: AtomicU64::new(0) }
     }
 
     /// Makes the stream or adapts it to the settings.
@@ -61,8 +65,18 @@ impl Stream {
         Err(Error::Unavailable(format!("stream {} is made and deleted again and again", self.settings.name)))
     }
 
+    /// Looks at it if the connection was made again since it was looked at: before anything is published, so that offsets
+    /// are not given away twice in one epoch.
+    pub(super) async fn look_after_reconnect(&self) -> Result<(), Error> {
+        if self.looked_at.load(Ordering::Relaxed) != self.connection.times_made() {
+            self.look().await?;
+        }
+        Ok(())
+    }
+
     /// What it holds now; it is made if it is not there.
     pub(super) async fn look(&self) -> Result<Extent, Error> {
+        let times_made = self.connection.times_made();
         for look in 1..=LOOKS + ATTEMPTS {
             let before = self.seen().clone();
             let Some(extent) = self.extent().await? else {
@@ -71,9 +85,10 @@ impl Stream {
             };
             if extent.epoch != before.epoch || extent.latest >= before.latest {
                 self.note(&extent.epoch, extent.latest);
+                self.looked_at.store(times_made, Ordering::Relaxed);
                 return Ok(extent);
             }
-            if look >= LOOKS {
+            if look >= LOOKS || self.settings.replicas == 1 {
                 self.renew(&extent.epoch).await?;
             } else {
                 tokio::time::sleep(BETWEEN_LOOKS).await;
@@ -95,12 +110,12 @@ impl Stream {
         }
     }
 
-    /// Takes note of the offset that a fresh change was given. If one as late was seen before it was sent, the stream is
+    /// Takes note of the offsets that fresh changes were given. If one as late was seen before they were sent, the stream is
     /// another one, or has lost its end.
-    pub(super) async fn given(&self, offset: u64, seen_before: u64) -> Result<(), Error> {
-        if offset > seen_before {
+    pub(super) async fn given(&self, offsets: RangeInclusive<u64>, seen_before: u64) -> Result<(), Error> {
+        if *offsets.start() > seen_before {
             let mut seen = self.seen();
-            seen.latest = seen.latest.max(offset);
+            seen.latest = seen.latest.max(*offsets.end());
             return Ok(());
         }
         let known = self.seen().epoch.clone();

@@ -112,7 +112,8 @@ async fn settings_that_can_not_work_are_refused() {
         StreamSettings { replicas: 3, ..stream_settings() },
     ] {
         let outcome = NatsBus::open(&connection, settings.clone()).await;
-        assert!(matches!(outcome.err(), Some(Error::Unusable(_))), "{settings:?}");
+        let error = outcome.err().expect("refused");
+        assert!(matches!(error, Error::Unusable(_)), "{error}: {settings:?}");
     }
 }
 

@@ -253,13 +253,11 @@ fn exists(error: &CreateStreamError) -> bool {
 }
 
 fn refused(error: CreateStreamError) -> Error {
-    match error.kind() {
-        CreateStreamErrorKind::JetStream(told) if told.code() < 500 => {
-            Error::Unusable(format!("NATS refuses the stream: {told}"))
-        }
-        CreateStreamErrorKind::InvalidStreamName | CreateStreamErrorKind::EmptyStreamName => {
-            Error::Unusable(format!("NATS refuses the stream: {error}"))
-        }
-        _ => Error::Unavailable(error.to_string()),
-    }
+    use CreateStreamErrorKind::{EmptyStreamName, InvalidStreamName, JetStream};
+    let cannot_work = match error.kind() {
+        JetStream(told) => told.code() < 500 || told.error_code() == ErrorCode::STREAM_REPLICAS_NOT_SUPPORTED,
+        EmptyStreamName | InvalidStreamName => true,
+        _ => false,
+    };
+    if cannot_work { Error::Unusable(format!("NATS refuses the stream: {error}")) } else { Error::Unavailable(error.to_string()) }
 }

@@ -17,5 +17,6 @@ pub mod manifest;
 pub mod nats;
 pub mod protocol;
 pub mod serve;
+pub mod store;
 pub mod telemetry;
 pub mod transport;

@@ -2,9 +2,9 @@
 //!
 //! What is lost with a connection is not made good here; whoever sent it repeats it.
 
-use super::settings::{Credentials, Settings};
+use super::settings::{Credentials, Settings, Storage};
 use async_nats::connection::State;
-use async_nats::jetstream::{self, context::ContextBuilder};
+use async_nats::jetstream::{self, context::ContextBuilder, stream::StorageType};
 use async_nats::{Client, ConnectOptions, Event, ServerAddr};
 use percent_encoding::percent_decode_str;
 use std::sync::atomic::Ordering;
@@ -65,6 +65,15 @@ impl Connection {
     /// How long an answer may take.
     pub(crate) fn request_timeout(&self) -> Duration {
         self.request_timeout
+    }
+}
+
+impl From<Storage> for StorageType {
+    fn from(storage: Storage) -> Self {
+        match storage {
+            Storage::File => StorageType::File,
+            Storage::Memory => StorageType::Memory,
+        }
     }
 }
 

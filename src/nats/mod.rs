@@ -7,4 +7,4 @@ mod settings;
 pub mod subject;
 
 pub use connection::{ConnectError, Connection};
-pub use settings::{ClientCertificate, Credentials, Settings, Tls};
+pub use settings::{ClientCertificate, Credentials, Settings, Storage, Tls};

@@ -69,6 +69,15 @@ pub struct ClientCertificate {
     pub key: PathBuf,
 }
 
+/// Where NATS keeps messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Storage {
+    /// In files: they outlive the server.
+    File,
+    /// In memory: they outlive it on other servers only.
+    Memory,
+}
+
 impl Settings {
     /// The defaults for some servers.
     #[must_use]

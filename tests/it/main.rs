@@ -12,6 +12,7 @@ mod outage;
 mod properties;
 mod serving;
 mod statements;
+mod store;
 mod support;
 mod tidy;
 mod typescript_contract;

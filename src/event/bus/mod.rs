@@ -8,7 +8,7 @@ mod nats;
 mod omit;
 
 pub use memory::{MemoryBus, MemorySettings};
-pub use nats::{NatsBus, Storage, StreamSettings};
+pub use nats::{NatsBus, StreamSettings};
 
 use crate::protocol::{Change, Position};
 use async_trait::async_trait;

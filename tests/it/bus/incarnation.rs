@@ -1,8 +1,8 @@
 //! A stream in NATS that is no longer what it was: bounded, deleted, made again, restored, adapted, or written to by others.
 
-use super::own_nats::OwnNats;
 use super::*;
-use resolvespec::event::bus::Storage;
+use crate::support::nats::OwnNats;
+use resolvespec::nats::Storage;
 use std::time::Instant;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,8 +3,8 @@
 mod conformance;
 mod incarnation;
 mod nats_outage;
-mod own_nats;
 
+use crate::support::nats::raw;
 use async_trait::async_trait;
 use futures_util::StreamExt;
 use resolvespec::event::bus::{Bus, Deliveries, Delivery, Error, Event, MemoryBus, MemorySettings, NatsBus, StreamSettings};
@@ -77,14 +77,6 @@ fn nats_url() -> String {
 
 async fn connection(url: &str) -> Connection {
     Connection::open(&Settings::new(vec![url.to_owned()])).await.expect("the test's NATS answers")
-}
-
-/// A connection that knows nothing of ours.
-async fn raw(url: &str) -> async_nats::jetstream::Context {
-    let parsed = url::Url::parse(url).expect("a URL");
-    let password = parsed.password().expect("with a password").to_owned();
-    let options = async_nats::ConnectOptions::with_user_and_password(parsed.username().to_owned(), password);
-    async_nats::jetstream::new(options.connect(url).await.expect("the test's NATS answers"))
 }
 
 fn memory(bounds: Bounds) -> Memory {

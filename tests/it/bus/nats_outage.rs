@@ -1,8 +1,8 @@
 //! NATS is killed again and again while changes are published and followed: nothing acknowledged is lost, told twice or out
 //! of order.
 
-use super::own_nats::OwnNats;
 use super::*;
+use crate::support::nats::OwnNats;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Instant;
 use tokio_util::task::TaskTracker;

@@ -9,7 +9,7 @@ mod publish;
 mod settings;
 mod stream;
 
-pub use settings::{Storage, StreamSettings};
+pub use settings::StreamSettings;
 
 use super::{Bus, Deliveries, Error, Extent};
 use crate::nats::Connection;

@@ -2,6 +2,7 @@
 //!
 //! Plain data with the defaults; what NATS makes of it is found out when the bus is opened.
 
+use crate::nats::Storage;
 use std::time::Duration;
 
 /// The stream of changes: its name, and how much it keeps.
@@ -26,15 +27,6 @@ pub struct StreamSettings {
     pub batch: usize,
     /// How many bytes are published in one batch, at most by one change more.
     pub batch_bytes: usize,
-}
-
-/// Where NATS keeps messages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Storage {
-    /// In files: they outlive the server.
-    File,
-    /// In memory: they outlive it on other servers only.
-    Memory,
 }
 
 impl Default for StreamSettings {

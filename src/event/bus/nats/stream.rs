@@ -5,7 +5,7 @@
 //! every process remembers the latest offset that it saw, and gives the stream a new epoch when it finds less.
 
 use super::super::{Error, Extent};
-use super::settings::{Storage, StreamSettings};
+use super::settings::StreamSettings;
 use crate::nats::Connection;
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::context::{CreateStreamError, CreateStreamErrorKind, GetStreamErrorKind};
@@ -162,7 +162,7 @@ impl Stream {
 
     /// Whether it was made here, and not by another replica at the same moment.
     async fn create(&self) -> Result<bool, Error> {
-        let mut config = Config { name: self.settings.name.clone(), storage: self.storage(), ..Config::default() };
+        let mut config = Config { name: self.settings.name.clone(), storage: self.settings.storage.into(), ..Config::default() };
         self.apply(&mut config);
         config.metadata.insert(EPOCH.to_owned(), new_epoch());
         match self.connection.jetstream().create_stream(&config).await {
@@ -178,7 +178,7 @@ impl Stream {
 
     /// The configuration with our settings, if it has others.
     fn adapted(&self, config: &Config) -> Result<Option<Config>, Error> {
-        if config.storage != self.storage() || config.retention != RetentionPolicy::Limits {
+        if config.storage != StorageType::from(self.settings.storage) || config.retention != RetentionPolicy::Limits {
             let name = &self.settings.name;
             return Err(Error::Unusable(format!(
                 "stream {name} is there with another storage or retention, which NATS can't change"
@@ -203,13 +203,6 @@ impl Stream {
         config.num_replicas = settings.replicas;
         config.duplicate_window = settings.duplicate_window;
         config.allow_atomic_publish = true;
-    }
-
-    fn storage(&self) -> StorageType {
-        match self.settings.storage {
-            Storage::File => StorageType::File,
-            Storage::Memory => StorageType::Memory,
-        }
     }
 
     /// A server that knows no batches leaves the setting out and would keep their messages one by one.

@@ -1,17 +1,25 @@
-//! A NATS of a test's own, so that it can be killed.
+//! A NATS of a test's own, so that it can be killed; and a connection that knows nothing of ours.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// A plain connection, to see and to do what the service does not.
+pub(crate) async fn raw(url: &str) -> async_nats::jetstream::Context {
+    let parsed = url::Url::parse(url).expect("a URL");
+    let password = parsed.password().expect("with a password").to_owned();
+    let options = async_nats::ConnectOptions::with_user_and_password(parsed.username().to_owned(), password);
+    async_nats::jetstream::new(options.connect(url).await.expect("the test's NATS answers"))
+}
+
 /// Stopped and removed at the end.
-pub(super) struct OwnNats {
+pub(crate) struct OwnNats {
     folder: PathBuf,
     script: PathBuf,
 }
 
 impl OwnNats {
     /// One that writes everything through to the disk.
-    pub(super) fn start(name: &str) -> Self {
+    pub(crate) fn start(name: &str) -> Self {
         let folder = std::env::temp_dir().join(format!("resolvespec-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a folder");
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/servers/nats.sh");
@@ -20,28 +28,28 @@ impl OwnNats {
         own
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         let told = self.run("env");
         let line = told.lines().find(|line| line.contains("TEST_NATS_URL=")).expect("the script tells the URL");
         line.split_once('=').expect("a value").1.trim().to_owned()
     }
 
-    pub(super) fn kill(&self) {
+    pub(crate) fn kill(&self) {
         let pid = std::fs::read_to_string(self.folder.join("nats.pid")).expect("the pid is kept");
         assert!(Command::new("kill").args(["-9", pid.trim()]).status().expect("kill runs").success());
     }
 
-    pub(super) fn restart(&self) {
+    pub(crate) fn restart(&self) {
         self.run("start");
     }
 
     /// Keeps what it has on its disk, to be brought back later. It has to be down.
-    pub(super) fn save(&self) {
+    pub(crate) fn save(&self) {
         self.copy("nats", "saved");
     }
 
     /// Brings back what was saved. It has to be down.
-    pub(super) fn restore(&self) {
+    pub(crate) fn restore(&self) {
         std::fs::remove_dir_all(self.folder.join("nats/jetstream")).expect("its data is there");
         self.copy("saved/jetstream", "nats/jetstream");
     }

@@ -110,7 +110,7 @@ impl Inner {
                 Ok(stream) => return Ok(stream),
                 Err(error) => match error.kind() {
                     GetStreamErrorKind::JetStream(told) if told.error_code() == ErrorCode::STREAM_NOT_FOUND => {
-                        self.ensure().await?
+                        self.ensure().await?;
                     }
                     _ => return Err(Error::Unavailable(error.to_string())),
                 },

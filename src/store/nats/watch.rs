@@ -134,6 +134,7 @@ impl Watcher {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` hands over")]
 fn unavailable(error: impl ToString) -> Error {
     Error::Unavailable(error.to_string())
 }

@@ -57,10 +57,10 @@ impl Stream {
                 continue;
             };
             if let Some(adapted) = self.adapted(&info.config)? {
-                let updated = self.connection.jetstream().update_stream(&adapted).await.map_err(refused)?;
-                return self.usable(&updated.config);
+                let updated = self.connection.jetstream().update_stream(&adapted).await.map_err(|error| refused(&error))?;
+                return Self::usable(&updated.config);
             }
-            return self.usable(&info.config);
+            return Self::usable(&info.config);
         }
         Err(Error::Unavailable(format!("stream {} is made and deleted again and again", self.settings.name)))
     }
@@ -168,11 +168,11 @@ impl Stream {
         match self.connection.jetstream().create_stream(&config).await {
             Ok(stream) => {
                 info!(stream = self.settings.name, "made the stream of changes");
-                self.usable(&stream.cached_info().config)?;
+                Self::usable(&stream.cached_info().config)?;
                 Ok(true)
             }
             Err(error) if exists(&error) => Ok(false),
-            Err(error) => Err(refused(error)),
+            Err(error) => Err(refused(&error)),
         }
     }
 
@@ -206,7 +206,7 @@ impl Stream {
     }
 
     /// A server that knows no batches leaves the setting out and would keep their messages one by one.
-    fn usable(&self, config: &Config) -> Result<(), Error> {
+    fn usable(config: &Config) -> Result<(), Error> {
         if config.allow_atomic_publish {
             return Ok(());
         }
@@ -224,7 +224,7 @@ impl Stream {
         warn!(stream = self.settings.name, "the stream of changes lost its end: subscribers start anew");
         let mut config = info.config;
         config.metadata.insert(EPOCH.to_owned(), new_epoch());
-        let updated = self.connection.jetstream().update_stream(&config).await.map_err(refused)?;
+        let updated = self.connection.jetstream().update_stream(&config).await.map_err(|error| refused(&error))?;
         if let Some(epoch) = updated.config.metadata.get(EPOCH) {
             self.note(epoch, updated.state.last_sequence);
         }
@@ -245,7 +245,7 @@ fn exists(error: &CreateStreamError) -> bool {
     matches!(error.kind(), CreateStreamErrorKind::JetStream(told) if told.error_code() == ErrorCode::STREAM_NAME_EXIST)
 }
 
-fn refused(error: CreateStreamError) -> Error {
+fn refused(error: &CreateStreamError) -> Error {
     use CreateStreamErrorKind::{EmptyStreamName, InvalidStreamName, JetStream};
     let cannot_work = match error.kind() {
         JetStream(told) => told.code() < 500 || told.error_code() == ErrorCode::STREAM_REPLICAS_NOT_SUPPORTED,

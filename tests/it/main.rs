@@ -1,5 +1,6 @@
 //! The integration tests: one binary, a file per behaviour.
 
+mod bus;
 mod conformance;
 mod draining;
 mod flights;
@@ -11,6 +12,7 @@ mod outage;
 mod properties;
 mod serving;
 mod statements;
+mod store;
 mod support;
 mod tidy;
 mod typescript_contract;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// A library and the parts that may know it.
 const LIBRARIES: &[(&str, &[&str])] = &[
-    ("async_nats", &["event/bus/", "event/session/", "catalog/store"]),
+    ("async_nats", &["nats/", "event/bus/nats/", "store/nats"]),
     ("axum", &["transport/", "serve.rs", "telemetry/", "auth/"]),
     ("tower", &["transport/", "serve.rs"]),
     ("tower_http", &["transport/", "serve.rs"]),
@@ -27,6 +27,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("catalog/", &["auth", "engine", "event", "transport", "serve", "command"]),
     ("auth/", &["manifest", "database", "catalog", "engine", "event", "transport", "serve", "command"]),
     ("engine/", &["manifest", "event", "transport", "serve", "command", "telemetry"]),
+    ("nats/", &["manifest", "database", "catalog", "auth", "engine", "event", "store", "transport", "serve", "command"]),
+    ("store/", &["manifest", "database", "catalog", "auth", "engine", "event", "transport", "serve", "command"]),
     ("event/", &["manifest", "transport", "serve", "command"]),
     ("transport/", &["manifest", "serve", "command", "database"]),
     ("telemetry/", &["engine", "event", "transport", "serve", "command", "catalog", "database"]),

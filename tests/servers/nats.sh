@@ -7,10 +7,13 @@ first_port=20200
 program=${RESOLVESPEC_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/resolvespec}/venv/bin/nats-server
 
 create() {
+  # JetStream gives its files to the kernel at once, and to the disk every two minutes.
+  local sync=2m
+  [[ ${TEST_FSYNC:-off} == off ]] || sync=always
   cat >"$data/nats.conf" <<EOF
 listen: 127.0.0.1:$port
 server_name: test
-jetstream { store_dir: "$data" }
+jetstream { store_dir: "$data", sync_interval: $sync }
 authorization { user: resolvespec, password: "$password" }
 EOF
 }

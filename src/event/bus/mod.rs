@@ -3,6 +3,13 @@
 //! A bus is a bounded cache of the latest changes and not the truth, which is in the databases. It knows no entity's
 //! rules and no subscriber. Two implementations pass the same conformance suite: memory, and NATS JetStream.
 
+mod memory;
+mod nats;
+mod omit;
+
+pub use memory::{MemoryBus, MemorySettings};
+pub use nats::{NatsBus, StreamSettings};
+
 use crate::protocol::{Change, Position};
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
@@ -12,7 +19,8 @@ use std::sync::Arc;
 #[async_trait]
 pub trait Bus: Send + Sync + 'static {
     /// Keeps changes in the order of the list, and answers when all of them are kept. A change whose id the bus has kept
-    /// lately is dropped. After an error any number of the first ones can be kept; publishing all again is safe.
+    /// lately is dropped. After an error any number of the first ones can be kept and none after a missing one, so
+    /// publishing all again is safe. A change too large to be carried is kept as [`Event::Omitted`] and is no error.
     async fn publish(&self, changes: &[Arc<Change>]) -> Result<(), Error>;
 
     /// What the bus holds now.
@@ -21,6 +29,9 @@ pub trait Bus: Send + Sync + 'static {
     /// Every change after a position, then every later one as it is kept, in order and without gap. Connections that are
     /// lost are made again within the stream; it ends with an error only where a gap can't be avoided.
     async fn follow(&self, after: &Position) -> Result<Deliveries, Error>;
+
+    /// Whether it can be reached at this moment, for readiness.
+    fn is_connected(&self) -> bool;
 }
 
 /// Changes with their positions, in order.
@@ -32,7 +43,19 @@ pub struct Delivery {
     /// Where it stands.
     pub offset: u64,
     /// What is told.
-    pub change: Arc<Change>,
+    pub event: Event,
+}
+
+/// What is told at a place in the order.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// A change, whole.
+    Change(Arc<Change>),
+    /// A change that was too large to be carried: it names source, schema, entity and operation, and has no images. The key
+    /// is empty where even that was too large. Whoever follows the entity has to read again.
+    Omitted(Arc<Change>),
+    /// Something that is no change; somebody else wrote it. What it stands for is not known to anyone.
+    Unreadable,
 }
 
 /// What a bus holds.
@@ -60,7 +83,7 @@ pub enum Error {
         /// The offset that was asked for.
         offset: u64,
     },
-    /// It holds something that is no change, or is set up in a way that can't work.
+    /// It is set up in a way that can't work; the same call fails again until somebody changes that.
     #[error("{0}")]
     Unusable(String),
 }

@@ -2,4 +2,5 @@
 
 pub(crate) mod client;
 pub(crate) mod database;
+pub(crate) mod nats;
 pub(crate) mod server;

@@ -1,0 +1,175 @@
+//! Following the stream: one consumer for each follower, made again whenever something is odd about it.
+//!
+//! The consumer lives in the memory of one server and acknowledges nothing, so it costs NATS little and is lost easily; what
+//! counts is the offset that was handed on last. A message that is not the very next one is never handed on: the consumer is
+//! made anew from the offset, and if the stream itself has a gap there, the follower ends.
+
+use super::super::{Deliveries, Delivery, Error, Extent};
+use super::message::decode;
+use super::stream::Stream;
+use crate::protocol::Position;
+use async_nats::jetstream;
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use futures_util::{StreamExt, stream};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
+use tracing::debug;
+
+/// How many messages are asked for at once, and how many bytes of them.
+const PULL_MESSAGES: usize = 1000;
+const PULL_BYTES: usize = 8 << 20;
+/// How long a request for messages stands at the server.
+const PULL_LIFETIME: Duration = Duration::from_secs(30);
+/// How often the server tells that it is still there; twice of it without a word, and the consumer is made again.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// How long a consumer without a follower stays.
+const INACTIVE_THRESHOLD: Duration = Duration::from_secs(15);
+/// How often it is looked whether the stream is still the same.
+const EPOCH_CHECK: Duration = Duration::from_secs(2);
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// Every change after a position; see [`super::super::Bus::follow`].
+pub(super) async fn follow(stream: Arc<Stream>, after: &Position) -> Result<Deliveries, Error> {
+    let mut check = interval(EPOCH_CHECK);
+    check.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let follower = Follower { stream, epoch: after.epoch.clone(), after: after.offset, messages: None, check };
+    follower.check().await?;
+    Ok(Box::pin(stream::unfold(Some(follower), |follower| async {
+        let mut follower = follower?;
+        match follower.next().await {
+            Ok(delivery) => Some((Ok(delivery), Some(follower))),
+            Err(error) => Some((Err(error), None)),
+        }
+    })))
+}
+
+struct Follower {
+    stream: Arc<Stream>,
+    epoch: String,
+    /// The offset that was handed on last.
+    after: u64,
+    messages: Option<pull::Stream>,
+    check: Interval,
+}
+
+/// What came first.
+enum Turn {
+    Message(Box<jetstream::Message>),
+    Lost(String),
+    Check,
+}
+
+impl Follower {
+    async fn next(&mut self) -> Result<Delivery, Error> {
+        loop {
+            match self.turn().await? {
+                Turn::Message(message) => {
+                    if let Some(delivery) = self.take(&message)? {
+                        return Ok(delivery);
+                    }
+                }
+                Turn::Lost(reason) => {
+                    debug!(reason, after = self.after, "following the stream of changes is taken up again");
+                    self.messages = None;
+                }
+                Turn::Check => match self.check_epoch().await {
+                    Ok(_) => {}
+                    // Then nothing can come either, and the consumer's heartbeat tells that.
+                    Err(Error::Unavailable(reason)) => debug!(reason, "the stream of changes can't be looked at"),
+                    Err(error) => return Err(error),
+                },
+            }
+        }
+    }
+
+    async fn turn(&mut self) -> Result<Turn, Error> {
+        if self.messages.is_none() {
+            self.messages = Some(self.open().await?);
+        }
+        let Some(messages) = self.messages.as_mut() else { return Ok(Turn::Lost("no consumer".to_owned())) };
+        Ok(tokio::select! {
+            message = messages.next() => match message {
+                Some(Ok(message)) => Turn::Message(Box::new(message)),
+                Some(Err(error)) => Turn::Lost(error.to_string()),
+                None => Turn::Lost("the consumer ended".to_owned()),
+            },
+            _ = self.check.tick() => Turn::Check,
+        })
+    }
+
+    /// The delivery, if it is the very next one.
+    fn take(&mut self, message: &jetstream::Message) -> Result<Option<Delivery>, Error> {
+        let info = message.info().map_err(|error| Error::Unavailable(error.to_string()))?;
+        let (offset, serial) = (info.stream_sequence, info.consumer_sequence);
+        if offset <= self.after {
+            return Ok(None);
+        }
+        if offset > self.after + 1 {
+            // The consumer's first message is the first that the stream still has; a later one can also be lost on the way.
+            if serial == 1 {
+                return Err(self.gone());
+            }
+            debug!(offset, after = self.after, "messages of the stream of changes were lost on the way");
+            self.messages = None;
+            return Ok(None);
+        }
+        self.after = offset;
+        self.stream.reached(&self.epoch, offset);
+        Ok(Some(Delivery { offset, event: decode(&message.payload, message.headers.as_ref()) }))
+    }
+
+    /// A consumer from the position on; tried until there is one.
+    async fn open(&self) -> Result<pull::Stream, Error> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let reason = match self.check().await {
+                Ok(()) => match self.consumer().await {
+                    Ok(messages) => return Ok(messages),
+                    Err(reason) => reason,
+                },
+                Err(Error::Unavailable(reason)) => reason,
+                Err(error) => return Err(error),
+            };
+            debug!(reason, "the stream of changes can't be followed at the moment");
+            sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    async fn consumer(&self) -> Result<pull::Stream, String> {
+        let config = pull::Config {
+            deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: self.after + 1 },
+            ack_policy: AckPolicy::None,
+            inactive_threshold: INACTIVE_THRESHOLD,
+            memory_storage: true,
+            num_replicas: 1,
+            ..pull::Config::default()
+        };
+        let connection = &self.stream.connection;
+        let made = connection.jetstream().create_consumer_on_stream(config, &self.stream.settings.name).await;
+        let consumer = made.map_err(|error| error.to_string())?;
+        // A request for fewer bytes than the next message has would never be answered.
+        let bytes = PULL_BYTES.max(2 * connection.client().max_payload());
+        let pulling = consumer.stream().max_messages_per_batch(PULL_MESSAGES).max_bytes_per_batch(bytes);
+        let messages = pulling.expires(PULL_LIFETIME).heartbeat(HEARTBEAT).messages().await;
+        messages.map_err(|error| error.to_string())
+    }
+
+    /// Whether the stream still has what follows the position.
+    async fn check(&self) -> Result<(), Error> {
+        let extent = self.check_epoch().await?;
+        if self.after < extent.oldest { Err(self.gone()) } else { Ok(()) }
+    }
+
+    /// Whether the stream is still the one whose position this is.
+    async fn check_epoch(&self) -> Result<Extent, Error> {
+        let extent = self.stream.look().await?;
+        if extent.epoch == self.epoch && self.after <= extent.latest { Ok(extent) } else { Err(self.gone()) }
+    }
+
+    fn gone(&self) -> Error {
+        Error::Gone { epoch: self.epoch.clone(), offset: self.after }
+    }
+}

@@ -1,0 +1,90 @@
+//! A change as a message of the stream, and back.
+//!
+//! Pure. The payload is the change's JSON, the subject its names, the message id its id; so other programs can follow the
+//! stream as well. What does not fit is sent without its images, which a header tells.
+
+use super::super::omit::omitted;
+use super::super::{Error, Event};
+use crate::nats::subject::escape;
+use crate::protocol::Change;
+use async_nats::HeaderMap;
+use async_nats::header::{NATS_BATCH_COMMIT, NATS_BATCH_COMMIT_FINAL, NATS_BATCH_ID, NATS_BATCH_SEQUENCE, NATS_MESSAGE_ID};
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// Tells that the images were left out.
+const OMITTED: &str = "ResolveSpec-Omitted";
+
+/// What headers take beside the message id, with room to spare.
+const HEADER_BYTES: usize = 512;
+
+/// NATS takes control lines of 4096 bytes, the subject and the reply among them.
+const MAX_SUBJECT_BYTES: usize = 3072;
+
+/// A message that can be sent, alone or in a batch.
+pub(super) struct Message {
+    pub subject: String,
+    pub payload: Bytes,
+    id: String,
+    omitted: bool,
+}
+
+/// Where a message stands in a batch.
+pub(super) enum Place<'a> {
+    Alone,
+    InBatch { batch: &'a str, sequence: usize, last: bool },
+}
+
+impl Message {
+    /// The message for a change, of at most so many bytes with its headers.
+    pub(super) fn new(change: &Change, prefix: &str, max_bytes: usize) -> Result<Self, Error> {
+        let subject = subject(change, prefix)?;
+        let id = escape(&change.id);
+        let room = max_bytes.saturating_sub(HEADER_BYTES + id.len());
+        let whole = encode(change)?;
+        if whole.len() <= room {
+            return Ok(Self { subject, payload: whole.into(), id, omitted: false });
+        }
+        let payload = encode(&omitted(change, room / 2))?;
+        Ok(Self { subject, payload: payload.into(), id, omitted: true })
+    }
+
+    pub(super) fn headers(&self, place: &Place<'_>) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(NATS_MESSAGE_ID, self.id.as_str());
+        if self.omitted {
+            headers.insert(OMITTED, "images");
+        }
+        if let Place::InBatch { batch, sequence, last } = place {
+            headers.insert(NATS_BATCH_ID, *batch);
+            headers.insert(NATS_BATCH_SEQUENCE, sequence.to_string());
+            if *last {
+                headers.insert(NATS_BATCH_COMMIT, NATS_BATCH_COMMIT_FINAL);
+            }
+        }
+        headers
+    }
+}
+
+/// What a message of the stream tells.
+pub(super) fn decode(payload: &[u8], headers: Option<&HeaderMap>) -> Event {
+    let Ok(change) = serde_json::from_slice::<Change>(payload) else { return Event::Unreadable };
+    if headers.is_some_and(|headers| headers.get(OMITTED).is_some()) {
+        return Event::Omitted(Arc::new(change));
+    }
+    Event::Change(Arc::new(change))
+}
+
+fn encode(change: &Change) -> Result<Vec<u8>, Error> {
+    serde_json::to_vec(change).map_err(|error| Error::Unusable(format!("change {} can't be encoded: {error}", change.id)))
+}
+
+fn subject(change: &Change, prefix: &str) -> Result<String, Error> {
+    let names = [&change.source, &change.schema, &change.entity].map(|name| escape(name));
+    let subject = format!("{prefix}.{}.{}", names.join("."), change.operation);
+    if subject.len() > MAX_SUBJECT_BYTES {
+        let text = format!("the names of entity {}.{} of {} are too long for NATS", change.schema, change.entity, change.source);
+        return Err(Error::Unusable(text));
+    }
+    Ok(subject)
+}

@@ -1,0 +1,75 @@
+//! A NATS of a test's own, so that it can be killed; and a connection that knows nothing of ours.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A plain connection, to see and to do what the service does not.
+pub(crate) async fn raw(url: &str) -> async_nats::jetstream::Context {
+    let parsed = url::Url::parse(url).expect("a URL");
+    let password = parsed.password().expect("with a password").to_owned();
+    let options = async_nats::ConnectOptions::with_user_and_password(parsed.username().to_owned(), password);
+    async_nats::jetstream::new(options.connect(url).await.expect("the test's NATS answers"))
+}
+
+/// Stopped and removed at the end.
+pub(crate) struct OwnNats {
+    folder: PathBuf,
+    script: PathBuf,
+}
+
+impl OwnNats {
+    /// One that writes everything through to the disk.
+    pub(crate) fn start(name: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("resolvespec-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/servers/nats.sh");
+        let own = Self { folder, script };
+        own.run("start");
+        own
+    }
+
+    pub(crate) fn url(&self) -> String {
+        let told = self.run("env");
+        let line = told.lines().find(|line| line.contains("TEST_NATS_URL=")).expect("the script tells the URL");
+        line.split_once('=').expect("a value").1.trim().to_owned()
+    }
+
+    pub(crate) fn kill(&self) {
+        let pid = std::fs::read_to_string(self.folder.join("nats.pid")).expect("the pid is kept");
+        assert!(Command::new("kill").args(["-9", pid.trim()]).status().expect("kill runs").success());
+    }
+
+    pub(crate) fn restart(&self) {
+        self.run("start");
+    }
+
+    /// Keeps what it has on its disk, to be brought back later. It has to be down.
+    pub(crate) fn save(&self) {
+        self.copy("nats", "saved");
+    }
+
+    /// Brings back what was saved. It has to be down.
+    pub(crate) fn restore(&self) {
+        std::fs::remove_dir_all(self.folder.join("nats/jetstream")).expect("its data is there");
+        self.copy("saved/jetstream", "nats/jetstream");
+    }
+
+    fn copy(&self, from: &str, to: &str) {
+        let (from, to) = (self.folder.join(from), self.folder.join(to));
+        assert!(Command::new("cp").arg("-a").arg(from).arg(to).status().expect("cp runs").success());
+    }
+
+    fn run(&self, verb: &str) -> String {
+        let mut command = Command::new("bash");
+        let output = command.arg(&self.script).arg(verb).arg(&self.folder).env("TEST_FSYNC", "on").output().expect("bash runs");
+        assert!(output.status.success(), "{verb}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+}
+
+impl Drop for OwnNats {
+    fn drop(&mut self) {
+        _ = Command::new("bash").arg(&self.script).arg("stop").arg(&self.folder).output();
+        _ = std::fs::remove_dir_all(&self.folder);
+    }
+}

@@ -14,6 +14,7 @@ pub mod engine;
 pub mod event;
 pub mod load;
 pub mod manifest;
+pub mod observed;
 pub mod protocol;
 pub mod serve;
 pub mod telemetry;

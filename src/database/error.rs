@@ -60,6 +60,23 @@ pub enum Violation {
 }
 
 impl Error {
+    /// Its kind in one word, as traces name it.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Error::Configuration(_) => "configuration",
+            Error::Unavailable(_) => "unavailable",
+            Error::Busy => "busy",
+            Error::Deadline => "deadline",
+            Error::Violation { .. } => "violation",
+            Error::Value(_) => "value",
+            Error::Serialization(_) => "serialization",
+            Error::Permission(_) => "permission",
+            Error::Schema(_) => "schema",
+            Error::Statement(_) => "statement",
+        }
+    }
+
     /// A violation with what the database tells of it.
     pub(super) fn violation(kind: Violation, constraint: Option<&str>, columns: Vec<String>, text: &str) -> Self {
         Error::Violation { kind, constraint: constraint.map(ToOwned::to_owned), columns, text: text.to_owned() }

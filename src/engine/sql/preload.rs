@@ -3,13 +3,20 @@
 //! Each parent's rows are filtered, ordered and cut within its own sub-select, so a limit is per parent.
 
 use super::json;
-use super::order::{order_by, order_keys};
+use super::order::order_by;
 use super::predicate::predicate;
+use super::preload_mysql;
 use super::writer::{Alias, Sql};
 use crate::catalog::{Entity, RelationKind};
-use crate::database::Bind;
-use crate::database::{Dialect, Flavour};
+use crate::database::{Bind, Dialect};
 use crate::engine::plan::{Field, Node, PreloadPlan};
+
+/// A parent's row, whose related rows are wanted.
+#[derive(Clone, Copy)]
+pub(super) struct Parent<'e> {
+    pub(super) entity: &'e Entity,
+    pub(super) alias: Alias,
+}
 
 /// Writes the fields of a row, each with its name, as a select list for `row_to_json`.
 pub(super) fn select_list(sql: &mut Sql, node: &Node<'_>, alias: Alias) {
@@ -47,25 +54,25 @@ fn value(sql: &mut Sql, entity: &Entity, alias: Alias, field: &Field<'_>) {
     match field {
         Field::Column(id) => json::column(sql, entity, alias, *id),
         Field::Computed(place) => json::computed(sql, entity, *place),
-        Field::Preload(plan) => preload(sql, entity, alias, plan),
+        Field::Preload(plan) => preload(sql, Parent { entity, alias }, plan),
     }
 }
 
-fn preload(sql: &mut Sql, parent: &Entity, parent_alias: Alias, plan: &PreloadPlan<'_>) {
+fn preload(sql: &mut Sql, parent: Parent<'_>, plan: &PreloadPlan<'_>) {
     let alias = sql.alias();
     match (sql.dialect, plan.relation.is_single()) {
         (Dialect::Postgres, true) => {
             let row = sql.alias();
             sql.push("(select row_to_json(").name(row).push(") from (select ");
             select_list(sql, &plan.node, alias);
-            related(sql, parent, parent_alias, plan, alias);
+            related(sql, parent, plan, alias);
             sql.push(" limit 1) ").name(row).push(")");
         }
         (Dialect::Postgres, false) => {
             let row = sql.alias();
             sql.push("(select coalesce(json_agg(row_to_json(").name(row).push(")),'[]') from (select ");
             select_list(sql, &plan.node, alias);
-            related(sql, parent, parent_alias, plan, alias);
+            related(sql, parent, plan, alias);
             order_by(sql, plan.node.entity(), alias, &plan.node.order);
             limit(sql, plan);
             sql.push(") ").name(row).push(")");
@@ -73,15 +80,15 @@ fn preload(sql: &mut Sql, parent: &Entity, parent_alias: Alias, plan: &PreloadPl
         (Dialect::Mysql(_) | Dialect::Sqlite, true) => {
             sql.push("ifnull((select ");
             row_text(sql, &plan.node, alias);
-            related(sql, parent, parent_alias, plan, alias);
+            related(sql, parent, plan, alias);
             sql.push(" limit 1),'null')");
         }
-        (Dialect::Mysql(flavour), false) => mysql_list(sql, parent, parent_alias, plan, alias, flavour),
+        (Dialect::Mysql(flavour), false) => preload_mysql::list(sql, parent, plan, alias, flavour),
         (Dialect::Sqlite, false) => {
             sql.push("(select '['||ifnull(group_concat(j,','),'')||']' from (select ");
             row_text(sql, &plan.node, alias);
             sql.push(" as j");
-            related(sql, parent, parent_alias, plan, alias);
+            related(sql, parent, plan, alias);
             order_by(sql, plan.node.entity(), alias, &plan.node.order);
             // A limit keeps the sub-select's order from being dropped.
             limit(sql, plan);
@@ -93,35 +100,7 @@ fn preload(sql: &mut Sql, parent: &Entity, parent_alias: Alias, plan: &PreloadPl
     }
 }
 
-/// MariaDB orders and cuts within the aggregate; MySQL has no such limit but lets a derived table see the outer row.
-fn mysql_list(sql: &mut Sql, parent: &Entity, parent_alias: Alias, plan: &PreloadPlan<'_>, alias: Alias, flavour: Flavour) {
-    let cut = plan.limit.is_some() || plan.offset > 0;
-    sql.push("(select concat('[',ifnull(group_concat(");
-    if cut && flavour == Flavour::Mysql {
-        sql.push("d.j order by d.n separator ','),''),']') from (select ");
-        row_text(sql, &plan.node, alias);
-        sql.push(" as j, row_number() over (order by ");
-        order_keys(sql, plan.node.entity(), alias, &plan.node.order);
-        sql.push(") as n");
-        related(sql, parent, parent_alias, plan, alias);
-        order_by(sql, plan.node.entity(), alias, &plan.node.order);
-        limit(sql, plan);
-        sql.push(") d)");
-        return;
-    }
-    row_text(sql, &plan.node, alias);
-    order_by(sql, plan.node.entity(), alias, &plan.node.order);
-    sql.push(" separator ','");
-    if cut {
-        // Neither takes a placeholder here.
-        sql.push(" limit ").number(plan.offset).push(",").number(plan.limit.unwrap_or(i64::MAX as u64));
-    }
-    sql.push("),''),']')");
-    related(sql, parent, parent_alias, plan, alias);
-    sql.push(")");
-}
-
-fn limit(sql: &mut Sql, plan: &PreloadPlan<'_>) {
+pub(super) fn limit(sql: &mut Sql, plan: &PreloadPlan<'_>) {
     if plan.limit.is_some() || plan.offset > 0 {
         sql.push(" limit ").number(plan.limit.unwrap_or(i64::MAX as u64));
     }
@@ -132,35 +111,44 @@ fn limit(sql: &mut Sql, plan: &PreloadPlan<'_>) {
 }
 
 /// Writes ` from … where …`: the related rows of one parent row.
-fn related(sql: &mut Sql, parent: &Entity, parent_alias: Alias, plan: &PreloadPlan<'_>, alias: Alias) {
+pub(super) fn related(sql: &mut Sql, parent: Parent<'_>, plan: &PreloadPlan<'_>, alias: Alias) {
+    sql.push(" from ").table_as(&plan.node.entity().table, alias).push(" where ");
+    linked(sql, parent, plan, alias);
+    narrowed(sql, plan, alias);
+}
+
+/// Writes that a row is related to its parent.
+pub(super) fn linked(sql: &mut Sql, parent: Parent<'_>, plan: &PreloadPlan<'_>, alias: Alias) {
     let target = plan.node.entity();
     let relation = plan.relation;
-    sql.push(" from ").table_as(&target.table, alias);
     match &relation.kind {
         RelationKind::ManyToMany(link) => {
             // Not a join: names in declared expressions must find one table only, and a doubled link one row.
             let between = sql.alias();
-            sql.push(" where exists (select 1 from ").table_as(&link.table, between).push(" where ");
+            sql.push("exists (select 1 from ").table_as(&link.table, between).push(" where ");
             sql.separated(" and ", link.target_columns.iter().zip(&relation.target_columns), |sql, (ident, id)| {
                 sql.name(between).push(".").ident(ident).push(" = ").column(alias, target, *id);
             });
             sql.push(" and ");
             sql.separated(" and ", link.columns.iter().zip(&relation.columns), |sql, (ident, id)| {
-                sql.name(between).push(".").ident(ident).push(" = ").column(parent_alias, parent, *id);
+                sql.name(between).push(".").ident(ident).push(" = ").column(parent.alias, parent.entity, *id);
             });
             sql.push(")");
         }
         RelationKind::BelongsTo | RelationKind::HasMany | RelationKind::HasOne => {
-            sql.push(" where ");
             sql.separated(" and ", relation.target_columns.iter().zip(&relation.columns), |sql, (there, here)| {
-                sql.column(alias, target, *there).push(" = ").column(parent_alias, parent, *here);
+                sql.column(alias, target, *there).push(" = ").column(parent.alias, parent.entity, *here);
             });
         }
     }
+}
+
+/// Writes the filter of related rows, and what the caller may see of them.
+fn narrowed(sql: &mut Sql, plan: &PreloadPlan<'_>, alias: Alias) {
     for part in [plan.node.grant.rows(), &plan.node.filter] {
         if !part.is_always() {
             sql.push(" and ");
-            predicate(sql, target, alias, part);
+            predicate(sql, plan.node.entity(), alias, part);
         }
     }
 }

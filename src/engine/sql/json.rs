@@ -42,6 +42,19 @@ fn postgres(sql: &mut Sql, kind: &Kind, column: Option<&Column>, raw: &dyn Fn(&m
         Kind::Json if !declared.starts_with("json") => around(sql, "(", raw, ")::json"),
         Kind::Boolean if !declared.starts_with("bool") && column.is_some() => around(sql, "(", raw, ")::int::boolean"),
         Kind::Other => around(sql, "(", raw, ")::text"),
+        Kind::Array(item) => postgres_list(sql, item, raw),
+        _ => raw(sql),
+    }
+}
+
+/// Items leave as a column of their kind would.
+fn postgres_list(sql: &mut Sql, item: &Kind, raw: &dyn Fn(&mut Sql)) {
+    match item {
+        Kind::Timestamp { zoned: false } => around(sql, "(", raw, ")::timestamptz[]"),
+        Kind::Bytes => {
+            around(sql, "case when ", raw, " is not null then array(select translate(encode(u.item,'base64'),E'\\n','')");
+            around(sql, " from unnest(", raw, ") with ordinality u(item, place) order by u.place) end");
+        }
         _ => raw(sql),
     }
 }

@@ -17,6 +17,9 @@ pub enum Error {
     /// The statement did not finish in time.
     #[error("the statement exceeded its deadline")]
     Deadline,
+    /// The reader of a large result took none of it for too long.
+    #[error("the reader took no rows for too long")]
+    Stalled,
     /// A constraint refuses the row.
     #[error("{kind:?} violation of {constraint:?}, columns {columns:?}: {text}")]
     Violation {
@@ -68,6 +71,7 @@ impl Error {
             Error::Unavailable(_) => "unavailable",
             Error::Busy => "busy",
             Error::Deadline => "deadline",
+            Error::Stalled => "stalled",
             Error::Violation { .. } => "violation",
             Error::Value(_) => "value",
             Error::Serialization(_) => "serialization",

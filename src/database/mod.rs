@@ -7,6 +7,7 @@ pub mod connect;
 pub mod dialect;
 pub mod error;
 mod mysql;
+mod paced;
 mod pool;
 mod postgres;
 mod postgres_tls;

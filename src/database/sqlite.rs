@@ -148,6 +148,13 @@ pub(super) async fn fetch(pool: &Pool<Manager>, statement: Statement, deadline: 
     Ok(Fetched { rows, numbers, more: Some(more.boxed()) })
 }
 
+/// Has the database read a statement.
+pub(super) async fn prepare(pool: &Pool<Manager>, text: &str, deadline: Instant) -> Result<(), Error> {
+    let lease = pool.acquire(deadline).await?;
+    let text = text.to_owned();
+    blocking(move || lease.prepare(&text).map(|_| ()).map_err(|error| classify(&error))).await
+}
+
 fn pump(lease: Lease<Manager>, statement: &Statement, sender: &mpsc::Sender<Chunk>) {
     let mut gather = Gather::default();
     let mut numbers = [None; MAX_NUMBERS];

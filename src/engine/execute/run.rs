@@ -23,7 +23,8 @@ impl<'s> Runner<'s> {
         let running = self.tallies.begin(Verb::Select, entity);
         match self.database.fetch(statement, deadline).await {
             Ok(Fetched { more: Some(more), rows, numbers }) => {
-                Ok(Fetched { more: Some(to_its_end(more, running)), rows, numbers })
+                let more = Some(self.database.paced(to_its_end(more, running)));
+                Ok(Fetched { more, rows, numbers })
             }
             outcome => {
                 running.ended(&outcome);

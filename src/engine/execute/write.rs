@@ -25,11 +25,11 @@ pub(in crate::engine) async fn write(
     request: &Request,
     deadline: Instant,
 ) -> Result<Response, Error> {
-    let claim = match &request.idempotency_key {
+    let mut claim = match &request.idempotency_key {
         None => None,
         Some(key) => Some(Claim::new(context, key, request)?),
     };
-    if let Some(claim) = &claim
+    if let Some(claim) = &mut claim
         && let Some(answer) = idempotency::earlier(runner.database, claim, deadline).await?
     {
         return Ok(answer);
@@ -46,7 +46,7 @@ pub(in crate::engine) async fn write(
                 tracing::debug!(%error, "a rollback failed; the connection is given up");
             }
             // Another request with the same key may have finished in between.
-            match (&claim, error.code) {
+            match (&mut claim, error.code) {
                 (Some(claim), Code::Conflict) => match idempotency::earlier(runner.database, claim, deadline).await? {
                     Some(answer) => Ok(answer),
                     None => Err(error),

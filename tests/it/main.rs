@@ -1,16 +1,20 @@
 //! The integration tests: one binary, a file per behaviour.
 
 mod conformance;
+mod declared_sql;
 mod draining;
 mod flights;
 mod hooks;
+mod idempotency;
 mod introspect;
+mod limited_preloads;
 mod malformed;
 mod memory;
 mod observed;
 mod outage;
 mod properties;
 mod serving;
+mod stalls;
 mod statements;
 mod support;
 mod tidy;

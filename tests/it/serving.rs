@@ -51,7 +51,7 @@ impl Shop {
         command.args(arguments).arg(&self.0).envs(environment.iter().copied());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs");
         let serving = arguments[0] == "serve";
-        let mut lines: Box<dyn BufRead> = if serving {
+        let mut lines: Box<dyn BufRead + Sync> = if serving {
             Box::new(BufReader::new(child.stderr.take().expect("piped")))
         } else {
             Box::new(BufReader::new(child.stdout.take().expect("piped")))
@@ -78,14 +78,14 @@ impl Drop for Shop {
 }
 
 pub(crate) struct Process {
-    child: Child,
-    address: String,
+    pub(crate) child: Child,
+    pub(crate) address: String,
     said: String,
-    lines: Box<dyn BufRead>,
+    lines: Box<dyn BufRead + Sync>,
 }
 
 impl Process {
-    fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         assert!(Command::new("kill").args([name, &self.child.id().to_string()]).status().expect("kill runs").success());
     }
 
@@ -95,13 +95,30 @@ impl Process {
     }
 
     /// One request; the status and the body.
-    fn post(&self, path: &str, body: &Value, token: Option<&str>) -> (u16, Value) {
+    pub(crate) fn post(&self, path: &str, body: &Value, token: Option<&str>) -> (u16, Value) {
         let token = token.map_or_else(String::new, |token| format!("Authorization: Bearer {token}\r\n"));
         self.post_with(path, body, &token)
     }
 
+    /// The body of what is at a path.
+    pub(crate) fn get(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(&self.address).expect("it listens");
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default()
+    }
+
     /// One request with headers, each line with its end.
     pub(crate) fn post_with(&self, path: &str, body: &Value, headers: &str) -> (u16, Value) {
+        let answer = self.exchange(path, body, headers);
+        let status = answer.split_whitespace().nth(1).and_then(|status| status.parse().ok()).expect("a status");
+        let body = answer.split_once("\r\n\r\n").map(|(_, body)| body).unwrap_or_default();
+        (status, serde_json::from_str(body).unwrap_or(Value::Null))
+    }
+
+    /// One request; the whole answer as it came.
+    pub(crate) fn exchange(&self, path: &str, body: &Value, headers: &str) -> String {
         let mut stream = TcpStream::connect(&self.address).expect("it listens");
         let body = body.to_string();
         let length = body.len();
@@ -109,9 +126,7 @@ impl Process {
             .expect("sent");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("an answer");
-        let status = answer.split_whitespace().nth(1).and_then(|status| status.parse().ok()).expect("a status");
-        let body = answer.split_once("\r\n\r\n").map(|(_, body)| body).unwrap_or_default();
-        (status, serde_json::from_str(body).unwrap_or(Value::Null))
+        answer
     }
 }
 

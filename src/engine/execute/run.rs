@@ -22,9 +22,9 @@ impl<'s> Runner<'s> {
     pub(super) async fn select(&self, entity: &Entity, statement: Statement, deadline: Instant) -> Result<Fetched, Error> {
         let running = self.tallies.begin(Verb::Select, entity);
         match self.database.fetch(statement, deadline).await {
-            Ok(Fetched { more: Some(more), rows, numbers }) => {
+            Ok(Fetched { rows, numbers, more: Some(more) }) => {
                 let more = Some(self.database.paced(to_its_end(more, running)));
-                Ok(Fetched { more, rows, numbers })
+                Ok(Fetched { rows, numbers, more })
             }
             outcome => {
                 running.ended(&outcome);

@@ -14,6 +14,7 @@ mod postgres_tls;
 pub mod rows;
 pub mod settings;
 mod sqlite;
+mod sqlite_row;
 pub mod statement;
 
 pub use connect::{Database, Executed, Transaction};
@@ -21,4 +22,4 @@ pub use dialect::{Dialect, Flavour};
 pub use error::{Error, Violation};
 pub use rows::Fetched;
 pub use settings::Settings;
-pub use statement::{Bind, Statement};
+pub use statement::{Bind, RowField, RowForm, Statement, ValueForm};

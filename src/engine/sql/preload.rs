@@ -8,7 +8,7 @@ use super::predicate::predicate;
 use super::preload_mysql;
 use super::writer::{Alias, Sql};
 use crate::catalog::{Entity, RelationKind};
-use crate::database::{Bind, Dialect};
+use crate::database::{Bind, Dialect, RowField, RowForm, ValueForm};
 use crate::engine::plan::{Field, Node, PreloadPlan};
 
 /// A parent's row, whose related rows are wanted.
@@ -33,13 +33,35 @@ pub(super) fn row_text(sql: &mut Sql, node: &Node<'_>, alias: Alias) {
     let (open, join, close) = if sql.is_mysql() { ("concat(", ",", ")") } else { ("(", "||", ")") };
     sql.push(open);
     for (place, field) in node.fields.iter().enumerate() {
-        let name = serde_json::Value::from(field_name(entity, field));
-        let lead = if place == 0 { '{' } else { ',' };
-        sql.literal(&format!("{lead}{name}:")).push(join);
+        sql.literal(&lead(place, field_name(entity, field))).push(join);
         value(sql, entity, alias, field);
         sql.push(join);
     }
     sql.push("'}'").push(close);
+}
+
+/// Writes a row's values for SQLite, which encodes them outside of SQL, as it does with nothing below the first level.
+pub(super) fn select_values(sql: &mut Sql, node: &Node<'_>, alias: Alias) {
+    let entity = node.entity();
+    let mut fields = Vec::with_capacity(node.fields.len());
+    for (place, field) in node.fields.iter().enumerate() {
+        sql.push(if place == 0 { "" } else { ", " });
+        let form = match field {
+            Field::Column(id) => json::stored_column(sql, entity, alias, *id),
+            Field::Computed(place) => json::stored_computed(sql, entity, *place),
+            Field::Preload(_) => {
+                value(sql, entity, alias, field);
+                ValueForm::Json
+            }
+        };
+        fields.push(RowField { lead: lead(place, field_name(entity, field)), form });
+    }
+    sql.row = RowForm::Fields(fields);
+}
+
+/// The text before a field's value.
+fn lead(place: usize, name: &str) -> String {
+    format!("{}{}:", if place == 0 { '{' } else { ',' }, serde_json::Value::from(name))
 }
 
 fn field_name<'f>(entity: &'f Entity, field: &'f Field<'_>) -> &'f str {

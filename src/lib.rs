@@ -15,6 +15,7 @@ pub mod event;
 pub mod load;
 pub mod manifest;
 pub mod nats;
+pub mod observed;
 pub mod protocol;
 pub mod serve;
 pub mod store;

@@ -1,11 +1,11 @@
-//! From manifests to what can be served: read, connect, introspect, compile.
+//! From manifests to what can be served: read, connect, introspect, compile, and try the SQL that they declare.
 //!
 //! A database that is connected already under the same settings is kept.
 
 use crate::catalog::{Catalog, compile, introspect, scope};
 use crate::database::Database;
-use crate::engine::Served;
-use crate::manifest::{DataSource, Declared, Problem, connection, read};
+use crate::engine::{Served, sql::trial};
+use crate::manifest::{DataSource, Declared, Manifests, Problem, connection, read};
 use std::collections::HashMap;
 use std::path::PathBuf;
 
@@ -34,7 +34,33 @@ pub async fn load(paths: &[PathBuf], known: &HashMap<String, Database>, seed: bo
         return Err(problems);
     }
     let catalog: Catalog = compile::compile(&manifests, &facts, &compile::Settings::default())?;
-    Ok(Served { catalog, databases })
+    let served = Served { catalog, databases };
+    let problems = try_declared(&manifests, &served).await;
+    if problems.is_empty() { Ok(served) } else { Err(problems) }
+}
+
+/// Has each database read the SQL that was declared for it, so that a fault is told now and not to the first client.
+async fn try_declared(manifests: &Manifests, served: &Served) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    // The catalog has its entities in the order of the manifests.
+    for (declared, entity) in manifests.entities.iter().zip(served.catalog.entities()) {
+        let Some(database) = served.databases.get(&entity.source) else { continue };
+        let computed = entity.computed.iter().enumerate().map(|(place, computed)| {
+            let path = format!("spec.computed[{place}].expression");
+            (path, format!("the computed column '{}'", computed.name), trial::computed(entity, place))
+        });
+        let operators = entity.operators.iter().enumerate().map(|(place, operator)| {
+            let path = format!("spec.operators[{place}].condition");
+            (path, format!("the operator '{}'", operator.name), trial::operator(entity, place))
+        });
+        for (path, what, statement) in computed.chain(operators) {
+            if let Err(error) = database.prepare(&statement).await {
+                let reason = format!("{what} of {} can't be used as its type says: {error}", entity.full_name());
+                problems.push(declared.problem(&path, reason));
+            }
+        }
+    }
+    problems
 }
 
 async fn connect(source: &Declared<DataSource>, known: Option<&Database>, seed: bool) -> Result<Database, Vec<Problem>> {

@@ -5,6 +5,7 @@ use crate::cli::Error;
 use crate::config::Config;
 use crate::drain::Drain;
 use crate::engine::{Engine, Hook, Served};
+use crate::observed::Observed;
 use crate::telemetry::Metrics;
 use crate::transport::admin;
 use crate::transport::cores::Cores;
@@ -41,7 +42,7 @@ pub async fn bind(config: &Config, served: Served, hooks: Vec<Arc<dyn Hook>>) ->
             .map_err(|_| Error::new(format!("'{origin}' is no origin; write for example https://example.com")))
     });
     let rest = Rest::from(Parts {
-        engine: Engine::new(served, hooks),
+        engine: Engine::new(served, hooks, Arc::new(Observed(metrics.clone()))),
         authenticator: Authenticator::new(config.authentication.clone()).await?,
         drain: Drain::default(),
         metrics,

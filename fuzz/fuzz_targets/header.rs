@@ -5,8 +5,16 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use libfuzzer_sys::fuzz_target;
 use resolvespec::transport::rest::header::{Parameters, decode};
 
-const NAMES: [&str; 8] =
-    ["x-sort", "x-files", "x-preload", "x-limit", "x-searchop-in-a", "x-searchor-between-b", "x-custom-sql-w", "x-cursor-forward"];
+const NAMES: [&str; 8] = [
+    "x-sort",
+    "x-files",
+    "x-preload",
+    "x-limit",
+    "x-searchop-in-a",
+    "x-searchor-between-b",
+    "x-custom-sql-w",
+    "x-cursor-forward",
+];
 
 fuzz_target!(|input: (u8, Vec<u8>, String)| {
     let (place, value, query) = input;

@@ -2,6 +2,7 @@
 
 use super::dialect::Dialect;
 use super::error::Error;
+use super::paced::{Rows, paced};
 use super::pool::{Lease, Pool};
 use super::postgres_lane::Lanes;
 use super::rows::Fetched;
@@ -119,6 +120,16 @@ impl Database {
         }
     }
 
+    /// Has the database read a statement without running it.
+    pub async fn prepare(&self, statement: &Statement) -> Result<(), Error> {
+        let deadline = self.deadline(None);
+        match &self.shared.pools {
+            Pools::Postgres(pool, _) => postgres::prepare(pool, &statement.text, deadline).await,
+            Pools::Mysql(pool) => mysql::prepare(pool, &statement.text, deadline).await,
+            Pools::Sqlite(pool) => sqlite::prepare(pool, &statement.text, deadline).await,
+        }
+    }
+
     /// Runs one statement and answers each row's text by itself.
     pub async fn fetch_texts(&self, statement: Statement) -> Result<Vec<String>, Error> {
         let fetched = self.fetch(statement, self.deadline(None)).await?;
@@ -180,6 +191,18 @@ impl Database {
     pub async fn ping(&self) -> Result<(), Error> {
         let deadline = Instant::now() + Duration::from_secs(2).min(self.shared.settings.statement_timeout);
         self.fetch(Statement::new("select '1'"), deadline).await.map(|_| ())
+    }
+
+    /// Rows of a large result for a reader whose pace nobody knows; it loses them if it takes none for too long.
+    #[must_use]
+    pub fn paced(&self, rows: Rows) -> Rows {
+        let (task, rows) = paced(rows, self.shared.settings.stall_timeout);
+        match &self.shared.pools {
+            Pools::Postgres(pool, _) => pool.spawn(task),
+            Pools::Mysql(pool) => pool.spawn(task),
+            Pools::Sqlite(pool) => pool.spawn(task),
+        }
+        rows
     }
 
     /// Open and busy connections.

@@ -17,6 +17,9 @@ pub enum Error {
     /// The statement did not finish in time.
     #[error("the statement exceeded its deadline")]
     Deadline,
+    /// The reader of a large result took none of it for too long.
+    #[error("the reader took no rows for too long")]
+    Stalled,
     /// A constraint refuses the row.
     #[error("{kind:?} violation of {constraint:?}, columns {columns:?}: {text}")]
     Violation {
@@ -60,6 +63,24 @@ pub enum Violation {
 }
 
 impl Error {
+    /// Its kind in one word, as traces name it.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Error::Configuration(_) => "configuration",
+            Error::Unavailable(_) => "unavailable",
+            Error::Busy => "busy",
+            Error::Deadline => "deadline",
+            Error::Stalled => "stalled",
+            Error::Violation { .. } => "violation",
+            Error::Value(_) => "value",
+            Error::Serialization(_) => "serialization",
+            Error::Permission(_) => "permission",
+            Error::Schema(_) => "schema",
+            Error::Statement(_) => "statement",
+        }
+    }
+
     /// A violation with what the database tells of it.
     pub(super) fn violation(kind: Violation, constraint: Option<&str>, columns: Vec<String>, text: &str) -> Self {
         Error::Violation { kind, constraint: constraint.map(ToOwned::to_owned), columns, text: text.to_owned() }

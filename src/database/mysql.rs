@@ -12,7 +12,7 @@ use crate::protocol::RowText;
 use futures_util::{Stream, StreamExt, TryStreamExt};
 use sqlx::mysql::{MySqlArguments, MySqlConnectOptions, MySqlConnection, MySqlDatabaseError, MySqlRow};
 use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, Executor, MySql, Row};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, Executor, MySql, Row, SqlSafeStr};
 use std::future::Future;
 use std::pin::Pin;
 use std::str::FromStr;
@@ -129,6 +129,21 @@ pub(super) async fn fetch(pool: &Pool<Manager>, statement: Statement, deadline: 
     }
     let more = chunks.map_ok(|(rows, _, _)| rows).boxed();
     Ok(Fetched { rows, numbers, more: Some(more) })
+}
+
+/// Has the database read a statement.
+pub(super) async fn prepare(pool: &Pool<Manager>, text: &str, deadline: Instant) -> Result<(), Error> {
+    let mut lease = pool.acquire(deadline).await?;
+    lease.begin();
+    let text = AssertSqlSafe(text.to_owned()).into_sql_str();
+    let prepared = async { lease.ready().await?.prepare(text).await.map(|_| ()).map_err(|error| classify(&error)) };
+    let outcome = timeout_at(deadline, prepared).await.unwrap_or(Err(Error::Deadline));
+    match &outcome {
+        Ok(()) => lease.finish(),
+        Err(Error::Deadline) => {}
+        Err(error) => settle(&mut lease, error),
+    }
+    outcome
 }
 
 type Chunk = Result<(RowText, [Option<i64>; MAX_NUMBERS], bool), Error>;

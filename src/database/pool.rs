@@ -115,6 +115,11 @@ impl<M: Manage> Pool<M> {
         (self.shared.open.load(Ordering::Relaxed), lent)
     }
 
+    /// Runs something that `close` waits for.
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.shared.tasks.spawn(task);
+    }
+
     /// Lends no more, and waits until what was given up is ended.
     pub(super) async fn close(&self) {
         self.shared.permits.close();
@@ -202,7 +207,13 @@ impl<M: Manage> Drop for Lease<M> {
         self.shared.open.fetch_sub(1, Ordering::Relaxed);
         if !self.finished && tokio::runtime::Handle::try_current().is_ok() {
             let shared = Arc::clone(&self.shared);
-            self.shared.tasks.spawn(async move { shared.manage.abandon(connection).await });
+            self.shared.tasks.spawn(async move {
+                // A database that hangs must not keep the process from ending.
+                let abandoned = tokio::time::timeout(shared.acquire_timeout, shared.manage.abandon(connection)).await;
+                if abandoned.is_err() {
+                    tracing::debug!("a statement could not be cancelled in time; its connection is closed");
+                }
+            });
         }
     }
 }

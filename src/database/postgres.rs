@@ -175,6 +175,23 @@ pub(super) async fn fetch(pool: &Pool<Manager>, statement: &Statement, deadline:
     Ok(Fetched { rows: chunk.rows, numbers: chunk.numbers, more: Some(more.boxed()) })
 }
 
+/// Has the database read a statement; it is not kept.
+pub(super) async fn prepare(pool: &Pool<Manager>, text: &str, deadline: Instant) -> Result<(), Error> {
+    let mut lease = pool.acquire(deadline).await?;
+    lease.begin();
+    let (session, driver) = lease.parts();
+    let prepared = timeout_at(deadline, driver.drive(session.client.prepare(text))).await;
+    let outcome = match prepared {
+        Ok(prepared) => prepared.map(|_| ()).map_err(|error| classify(&error)),
+        Err(_) => Err(Error::Deadline),
+    };
+    match &outcome {
+        Ok(()) => lease.finish(),
+        Err(error) => settle(&mut lease, error),
+    }
+    outcome
+}
+
 /// A statement that failed by itself leaves its connection in order; anything else gives the connection up.
 fn settle(lease: &mut Lease<Manager>, error: &Error) {
     if !matches!(error, Error::Deadline | Error::Unavailable(_)) {

@@ -33,11 +33,17 @@ impl Gather {
     pub(super) fn push(&mut self, row: &[u8]) {
         if self.buffer.is_empty() {
             self.buffer.reserve(row.len().max(512));
-        } else {
+        }
+        self.begin_row().extend_from_slice(row);
+    }
+
+    /// Where the next row is to be written.
+    pub(super) fn begin_row(&mut self) -> &mut BytesMut {
+        if !self.buffer.is_empty() {
             self.buffer.extend_from_slice(b",");
         }
-        self.buffer.extend_from_slice(row);
         self.count += 1;
+        &mut self.buffer
     }
 
     /// Whether it has no row yet.

@@ -18,6 +18,8 @@ pub struct Settings {
     pub acquire_timeout: Duration,
     /// How long one statement may take.
     pub statement_timeout: Duration,
+    /// How long the reader of a large result may take none of it.
+    pub stall_timeout: Duration,
 }
 
 impl Settings {
@@ -29,6 +31,7 @@ impl Settings {
             max_connections: 16,
             acquire_timeout: Duration::from_secs(5),
             statement_timeout: Duration::from_secs(30),
+            stall_timeout: Duration::from_secs(10),
         }
     }
 
@@ -61,6 +64,7 @@ impl std::fmt::Debug for Settings {
             .field("max_connections", &self.max_connections)
             .field("acquire_timeout", &self.acquire_timeout)
             .field("statement_timeout", &self.statement_timeout)
+            .field("stall_timeout", &self.stall_timeout)
             .finish()
     }
 }

@@ -6,14 +6,15 @@ use super::error::{Error, Violation};
 use super::pool::{Lease, Manage, Pool};
 use super::rows::{Fetched, Gather, MAX_NUMBERS};
 use super::settings::Settings;
+use super::sqlite_row::{self, read_row};
 use super::statement::{Bind, Statement};
 use crate::protocol::RowText;
-use base64::Engine as _;
 use futures_util::{StreamExt, stream};
 use rusqlite::config::DbConfig;
 use rusqlite::functions::FunctionFlags;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, InterruptHandle, OpenFlags, ToSql, ffi};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
@@ -61,14 +62,7 @@ pub(super) fn open(path: &str) -> rusqlite::Result<Connection> {
     )?;
     connection.set_prepared_statement_cache_capacity(256);
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_INNOCUOUS;
-    connection.create_scalar_function("resolvespec_base64", 1, flags, |context| {
-        Ok(match context.get_raw(0) {
-            ValueRef::Null => None,
-            ValueRef::Blob(bytes) | ValueRef::Text(bytes) => Some(base64::engine::general_purpose::STANDARD.encode(bytes)),
-            ValueRef::Integer(number) => Some(base64::engine::general_purpose::STANDARD.encode(number.to_string())),
-            ValueRef::Real(number) => Some(base64::engine::general_purpose::STANDARD.encode(number.to_string())),
-        })
-    })?;
+    connection.create_scalar_function("resolvespec_base64", 1, flags, |context| Ok(sqlite_row::base64(context.get_raw(0))))?;
     connection.create_scalar_function("resolvespec_lower", 1, flags, |context| {
         Ok(match context.get_raw(0) {
             ValueRef::Null => None,
@@ -77,47 +71,39 @@ pub(super) fn open(path: &str) -> rusqlite::Result<Connection> {
             ValueRef::Real(number) => Some(number.to_string()),
         })
     })?;
-    connection.create_scalar_function("resolvespec_timestamp", 1, flags, |context| {
-        Ok(match context.get_raw(0) {
-            ValueRef::Null | ValueRef::Blob(_) => None,
-            ValueRef::Text(text) => Some(rfc3339(&String::from_utf8_lossy(text))),
-            ValueRef::Integer(seconds) => jiff::Timestamp::from_second(seconds).ok().map(|moment| rfc3339(&moment.to_string())),
-            ValueRef::Real(julian) => {
-                let seconds = (julian - 2_440_587.5) * 86_400.0;
-                jiff::Timestamp::from_duration(jiff::SignedDuration::from_secs_f64(seconds))
-                    .ok()
-                    .map(|moment| rfc3339(&moment.to_string()))
-            }
-        })
-    })?;
+    connection
+        .create_scalar_function("resolvespec_timestamp", 1, flags, |context| Ok(sqlite_row::timestamp(context.get_raw(0))))?;
     Ok(connection)
 }
 
-/// A stored time in the form that every database answers; a text that is no time stays as it is.
-fn rfc3339(text: &str) -> String {
-    let parsed = text.parse::<jiff::Timestamp>().ok().or_else(|| {
-        let civil: jiff::civil::DateTime = text.parse().ok()?;
-        civil.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
-    });
-    match parsed {
-        Some(moment) => format!("{}+00:00", moment.to_string().trim_end_matches('Z')),
-        None => text.replace(['"', '\\'], "").chars().filter(|character| !character.is_control()).collect(),
+/// Interrupts the statement if it is dropped while that runs.
+struct Interrupt {
+    handle: InterruptHandle,
+    running: Running,
+}
+
+/// Whether a connection still runs the statement that it was lent for. Others have it afterwards, and theirs must go on.
+#[derive(Clone)]
+struct Running(Arc<Mutex<bool>>);
+
+impl Interrupt {
+    fn of(connection: &Connection) -> (Self, Running) {
+        let running = Running(Arc::new(Mutex::new(true)));
+        (Self { handle: connection.get_interrupt_handle(), running: running.clone() }, running)
     }
 }
 
-/// Interrupts the statement if it is dropped before `disarm`.
-struct Interrupt(Option<InterruptHandle>);
-
-impl Interrupt {
-    fn disarm(&mut self) {
-        self.0 = None;
+impl Running {
+    fn ended(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = false;
     }
 }
 
 impl Drop for Interrupt {
     fn drop(&mut self) {
-        if let Some(handle) = &self.0 {
-            handle.interrupt();
+        let running = self.running.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if *running {
+            self.handle.interrupt();
         }
     }
 }
@@ -127,35 +113,39 @@ type Chunk = Result<(RowText, [Option<i64>; MAX_NUMBERS], bool), Error>;
 /// Runs a statement on a pooled connection.
 pub(super) async fn fetch(pool: &Pool<Manager>, statement: Statement, deadline: Instant) -> Result<Fetched, Error> {
     let lease = pool.acquire(deadline).await?;
-    let mut interrupt = Interrupt(Some(lease.get_interrupt_handle()));
+    let (interrupt, running) = Interrupt::of(&lease);
     let (sender, mut receiver) = mpsc::channel::<Chunk>(2);
-    let task = tokio::task::spawn_blocking(move || pump(lease, &statement, &sender));
+    let task = tokio::task::spawn_blocking(move || pump(lease, &running, &statement, &sender));
     let first = timeout_at(deadline, receiver.recv()).await.unwrap_or(Some(Err(Error::Deadline)));
     let ended = || Error::Statement("a SQLite statement ended without an answer".to_owned());
     let (rows, numbers, last) = first.unwrap_or_else(|| Err(ended()))?;
     if last {
-        interrupt.disarm();
         task.await.map_err(|_| ended())?;
         return Ok(Fetched { rows, numbers, more: None });
     }
-    let more = stream::unfold((receiver, interrupt), move |(mut receiver, mut interrupt)| async move {
+    let more = stream::unfold((receiver, interrupt), move |(mut receiver, interrupt)| async move {
         let next = timeout_at(deadline, receiver.recv()).await.unwrap_or(Some(Err(Error::Deadline)))?;
-        if matches!(next, Ok((_, _, true))) {
-            interrupt.disarm();
-        }
         Some((next.map(|(rows, _, _)| rows), (receiver, interrupt)))
     });
     Ok(Fetched { rows, numbers, more: Some(more.boxed()) })
 }
 
-fn pump(lease: Lease<Manager>, statement: &Statement, sender: &mpsc::Sender<Chunk>) {
+/// Has the database read a statement.
+pub(super) async fn prepare(pool: &Pool<Manager>, text: &str, deadline: Instant) -> Result<(), Error> {
+    let lease = pool.acquire(deadline).await?;
+    let text = text.to_owned();
+    blocking(move || lease.prepare(&text).map(|_| ()).map_err(|error| classify(&error))).await
+}
+
+fn pump(lease: Lease<Manager>, running: &Running, statement: &Statement, sender: &mpsc::Sender<Chunk>) {
     let mut gather = Gather::default();
     let mut numbers = [None; MAX_NUMBERS];
     let outcome = each_row(&lease, statement, |row| {
-        read_row(row, statement.numbers, &mut gather, &mut numbers)?;
+        read_row(row, statement, &mut gather, &mut numbers)?;
         Ok(!gather.is_full() || sender.blocking_send(Ok((gather.take(), numbers, false))).is_ok())
     });
     // The connection goes back before the last chunk does, so that it is free when the answer is there.
+    running.ended();
     drop(lease);
     _ = sender.blocking_send(outcome.map(|()| (gather.take(), numbers, true)));
 }
@@ -178,23 +168,6 @@ fn each_row(
     run().map_err(|error| classify(&error))
 }
 
-fn read_row(
-    row: &rusqlite::Row<'_>,
-    n_numbers: usize,
-    gather: &mut Gather,
-    numbers: &mut [Option<i64>; MAX_NUMBERS],
-) -> rusqlite::Result<()> {
-    if gather.is_new() {
-        for (place, number) in numbers.iter_mut().enumerate().take(n_numbers) {
-            *number = row.get(place + 1)?;
-        }
-    }
-    if let ValueRef::Text(text) = row.get_ref(0)? {
-        gather.push(text);
-    }
-    Ok(())
-}
-
 /// Runs work on a connection that a transaction holds; a drop in its middle interrupts it.
 async fn on_lease<T: Send + 'static>(
     slot: &mut Option<Lease<Manager>>,
@@ -202,13 +175,13 @@ async fn on_lease<T: Send + 'static>(
 ) -> Result<T, Error> {
     let gone = || Error::Statement("the transaction has lost its connection".to_owned());
     let lease = slot.take().ok_or_else(gone)?;
-    let mut interrupt = Interrupt(Some(lease.get_interrupt_handle()));
+    let (_interrupt, running) = Interrupt::of(&lease);
     let task = tokio::task::spawn_blocking(move || {
         let outcome = work(&lease);
+        running.ended();
         (lease, outcome)
     });
     let (lease, outcome) = task.await.map_err(|_| gone())?;
-    interrupt.disarm();
     *slot = Some(lease);
     outcome
 }
@@ -218,7 +191,7 @@ pub(super) async fn fetch_all(slot: &mut Option<Lease<Manager>>, statement: Stat
     on_lease(slot, move |connection| {
         let mut gather = Gather::default();
         let mut numbers = [None; MAX_NUMBERS];
-        each_row(connection, &statement, |row| read_row(row, statement.numbers, &mut gather, &mut numbers).map(|()| true))?;
+        each_row(connection, &statement, |row| read_row(row, &statement, &mut gather, &mut numbers).map(|()| true))?;
         Ok(Fetched { rows: gather.take(), numbers, more: None })
     })
     .await

@@ -1,27 +1,64 @@
 //! One statement: its text, its binds, and what it answers.
 
-/// A statement whose first column is a row's JSON text, and whose other columns are whole numbers about the result.
+/// A statement whose first columns make a row's JSON text, and whose other columns are whole numbers about the result.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Statement {
     /// The text with the dialect's placeholders.
     pub text: String,
     /// The values, in the order of the placeholders.
     pub binds: Vec<Bind>,
-    /// How many number columns follow the JSON text.
+    /// How many number columns follow the row.
     pub numbers: usize,
     /// Whether it finds one row at most, by a key, and does nothing else; the database answers it at once.
     pub short: bool,
+    /// What the columns of the row are.
+    pub row: RowForm,
+}
+
+/// What the columns of a row are.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub enum RowForm {
+    /// One column with the JSON text.
+    #[default]
+    Text,
+    /// A column for each field. SQLite alone: it is in this process, where encoding a value costs less than having it made
+    /// and joined in SQL.
+    Fields(Vec<RowField>),
+}
+
+/// A field of a row that is encoded here.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RowField {
+    /// The text before the value, such as `,"name":`.
+    pub lead: String,
+    /// How the value is encoded.
+    pub form: ValueForm,
+}
+
+/// How a value is encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ValueForm {
+    /// It is a JSON text already.
+    Json,
+    /// By the type that it is stored with.
+    Stored,
+    /// A number as a truth value.
+    Boolean,
+    /// As RFC 3339.
+    Timestamp,
+    /// As base64.
+    Bytes,
 }
 
 impl Statement {
     /// A statement without binds.
     pub fn new(text: impl Into<String>) -> Self {
-        Self { text: text.into(), binds: Vec::new(), numbers: 0, short: false }
+        Self { text: text.into(), ..Self::default() }
     }
 
     /// A statement with binds.
     pub fn with_binds(text: impl Into<String>, binds: Vec<Bind>) -> Self {
-        Self { text: text.into(), binds, numbers: 0, short: false }
+        Self { text: text.into(), binds, ..Self::default() }
     }
 }
 

@@ -23,6 +23,7 @@ pub fn from_database(error: database::Error, entity: &Entity) -> Error {
             Error::new(Code::SerializationFailure, "a concurrent write got in the way; send the request again")
         }
         Database::Deadline => Error::new(Code::DeadlineExceeded, "the statement did not finish within its deadline"),
+        Database::Stalled => Error::new(Code::DeadlineExceeded, "the rows were not taken in time"),
         Database::Busy => Error::new(Code::Unavailable, "every database connection is busy; try again"),
         Database::Unavailable(text) => {
             tracing::warn!(source = entity.source, %text, "database unavailable");

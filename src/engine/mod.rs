@@ -7,9 +7,11 @@ pub mod authorize;
 pub mod error;
 pub mod execute;
 pub mod hook;
+pub mod observe;
 pub mod pipeline;
 pub mod plan;
 pub mod sql;
 
 pub use hook::{Context, Hook, NarrowRead, NarrowWrite, Refusal};
+pub use observe::{End, Observe, Tally, Verb};
 pub use pipeline::{Engine, Served};

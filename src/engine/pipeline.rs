@@ -2,9 +2,11 @@
 
 use super::authorize::{Grant, authorize};
 use super::error::from_database;
+use super::execute::Runner;
 use super::execute::read::{Found, read};
 use super::execute::write::write;
 use super::hook::{Context, Hook, NarrowRead, NarrowWrite};
+use super::observe::{Observe, Tallies};
 use super::plan::write::plan_write;
 use super::plan::{Scope, plan_read};
 use crate::auth::Principal;
@@ -28,37 +30,52 @@ pub struct Served {
 /// The engine. Cheap to clone.
 #[derive(Clone)]
 pub struct Engine {
-    served: Arc<ArcSwap<Served>>,
+    current: Arc<ArcSwap<Current>>,
+    observe: Arc<dyn Observe>,
     hooks: Arc<[Arc<dyn Hook>]>,
 }
 
+/// What is served, and who is told of its statements.
+struct Current {
+    served: Arc<Served>,
+    tallies: Tallies,
+}
+
+impl Current {
+    fn of(served: Served, observe: &dyn Observe) -> Self {
+        Self { tallies: Tallies::of(&served.catalog, observe), served: Arc::new(served) }
+    }
+}
+
 impl Engine {
-    /// An engine over a catalog, with the hooks of whoever embeds it.
+    /// An engine over a catalog, with the hooks of whoever embeds it, and with who is told of its statements.
     #[must_use]
-    pub fn new(served: Served, hooks: Vec<Arc<dyn Hook>>) -> Self {
-        Self { served: Arc::new(ArcSwap::from_pointee(served)), hooks: hooks.into() }
+    pub fn new(served: Served, hooks: Vec<Arc<dyn Hook>>, observe: Arc<dyn Observe>) -> Self {
+        let current = Current::of(served, &*observe);
+        Self { current: Arc::new(ArcSwap::from_pointee(current)), observe, hooks: hooks.into() }
     }
 
     /// What is served now; a request keeps what it began with.
     #[must_use]
     pub fn served(&self) -> Arc<Served> {
-        self.served.load_full()
+        Arc::clone(&self.current.load().served)
     }
 
     /// Serves another catalog from the next request on.
     pub fn switch(&self, served: Served) {
-        self.served.store(Arc::new(served));
+        self.current.store(Arc::new(Current::of(served, &*self.observe)));
     }
 
     /// Answers a request.
     pub async fn handle(&self, principal: &Principal, request: Request) -> Result<Response, Error> {
-        let served = self.served.load_full();
+        let current = self.current.load_full();
+        let served = &*current.served;
         let entity = resolve(&served.catalog, &request)?;
         let grant = authorize(principal, entity, request.operation)?;
         let context = Context { principal, catalog: &served.catalog, entity, operation: request.operation };
         let (schema, name) = (entity.schema.as_str(), entity.name.as_str());
         let span = tracing::info_span!("handle", operation = request.operation.as_str(), schema, entity = name);
-        let outcome = self.run(&served, context, grant, request).instrument(span).await;
+        let outcome = self.run(&current, context, grant, request).instrument(span).await;
         let told = outcome.as_ref().err().cloned();
         for hook in &*self.hooks {
             hook.after_handle(context, told.as_ref()).await;
@@ -66,17 +83,18 @@ impl Engine {
         outcome
     }
 
-    async fn run(&self, served: &Served, context: Context<'_>, grant: Grant<'_>, request: Request) -> Result<Response, Error> {
+    async fn run(&self, current: &Current, context: Context<'_>, grant: Grant<'_>, request: Request) -> Result<Response, Error> {
         for hook in &*self.hooks {
             hook.before_handle(context).await?;
         }
-        let database = database(served, context.entity)?;
+        let database = database(&current.served, context.entity)?;
+        let runner = Runner { database, tallies: &current.tallies };
         let deadline = database.deadline(request.deadline.map(Instant::from_std));
         match request.operation {
-            Operation::Meta => Ok(Response::Meta(metadata::describe(&served.catalog, context.entity))),
-            Operation::Read => self.read(context, grant, database, deadline, &request).await,
+            Operation::Meta => Ok(Response::Meta(metadata::describe(context.catalog, context.entity))),
+            Operation::Read => self.read(context, grant, runner, deadline, &request).await,
             Operation::Create | Operation::Update | Operation::Delete => {
-                self.write(context, &grant, database, deadline, &request).await
+                self.write(context, &grant, runner, deadline, &request).await
             }
         }
     }
@@ -85,7 +103,7 @@ impl Engine {
         &self,
         context: Context<'c>,
         grant: Grant<'c>,
-        database: &Database,
+        runner: Runner<'_>,
         deadline: Instant,
         request: &Request,
     ) -> Result<Response, Error> {
@@ -94,7 +112,7 @@ impl Engine {
         for hook in &*self.hooks {
             hook.before_read(context, &mut NarrowRead { plan: &mut plan, context }).await?;
         }
-        let found = read(database, &plan, deadline).await.map_err(|error| from_database(error, context.entity))?;
+        let found = read(runner, &plan, deadline).await.map_err(|error| from_database(error, context.entity))?;
         let (response, rows) = match found {
             Found::Page(page) => {
                 let rows = page.rows.count;
@@ -119,7 +137,7 @@ impl Engine {
         &self,
         context: Context<'c>,
         grant: &Grant<'c>,
-        database: &Database,
+        runner: Runner<'_>,
         deadline: Instant,
         request: &Request,
     ) -> Result<Response, Error> {
@@ -133,7 +151,7 @@ impl Engine {
                 _ => hook.before_delete(context, narrow).await?,
             }
         }
-        write(database, &plan, context, &self.hooks, request, deadline).await
+        write(runner, &plan, context, &self.hooks, request, deadline).await
     }
 }
 

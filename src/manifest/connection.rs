@@ -26,6 +26,7 @@ pub fn settings(source: &Declared<DataSource>, environment: impl Fn(&str) -> Opt
         None => {}
     };
     duration("spec.statementTimeout", spec.statement_timeout.as_ref(), &mut settings.statement_timeout);
+    duration("spec.stallTimeout", spec.stall_timeout.as_ref(), &mut settings.stall_timeout);
     duration("spec.pool.acquireTimeout", spec.pool.acquire_timeout.as_ref(), &mut settings.acquire_timeout);
     match spec.pool.max_connections {
         Some(most @ 1..=1000) => settings.max_connections = most as usize,
@@ -142,13 +143,14 @@ mod tests {
 
     #[test]
     fn a_source_becomes_settings() {
-        let spec = "{engine: mysql, connection: {env: SHOP_URL}, pool: {maxConnections: 3, acquireTimeout: 500ms}, statementTimeout: 2m}";
+        let spec = "{engine: mysql, connection: {env: SHOP_URL}, pool: {maxConnections: 3, acquireTimeout: 500ms}, statementTimeout: 2m, stallTimeout: 3s}";
         let settings = resolve(spec).expect("the source is good");
         assert_eq!(settings.name, "shop");
         assert_eq!(settings.url, "mysql://root:secret@localhost/shop");
         assert_eq!(settings.max_connections, 3);
         assert_eq!(settings.acquire_timeout, Duration::from_millis(500));
         assert_eq!(settings.statement_timeout, Duration::from_mins(2));
+        assert_eq!(settings.stall_timeout, Duration::from_secs(3));
     }
 
     #[test]

@@ -28,6 +28,9 @@ pub struct DataSourceSpec {
     /// How long one statement may take, such as `30s` or `500ms`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub statement_timeout: Option<String>,
+    /// How long a client may take none of a large page before its connection is given to others, such as `10s`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stall_timeout: Option<String>,
     /// SQL files that `dev` runs in order on an empty SQLite database, relative to the manifest.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub seed: Vec<String>,

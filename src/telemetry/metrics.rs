@@ -18,7 +18,7 @@ families! {
     requests_in_flight: IntGauge = "http_requests_in_flight" {};
     /// Bytes of the answers' bodies, before any compression.
     response_bytes: IntCounter = "resolvespec_response_bytes_total" {};
-    /// Statements that were sent to a database, by how they ended.
+    /// Statements on an entity, by what they do and how they ended: ok, error, or cancelled since nobody waited any more.
     queries: IntCounterVec = "db_queries_total" { "operation", "source", "entity", "status" };
     /// Time that a statement took, with waiting for its connection.
     query_duration: HistogramVec = "db_query_duration_seconds" { "operation", "source", "entity" };
@@ -153,18 +153,20 @@ mod tests {
     #[test]
     fn a_statement_is_counted_by_how_it_ended() {
         let metrics = Metrics::new().unwrap();
-        let reads = metrics.queries("read", "main", "public.users");
-        reads.start().succeed();
-        reads.start().succeed();
-        reads.start().fail();
-        drop(reads.start());
+        let reads = metrics.queries("SELECT", "main", "public.users");
+        let took = std::time::Duration::from_millis(2);
+        reads.succeeded(took);
+        reads.succeeded(took);
+        reads.failed(took);
+        reads.cancelled(took);
         let text = metrics.render();
         for (status, count) in [("ok", 2), ("error", 1), ("cancelled", 1)] {
-            let line =
-                format!(r#"db_queries_total{{entity="public.users",operation="read",source="main",status="{status}"}} {count}"#);
+            let line = format!(
+                r#"db_queries_total{{entity="public.users",operation="SELECT",source="main",status="{status}"}} {count}"#
+            );
             assert_eq!(samples(&text, &line).len(), 1, "{text}");
         }
-        let line = r#"db_query_duration_seconds_count{entity="public.users",operation="read",source="main"} 4"#;
+        let line = r#"db_query_duration_seconds_count{entity="public.users",operation="SELECT",source="main"} 4"#;
         assert_eq!(samples(&text, line).len(), 1, "{text}");
     }
 

@@ -15,6 +15,6 @@ mod tracing_export;
 mod tracing_tests;
 
 pub use metrics::Metrics;
-pub use query::{QueryMetrics, QueryTimer};
+pub use query::QueryMetrics;
 pub use request::{RequestMetrics, RequestTimer};
 pub use tracing::{LogFormat, TracingGuard, TracingSettings, follow, init, parent_context};

@@ -1,7 +1,7 @@
 //! Logs to standard error, and traces to an OpenTelemetry collector if one is configured.
 //!
 //! Without a collector nothing of OpenTelemetry is installed, so that spans cost what their log lines cost. With one, the
-//! spans and events of the service itself are sent from level INFO up; the libraries' spans are not, since among them are
+//! spans and events of the service itself are sent from level INFO up, and those of statements; the libraries' spans are not, since among them are
 //! those of the sending. Nothing else in the service installs a subscriber.
 
 use super::tracing_export::{self, LoudExporter};
@@ -74,6 +74,9 @@ pub enum Error {
 pub struct TracingGuard {
     provider: Option<SdkTracerProvider>,
 }
+
+/// Where the spans of statements come from; logs would gain little from them, so that their level is lower.
+const STATEMENTS: &str = concat!(env!("CARGO_PKG_NAME"), "::engine::observe");
 
 /// How long the last spans may take to be sent.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(3);
@@ -148,7 +151,9 @@ where
         .with_location(false)
         .with_threads(false)
         .with_tracked_inactivity(false)
-        .with_filter(Targets::new().with_target(env!("CARGO_PKG_NAME"), LevelFilter::INFO));
+        .with_filter(
+            Targets::new().with_target(env!("CARGO_PKG_NAME"), LevelFilter::INFO).with_target(STATEMENTS, LevelFilter::DEBUG),
+        );
     let subscriber = Registry::default().with(traces).with(log_layer(settings.format, writer).with_filter(filter));
     Ok((Dispatch::new(subscriber), TracingGuard { provider: Some(provider) }))
 }

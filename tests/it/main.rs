@@ -2,17 +2,23 @@
 
 mod bus;
 mod conformance;
+mod declared_sql;
 mod draining;
 mod flights;
 mod hooks;
+mod idempotency;
 mod introspect;
+mod limited_preloads;
 mod malformed;
 mod memory;
+mod observed;
 mod outage;
 mod properties;
 mod serving;
+mod stalls;
 mod statements;
 mod store;
 mod support;
 mod tidy;
+mod traces;
 mod typescript_contract;

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_resolvespec");
-const SECRET: &str = "a secret that only this test knows, and nobody else";
+pub(crate) const SECRET: &str = "a secret that only this test knows, and nobody else";
 
 const MANIFEST: &str = "
 apiVersion: resolvespec.dev/v1alpha1
@@ -24,10 +24,10 @@ spec: {source: shop, operations: {read: {}, create: {roles: [editor]}}}
 ";
 
 /// A folder with a shop, removed at the end.
-struct Shop(PathBuf);
+pub(crate) struct Shop(pub(crate) PathBuf);
 
 impl Shop {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let folder = std::env::temp_dir().join(format!("resolvespec-serving-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a folder");
         std::fs::write(folder.join("shop.yaml"), MANIFEST).expect("a manifest");
@@ -40,18 +40,18 @@ impl Shop {
     }
 
     /// Makes the database as `dev` does.
-    fn seeded(self) -> Self {
+    pub(crate) fn seeded(self) -> Self {
         let mut dev = self.start(&["dev", "--port", "0"], &[]);
         dev.end();
         self
     }
 
-    fn start(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Process {
+    pub(crate) fn start(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Process {
         let mut command = Command::new(BINARY);
         command.args(arguments).arg(&self.0).envs(environment.iter().copied());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs");
         let serving = arguments[0] == "serve";
-        let mut lines: Box<dyn BufRead> = if serving {
+        let mut lines: Box<dyn BufRead + Sync> = if serving {
             Box::new(BufReader::new(child.stderr.take().expect("piped")))
         } else {
             Box::new(BufReader::new(child.stdout.take().expect("piped")))
@@ -77,36 +77,56 @@ impl Drop for Shop {
     }
 }
 
-struct Process {
-    child: Child,
-    address: String,
+pub(crate) struct Process {
+    pub(crate) child: Child,
+    pub(crate) address: String,
     said: String,
-    lines: Box<dyn BufRead>,
+    lines: Box<dyn BufRead + Sync>,
 }
 
 impl Process {
-    fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         assert!(Command::new("kill").args([name, &self.child.id().to_string()]).status().expect("kill runs").success());
     }
 
-    fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         self.signal("-TERM");
         assert!(self.child.wait().expect("it ends").success());
     }
 
     /// One request; the status and the body.
-    fn post(&self, path: &str, body: &Value, token: Option<&str>) -> (u16, Value) {
-        let mut stream = TcpStream::connect(&self.address).expect("it listens");
-        let body = body.to_string();
+    pub(crate) fn post(&self, path: &str, body: &Value, token: Option<&str>) -> (u16, Value) {
         let token = token.map_or_else(String::new, |token| format!("Authorization: Bearer {token}\r\n"));
-        let length = body.len();
-        write!(stream, "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{token}Content-Length: {length}\r\n\r\n{body}")
-            .expect("sent");
+        self.post_with(path, body, &token)
+    }
+
+    /// The body of what is at a path.
+    pub(crate) fn get(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(&self.address).expect("it listens");
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("sent");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("an answer");
+        answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default()
+    }
+
+    /// One request with headers, each line with its end.
+    pub(crate) fn post_with(&self, path: &str, body: &Value, headers: &str) -> (u16, Value) {
+        let answer = self.exchange(path, body, headers);
         let status = answer.split_whitespace().nth(1).and_then(|status| status.parse().ok()).expect("a status");
         let body = answer.split_once("\r\n\r\n").map(|(_, body)| body).unwrap_or_default();
         (status, serde_json::from_str(body).unwrap_or(Value::Null))
+    }
+
+    /// One request; the whole answer as it came.
+    pub(crate) fn exchange(&self, path: &str, body: &Value, headers: &str) -> String {
+        let mut stream = TcpStream::connect(&self.address).expect("it listens");
+        let body = body.to_string();
+        let length = body.len();
+        write!(stream, "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}Content-Length: {length}\r\n\r\n{body}")
+            .expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        answer
     }
 }
 
@@ -121,11 +141,11 @@ fn run(arguments: &[&str]) -> Output {
     Command::new(BINARY).args(arguments).env_remove("RESOLVESPEC_JWT_SECRET").output().expect("the binary runs")
 }
 
-fn token(claims: &Value, secret: &str) -> String {
+pub(crate) fn token(claims: &Value, secret: &str) -> String {
     encode(&Header::new(Algorithm::HS256), claims, &EncodingKey::from_secret(secret.as_bytes())).expect("a token")
 }
 
-fn in_seconds(seconds: i64) -> i64 {
+pub(crate) fn in_seconds(seconds: i64) -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
     i64::try_from(now).expect("fits") + seconds
 }

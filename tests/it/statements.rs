@@ -1,8 +1,9 @@
-//! Many different statements on one connection, more than it keeps prepared.
+//! Many statements on one connection: more than it keeps prepared, and failing ones among others.
 
 use crate::support::database::{Fresh, Kind};
-use resolvespec::database::{Database, Settings, Statement};
+use resolvespec::database::{Database, Error, Settings, Statement};
 use std::time::{Duration, Instant};
+use tokio_util::task::TaskTracker;
 
 const STATEMENTS: usize = 800;
 
@@ -26,4 +27,38 @@ async fn many_different_statements_do_not_wait_for_each_other() {
         database.close().await;
         fresh.remove().await;
     }
+}
+
+/// SQLite interrupts a connection, and not a statement: one that has failed must not take the next with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn statements_that_fail_do_not_interrupt_others_on_sqlite() {
+    let fresh = Fresh::create(Kind::Sqlite).await;
+    let mut settings = Settings::new("shared", &fresh.url);
+    settings.max_connections = 1;
+    let database = Database::connect(&settings).await.expect("the database answers");
+    let tasks = TaskTracker::new();
+    let mut working = Vec::new();
+    for _ in 0..4 {
+        let failing = database.clone();
+        working.push(tasks.spawn(async move {
+            for _ in 0..200 {
+                let outcome = failing.fetch_texts(Statement::new("select id from missing")).await;
+                assert!(matches!(outcome, Err(Error::Schema(_))), "{outcome:?}");
+            }
+        }));
+        let database = database.clone();
+        let counts =
+            "with recursive n(i) as (select 1 union all select i + 1 from n where i < 2000) select count(*) || '' from n";
+        working.push(tasks.spawn(async move {
+            for _ in 0..200 {
+                let rows = database.fetch_texts(Statement::new(counts)).await;
+                assert_eq!(rows.expect("it is not interrupted"), ["2000"]);
+            }
+        }));
+    }
+    for task in working {
+        task.await.expect("every outcome is right");
+    }
+    database.close().await;
+    fresh.remove().await;
 }

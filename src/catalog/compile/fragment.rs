@@ -1,7 +1,7 @@
 //! The SQL that a manifest declares: computed columns and custom operators.
 //!
 //! The manifest's author is trusted, but a fragment must be one whole expression, so that what surrounds it in a statement
-//! keeps its meaning. Whether the database understands it is seen when it is used.
+//! keeps its meaning. Whether the database understands it is for `load` to find out.
 
 use super::columns::{Columns, check_name};
 use super::near::advice;

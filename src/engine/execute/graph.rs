@@ -2,10 +2,10 @@
 //!
 //! Rows that this row refers to come first, then the row, then rows that refer to it; a delete goes the other way round.
 
+use super::run::Writer;
 use crate::catalog::relation::Link;
 use crate::catalog::{ColumnId, Entity, Relation, RelationKind};
-use crate::database::Transaction;
-use crate::engine::error::from_database;
+use crate::engine::observe::Verb;
 use crate::engine::plan::write::{Action, Related, RowWrite};
 use crate::engine::plan::{Comparison, Field, Key, Match, Node, Operand, Paging, Predicate, ReadPlan, Shape, Value};
 use crate::engine::sql::{self, write as statements};
@@ -23,13 +23,13 @@ pub(super) struct Done<'p> {
 
 /// Writes a row and its related rows. `linked` are columns that a parent decides.
 pub(super) fn write_row<'a, 'p: 'a>(
-    transaction: &'a mut Transaction,
+    writer: &'a mut Writer<'_>,
     row: &'p RowWrite<'p>,
     linked: Vec<(ColumnId, Value)>,
 ) -> BoxFuture<'a, Result<Done<'p>, Error>> {
     Box::pin(async move {
         if row.action == Action::Delete {
-            return delete_row(transaction, row, &linked).await;
+            return delete_row(writer, row, &linked).await;
         }
         let mut values = row.values.clone();
         let mut related = Vec::new();
@@ -37,9 +37,9 @@ pub(super) fn write_row<'a, 'p: 'a>(
             let mut written = Vec::new();
             for child in &group.rows {
                 let keeps = child.action != Action::Delete;
-                let done = if keeps { Some(write_row(transaction, child, Vec::new()).await?) } else { None };
+                let done = if keeps { Some(write_row(writer, child, Vec::new()).await?) } else { None };
                 let there = match &done {
-                    Some(done) => values_of(transaction, done, &group.relation.target_columns).await?,
+                    Some(done) => values_of(writer, done, &group.relation.target_columns).await?,
                     // The row goes once nothing here refers to it.
                     None => vec![Value::Null; group.relation.columns.len()],
                 };
@@ -49,13 +49,13 @@ pub(super) fn write_row<'a, 'p: 'a>(
             related.push((group, written));
         }
         put(&mut values, linked);
-        let key = write_own(transaction, row, &values).await?;
+        let key = write_own(writer, row, &values).await?;
         let mut done = Done { row, key, related };
         for child in row.referred.iter().flat_map(|group| &group.rows).filter(|child| child.action == Action::Delete) {
-            write_row(transaction, child, Vec::new()).await?;
+            write_row(writer, child, Vec::new()).await?;
         }
         for group in &row.referring {
-            let written = write_referring(transaction, &done, group).await?;
+            let written = write_referring(writer, &done, group).await?;
             done.related.push((group, written));
         }
         Ok(done)
@@ -63,23 +63,19 @@ pub(super) fn write_row<'a, 'p: 'a>(
 }
 
 /// Removes the rows below, then the row, which must hold what a parent decides.
-async fn delete_row<'p>(
-    transaction: &mut Transaction,
-    row: &'p RowWrite<'p>,
-    linked: &[(ColumnId, Value)],
-) -> Result<Done<'p>, Error> {
+async fn delete_row<'p>(writer: &mut Writer<'_>, row: &'p RowWrite<'p>, linked: &[(ColumnId, Value)]) -> Result<Done<'p>, Error> {
     let entity = row.grant.entity();
     let key = row.key.clone().ok_or_else(|| Error::new(Code::MissingId, "a delete needs the row's key"))?;
     let done = Done { row, key: key.clone(), related: Vec::new() };
     for group in &row.referring {
-        write_referring(transaction, &done, group).await?;
+        write_referring(writer, &done, group).await?;
     }
     let belongs = linked
         .iter()
         .map(|(id, value)| Predicate::Compare(Operand::column(entity, *id), Comparison::Value(Match::Equal, value.clone())));
     let belongs = Predicate::All(belongs.collect());
-    let executed = transaction.execute(statements::delete(&row.grant, &key, Some(&belongs))).await;
-    if executed.map_err(|error| from_database(error, entity))?.rows == 0 {
+    let statement = statements::delete(&row.grant, &key, Some(&belongs));
+    if writer.execute(Verb::Delete, entity, statement).await?.rows == 0 {
         return Err(not_found(entity));
     }
     Ok(done)
@@ -97,40 +93,35 @@ fn put(values: &mut Vec<(ColumnId, Value)>, new: impl IntoIterator<Item = (Colum
     }
 }
 
-async fn write_own(transaction: &mut Transaction, row: &RowWrite<'_>, values: &[(ColumnId, Value)]) -> Result<Key, Error> {
+async fn write_own(writer: &mut Writer<'_>, row: &RowWrite<'_>, values: &[(ColumnId, Value)]) -> Result<Key, Error> {
     let entity = row.grant.entity();
     match row.action {
-        Action::Insert => insert(transaction, entity, values).await,
+        Action::Insert => insert(writer, entity, values).await,
         Action::Update => {
             let key = row.key.as_ref().ok_or_else(|| Error::new(Code::MissingId, "an update needs the row's key"))?;
-            if update(transaction, row, key, values).await? { Ok(key_after(entity, key, values)) } else { Err(not_found(entity)) }
+            if update(writer, row, key, values).await? { Ok(key_after(entity, key, values)) } else { Err(not_found(entity)) }
         }
         Action::Upsert => {
             let key = row.key.as_ref().ok_or_else(|| Error::new(Code::MissingId, "an upsert needs the row's key"))?;
             let others: Vec<_> = values.iter().filter(|(id, _)| !entity.primary_key.contains(id)).cloned().collect();
-            if update(transaction, row, key, &others).await? {
+            if update(writer, row, key, &others).await? {
                 return Ok(key.clone());
             }
             let mut all = others;
             put(&mut all, entity.primary_key.iter().copied().zip(key.0.iter().cloned()));
-            insert(transaction, entity, &all).await
+            insert(writer, entity, &all).await
         }
         Action::Delete => Err(Error::internal()),
     }
 }
 
 /// Whether the row is there; changes it if there is anything to change.
-async fn update(
-    transaction: &mut Transaction,
-    row: &RowWrite<'_>,
-    key: &Key,
-    values: &[(ColumnId, Value)],
-) -> Result<bool, Error> {
-    let ours = |error| from_database(error, row.grant.entity());
+async fn update(writer: &mut Writer<'_>, row: &RowWrite<'_>, key: &Key, values: &[(ColumnId, Value)]) -> Result<bool, Error> {
+    let entity = row.grant.entity();
     if values.is_empty() {
-        return Ok(transaction.fetch(statements::lock(&row.grant, key)).await.map_err(ours)?.rows.count > 0);
+        return Ok(writer.select(entity, statements::lock(&row.grant, key)).await?.rows.count > 0);
     }
-    Ok(transaction.execute(statements::update(&row.grant, key, values)).await.map_err(ours)?.rows > 0)
+    Ok(writer.execute(Verb::Update, entity, statements::update(&row.grant, key, values)).await?.rows > 0)
 }
 
 /// The key after an update, which may have changed it.
@@ -143,8 +134,7 @@ fn key_after(entity: &Entity, key: &Key, values: &[(ColumnId, Value)]) -> Key {
 }
 
 /// Adds a row and learns its key: from what was given, from the answer, or from the counter.
-async fn insert(transaction: &mut Transaction, entity: &Entity, values: &[(ColumnId, Value)]) -> Result<Key, Error> {
-    let ours = |error| from_database(error, entity);
+async fn insert(writer: &mut Writer<'_>, entity: &Entity, values: &[(ColumnId, Value)]) -> Result<Key, Error> {
     if entity.primary_key.is_empty() {
         return Err(Error::new(
             Code::InvalidOperation,
@@ -154,18 +144,18 @@ async fn insert(transaction: &mut Transaction, entity: &Entity, values: &[(Colum
     let given =
         |id: &ColumnId| values.iter().find(|(other, value)| other == id && *value != Value::Null).map(|(_, value)| value.clone());
     if let Some(key) = entity.primary_key.iter().map(given).collect::<Option<Vec<_>>>() {
-        transaction.execute(statements::insert(entity, values, false)).await.map_err(ours)?;
+        writer.execute(Verb::Insert, entity, statements::insert(entity, values, false)).await?;
         return Ok(Key(key));
     }
     if statements::can_tell_key(entity.dialect) {
-        let fetched = transaction.fetch(statements::insert(entity, values, true)).await.map_err(ours)?;
+        let fetched = writer.fetch(Verb::Insert, entity, statements::insert(entity, values, true)).await?;
         let told: Map<String, Json> = serde_json::from_slice(&fetched.rows.joined).map_err(|error| {
             tracing::error!(%error, entity = entity.full_name(), "an insert did not tell its key");
             Error::internal()
         })?;
         return Key::from_columns(entity, &told)?.ok_or_else(|| without_key(entity, &told));
     }
-    let executed = transaction.execute(statements::insert(entity, values, false)).await.map_err(ours)?;
+    let executed = writer.execute(Verb::Insert, entity, statements::insert(entity, values, false)).await?;
     let parts = entity.primary_key.iter().map(|id| {
         let counted = executed.counted_key.filter(|_| entity.column(*id).auto_increment).map(Value::Integer);
         given(id).or(counted)
@@ -185,29 +175,25 @@ fn without_key(entity: &Entity, told: &Map<String, Json>) -> Error {
     Error::new(Code::NotNullViolation, message).with_detail(missing)
 }
 
-async fn write_referring<'p>(
-    transaction: &mut Transaction,
-    parent: &Done<'p>,
-    group: &'p Related<'p>,
-) -> Result<Vec<Done<'p>>, Error> {
-    let here = values_of(transaction, parent, &group.relation.columns).await?;
+async fn write_referring<'p>(writer: &mut Writer<'_>, parent: &Done<'p>, group: &'p Related<'p>) -> Result<Vec<Done<'p>>, Error> {
+    let here = values_of(writer, parent, &group.relation.columns).await?;
     let mut written = Vec::new();
     for child in &group.rows {
         match &group.relation.kind {
             RelationKind::ManyToMany(link) if child.action == Action::Delete => {
-                unlink(transaction, group.relation, link, &here, child).await?;
+                unlink(writer, group.relation, link, &here, child).await?;
             }
             RelationKind::ManyToMany(link) => {
-                let done = write_row(transaction, child, Vec::new()).await?;
-                let there = values_of(transaction, &done, &group.relation.target_columns).await?;
+                let done = write_row(writer, child, Vec::new()).await?;
+                let there = values_of(writer, &done, &group.relation.target_columns).await?;
                 let entity = child.grant.entity();
                 let statement = statements::insert_link(entity.dialect, link, &here, &there);
-                transaction.execute(statement).await.map_err(|error| from_database(error, entity))?;
+                writer.execute(Verb::Insert, entity, statement).await?;
                 written.push(done);
             }
             RelationKind::BelongsTo | RelationKind::HasMany | RelationKind::HasOne => {
                 let linked = group.relation.target_columns.iter().copied().zip(here.iter().cloned()).collect();
-                let done = write_row(transaction, child, linked).await?;
+                let done = write_row(writer, child, linked).await?;
                 if child.action != Action::Delete {
                     written.push(done);
                 }
@@ -219,7 +205,7 @@ async fn write_referring<'p>(
 
 /// Deleting through a many-to-many relation takes away the link, not a row that others may have too.
 async fn unlink(
-    transaction: &mut Transaction,
+    writer: &mut Writer<'_>,
     relation: &Relation,
     link: &Link,
     here: &[Value],
@@ -228,9 +214,9 @@ async fn unlink(
     let entity = child.grant.entity();
     let key = child.key.clone().ok_or_else(|| Error::new(Code::MissingId, "a delete needs the row's key"))?;
     let done = Done { row: child, key, related: Vec::new() };
-    let there = values_of(transaction, &done, &relation.target_columns).await?;
+    let there = values_of(writer, &done, &relation.target_columns).await?;
     let statement = statements::delete_link(entity.dialect, link, here, &there);
-    let executed = transaction.execute(statement).await.map_err(|error| from_database(error, entity))?;
+    let executed = writer.execute(Verb::Delete, entity, statement).await?;
     if executed.rows == 0 {
         return Err(Error::new(Code::NotFound, format!("the row is not linked through {}", relation.name)));
     }
@@ -238,7 +224,7 @@ async fn unlink(
 }
 
 /// The values of some columns of a row that was written.
-async fn values_of(transaction: &mut Transaction, done: &Done<'_>, columns: &[ColumnId]) -> Result<Vec<Value>, Error> {
+async fn values_of(writer: &mut Writer<'_>, done: &Done<'_>, columns: &[ColumnId]) -> Result<Vec<Value>, Error> {
     let entity = done.row.grant.entity();
     let from_key =
         |id: &ColumnId| entity.primary_key.iter().position(|key| key == id).and_then(|place| done.key.0.get(place).cloned());
@@ -246,7 +232,7 @@ async fn values_of(transaction: &mut Transaction, done: &Done<'_>, columns: &[Co
         return Ok(values);
     }
     let fields = columns.iter().map(|id| Field::Column(*id)).collect();
-    let text = read_fields(transaction, done, fields).await?.ok_or_else(|| not_found(entity))?;
+    let text = read_fields(writer, done, fields).await?.ok_or_else(|| not_found(entity))?;
     let row: Map<String, Json> = serde_json::from_slice(&text).map_err(|_| Error::internal())?;
     let value = |id: &ColumnId| {
         let column = entity.column(*id);
@@ -255,18 +241,17 @@ async fn values_of(transaction: &mut Transaction, done: &Done<'_>, columns: &[Co
     columns.iter().map(value).collect()
 }
 
-async fn read_fields<'p>(transaction: &mut Transaction, done: &Done<'p>, fields: Vec<Field<'p>>) -> Result<Option<Bytes>, Error> {
+async fn read_fields<'p>(writer: &mut Writer<'_>, done: &Done<'p>, fields: Vec<Field<'p>>) -> Result<Option<Bytes>, Error> {
     let node = Node { grant: done.row.grant.clone(), fields, filter: Predicate::always(), order: Vec::new() };
     let paging = Paging { limit: 1, offset: 0, cursor: None };
     let plan = ReadPlan { node, keys: Some(vec![done.key.clone()]), paging, counted: false, shape: Shape::Record };
-    let fetched = transaction.fetch(sql::record(&plan)).await;
-    let fetched = fetched.map_err(|error| from_database(error, done.row.grant.entity()))?;
+    let fetched = writer.select(done.row.grant.entity(), sql::record(&plan)).await?;
     Ok((fetched.rows.count > 0).then_some(fetched.rows.joined))
 }
 
 /// A row as the database has it now, with the related rows that were written.
 pub(super) fn answer<'a>(
-    transaction: &'a mut Transaction,
+    writer: &'a mut Writer<'_>,
     done: &'a Done<'_>,
     projection: Option<&'a ReadPlan<'_>>,
 ) -> BoxFuture<'a, Result<Bytes, Error>> {
@@ -275,9 +260,9 @@ pub(super) fn answer<'a>(
         let own = match projection {
             Some(plan) => {
                 let plan = ReadPlan { keys: Some(vec![done.key.clone()]), shape: Shape::Record, ..plan.clone() };
-                super::read::reread(transaction, &plan).await.map_err(|error| from_database(error, entity))?
+                super::read::reread(writer, &plan).await?
             }
-            None => read_fields(transaction, done, entity.primary_key.iter().map(|id| Field::Column(*id)).collect()).await?,
+            None => read_fields(writer, done, entity.primary_key.iter().map(|id| Field::Column(*id)).collect()).await?,
         };
         let own = own.ok_or_else(|| not_found(entity))?;
         if done.related.iter().all(|(_, rows)| rows.is_empty()) {
@@ -295,7 +280,7 @@ pub(super) fn answer<'a>(
             text.extend_from_slice(if group.many { b":[" } else { b":" });
             for (place, row) in rows.iter().enumerate() {
                 text.extend_from_slice(if place > 0 { b"," } else { b"" });
-                text.extend_from_slice(&child_answer(transaction, row).await?);
+                text.extend_from_slice(&child_answer(writer, row).await?);
             }
             text.extend_from_slice(if group.many { b"]" } else { b"" });
         }
@@ -305,7 +290,7 @@ pub(super) fn answer<'a>(
 }
 
 /// A related row: the columns that clients can see.
-async fn child_answer(transaction: &mut Transaction, done: &Done<'_>) -> Result<Bytes, Error> {
+async fn child_answer(writer: &mut Writer<'_>, done: &Done<'_>) -> Result<Bytes, Error> {
     let entity = done.row.grant.entity();
     let fields = if done.row.readable {
         entity.columns().filter(|(_, column)| column.readable()).map(|(id, _)| Field::Column(id)).collect()
@@ -315,5 +300,5 @@ async fn child_answer(transaction: &mut Transaction, done: &Done<'_>) -> Result<
     let node = Node { grant: done.row.grant.clone(), fields, filter: Predicate::always(), order: Vec::new() };
     let paging = Paging { limit: 1, offset: 0, cursor: None };
     let plan = ReadPlan { node, keys: None, paging, counted: false, shape: Shape::Record };
-    answer(transaction, done, Some(&plan)).await
+    answer(writer, done, Some(&plan)).await
 }

@@ -24,6 +24,8 @@ const MAX_KEY_BYTES: usize = 255;
 pub(super) struct Claim {
     id: String,
     request: String,
+    /// Whether the key was used so long ago that it may be used again.
+    outlived: bool,
 }
 
 impl Claim {
@@ -41,7 +43,8 @@ impl Claim {
             request.selector,
             request.data.as_ref().map(ToString::to_string).unwrap_or_default()
         );
-        Ok(Self { id: format!("{:032x}", xxh3_128(id.as_bytes())), request: format!("{:032x}", xxh3_128(what.as_bytes())) })
+        let hash = |text: &str| format!("{:032x}", xxh3_128(text.as_bytes()));
+        Ok(Self { id: hash(&id), request: hash(&what), outlived: false })
     }
 }
 
@@ -55,12 +58,12 @@ enum Stored {
 }
 
 /// The answer of an earlier request with the same key, if there was one.
-pub(super) async fn earlier(database: &Database, claim: &Claim, deadline: Instant) -> Result<Option<Response>, Error> {
-    let text = "select answer, (select count(*) from resolvespec_idempotency where id = ? and request = ?) \
+pub(super) async fn earlier(database: &Database, claim: &mut Claim, deadline: Instant) -> Result<Option<Response>, Error> {
+    let text = "select answer, (select count(*) from resolvespec_idempotency where id = ? and request = ?), created_at \
                 from resolvespec_idempotency where id = ?";
     let binds = vec![claim.id.clone().into(), claim.request.clone().into(), claim.id.clone().into()];
     let mut statement = statement(database.dialect(), text, binds);
-    statement.numbers = 1;
+    statement.numbers = 2;
     let fetched = match database.fetch(statement, deadline).await {
         Err(database::Error::Schema(_)) => {
             create_table(database, deadline).await?;
@@ -69,6 +72,10 @@ pub(super) async fn earlier(database: &Database, claim: &Claim, deadline: Instan
         fetched => fetched.map_err(|error| plain(&error))?,
     };
     if fetched.rows.count == 0 {
+        return Ok(None);
+    }
+    claim.outlived = fetched.numbers[1].is_some_and(|created_at| created_at < now() - KEPT_SECONDS);
+    if claim.outlived {
         return Ok(None);
     }
     if fetched.numbers[0] != Some(1) {
@@ -87,12 +94,21 @@ pub(super) async fn earlier(database: &Database, claim: &Claim, deadline: Instan
 /// Claims the key; a request with the same key waits here, and then finds a conflict.
 pub(super) async fn claim(transaction: &mut Transaction, claim: &Claim, entity: &Entity) -> Result<(), Error> {
     let ours = |error| from_database(error, entity);
-    let forget = "delete from resolvespec_idempotency where id = ? and created_at < ?";
-    let binds = vec![claim.id.clone().into(), Bind::Integer(now() - KEPT_SECONDS)];
-    transaction.execute(statement(entity.dialect, forget, binds)).await.map_err(ours)?;
+    if claim.outlived {
+        forget(transaction, claim, entity).await?;
+    }
     let insert = "insert into resolvespec_idempotency (id, request, answer, created_at) values (?, ?, '', ?)";
     let binds = vec![claim.id.clone().into(), claim.request.clone().into(), Bind::Integer(now())];
     transaction.execute(statement(entity.dialect, insert, binds)).await.map_err(ours)?;
+    Ok(())
+}
+
+/// Removes an outlived use of the key. Only of one that is there: where there is none, MySQL would lock the gap, and two
+/// requests that add to it would lock each other out.
+async fn forget(transaction: &mut Transaction, claim: &Claim, entity: &Entity) -> Result<(), Error> {
+    let forget = "delete from resolvespec_idempotency where id = ? and created_at < ?";
+    let binds = vec![claim.id.clone().into(), Bind::Integer(now() - KEPT_SECONDS)];
+    transaction.execute(statement(entity.dialect, forget, binds)).await.map_err(|error| from_database(error, entity))?;
     Ok(())
 }
 

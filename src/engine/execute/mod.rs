@@ -2,5 +2,8 @@
 
 mod graph;
 mod idempotency;
-pub mod read;
-pub mod write;
+pub(super) mod read;
+mod run;
+pub(super) mod write;
+
+pub(super) use run::Runner;

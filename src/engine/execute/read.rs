@@ -1,6 +1,7 @@
 //! A read carried out: one statement, and a second one only where an empty page leaves something open.
 
-use crate::database::{Database, Error, Transaction};
+use super::run::{Runner, Writer};
+use crate::database::Error;
 use crate::engine::plan::{ReadPlan, Shape};
 use crate::engine::sql;
 use crate::protocol;
@@ -10,7 +11,7 @@ use futures_util::{StreamExt, TryStreamExt};
 use tokio::time::Instant;
 
 /// What a read found.
-pub enum Found {
+pub(in crate::engine) enum Found {
     /// A list.
     Page(Page),
     /// One row.
@@ -22,17 +23,18 @@ pub enum Found {
 }
 
 /// Runs a read.
-pub async fn read(database: &Database, plan: &ReadPlan<'_>, deadline: Instant) -> Result<Found, Error> {
+pub(in crate::engine) async fn read(runner: Runner<'_>, plan: &ReadPlan<'_>, deadline: Instant) -> Result<Found, Error> {
+    let entity = plan.node.entity();
     if plan.shape != Shape::List {
-        let fetched = database.fetch(sql::record(plan), deadline).await?;
+        let fetched = runner.select(entity, sql::record(plan), deadline).await?;
         return Ok(one(fetched.rows.joined, fetched.rows.count, fetched.numbers[0]));
     }
-    let fetched = database.fetch(sql::page(plan), deadline).await?;
+    let fetched = runner.select(entity, sql::page(plan), deadline).await?;
     let mut counts = Counts { total: fetched.numbers[0], filtered: fetched.numbers[1] };
     let paging = &plan.paging;
     let open = plan.counted || paging.cursor.is_some();
     if fetched.rows.count == 0 && open {
-        let summary = database.fetch(sql::summary(plan), deadline).await?;
+        let summary = runner.select(entity, sql::summary(plan), deadline).await?;
         if paging.cursor.is_some() && summary.numbers[2] == Some(0) {
             return Ok(Found::NoCursor);
         }
@@ -45,8 +47,8 @@ pub async fn read(database: &Database, plan: &ReadPlan<'_>, deadline: Instant) -
 }
 
 /// Reads one row by key inside a transaction.
-pub async fn reread(transaction: &mut Transaction, plan: &ReadPlan<'_>) -> Result<Option<bytes::Bytes>, Error> {
-    let fetched = transaction.fetch(sql::record(plan)).await?;
+pub(super) async fn reread(writer: &mut Writer<'_>, plan: &ReadPlan<'_>) -> Result<Option<bytes::Bytes>, protocol::Error> {
+    let fetched = writer.select(plan.node.entity(), sql::record(plan)).await?;
     Ok((fetched.rows.count > 0).then_some(fetched.rows.joined))
 }
 

@@ -4,7 +4,7 @@
 
 use super::graph::{Done, answer, write_row};
 use super::idempotency::{self, Claim};
-use crate::database::{Database, Transaction};
+use super::run::{Runner, Writer};
 use crate::engine::error::from_database;
 use crate::engine::hook::{Context, Hook};
 use crate::engine::plan::write::{RowWrite, WritePlan};
@@ -17,38 +17,37 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 /// Runs a write.
-pub async fn write(
-    database: &Database,
+pub(in crate::engine) async fn write(
+    runner: Runner<'_>,
     plan: &WritePlan<'_>,
     context: Context<'_>,
     hooks: &[Arc<dyn Hook>],
     request: &Request,
     deadline: Instant,
 ) -> Result<Response, Error> {
-    let claim = match &request.idempotency_key {
+    let mut claim = match &request.idempotency_key {
         None => None,
         Some(key) => Some(Claim::new(context, key, request)?),
     };
-    let ours = |error| from_database(error, context.entity);
-    if let Some(claim) = &claim
-        && let Some(answer) = idempotency::earlier(database, claim, deadline).await?
+    if let Some(claim) = &mut claim
+        && let Some(answer) = idempotency::earlier(runner.database, claim, deadline).await?
     {
         return Ok(answer);
     }
-    let mut transaction = database.begin(deadline).await.map_err(ours)?;
-    let outcome = in_transaction(&mut transaction, plan, context, hooks, request, claim.as_ref()).await;
+    let mut writer = runner.begin(deadline).await.map_err(|error| from_database(error, context.entity))?;
+    let outcome = in_transaction(&mut writer, plan, context, hooks, request, claim.as_ref()).await;
     match outcome {
         Ok(response) => {
-            transaction.commit().await.map_err(ours)?;
+            writer.commit(context.entity).await?;
             Ok(response)
         }
         Err(error) => {
-            if let Err(error) = transaction.rollback().await {
+            if let Err(error) = writer.transaction.rollback().await {
                 tracing::debug!(%error, "a rollback failed; the connection is given up");
             }
             // Another request with the same key may have finished in between.
-            match (&claim, error.code) {
-                (Some(claim), Code::Conflict) => match idempotency::earlier(database, claim, deadline).await? {
+            match (&mut claim, error.code) {
+                (Some(claim), Code::Conflict) => match idempotency::earlier(runner.database, claim, deadline).await? {
                     Some(answer) => Ok(answer),
                     None => Err(error),
                 },
@@ -59,7 +58,7 @@ pub async fn write(
 }
 
 async fn in_transaction(
-    transaction: &mut Transaction,
+    writer: &mut Writer<'_>,
     plan: &WritePlan<'_>,
     context: Context<'_>,
     hooks: &[Arc<dyn Hook>],
@@ -67,14 +66,14 @@ async fn in_transaction(
     claim: Option<&Claim>,
 ) -> Result<Response, Error> {
     if let Some(claim) = claim {
-        idempotency::claim(transaction, claim, context.entity).await?;
+        idempotency::claim(&mut writer.transaction, claim, context.entity).await?;
     }
     if let Some(expected) = &request.if_match {
-        check_entity_tag(transaction, plan, expected).await?;
+        check_entity_tag(writer, plan, expected).await?;
     }
     let (response, rows) = match plan.operation {
-        Operation::Delete => delete(transaction, plan).await?,
-        _ => create_or_update(transaction, plan).await?,
+        Operation::Delete => delete(writer, plan).await?,
+        _ => create_or_update(writer, plan).await?,
     };
     for hook in hooks {
         match plan.operation {
@@ -85,19 +84,19 @@ async fn in_transaction(
     }
     let stored = idempotency::stored(&response)?;
     if let (Some(claim), Some(answer)) = (claim, stored) {
-        idempotency::store(transaction, claim, answer, context.entity).await?;
+        idempotency::store(&mut writer.transaction, claim, answer, context.entity).await?;
     }
     Ok(response)
 }
 
-async fn create_or_update(transaction: &mut Transaction, plan: &WritePlan<'_>) -> Result<(Response, Bytes), Error> {
+async fn create_or_update(writer: &mut Writer<'_>, plan: &WritePlan<'_>) -> Result<(Response, Bytes), Error> {
     let mut done: Vec<Done<'_>> = Vec::with_capacity(plan.rows.len());
     for row in &plan.rows {
-        done.push(write_row(transaction, row, Vec::new()).await?);
+        done.push(write_row(writer, row, Vec::new()).await?);
     }
     let mut texts = Vec::with_capacity(done.len());
     for row in &done {
-        texts.push(answer(transaction, row, plan.answer.as_ref()).await?);
+        texts.push(answer(writer, row, plan.answer.as_ref()).await?);
     }
     let joined = Bytes::from(texts.join(&b","[..]));
     let rows = RowText { joined: joined.clone(), count: texts.len() as u64 };
@@ -105,14 +104,14 @@ async fn create_or_update(transaction: &mut Transaction, plan: &WritePlan<'_>) -
 }
 
 /// Removes rows: one must exist, of a list those that exist are counted.
-async fn delete(transaction: &mut Transaction, plan: &WritePlan<'_>) -> Result<(Response, Bytes), Error> {
+async fn delete(writer: &mut Writer<'_>, plan: &WritePlan<'_>) -> Result<(Response, Bytes), Error> {
     let mut count = 0;
     let mut before = Vec::new();
     for row in &plan.rows {
-        if let Some(text) = row_before(transaction, plan, row).await? {
+        if let Some(text) = row_before(writer, plan, row).await? {
             before.push(text);
         }
-        match write_row(transaction, row, Vec::new()).await {
+        match write_row(writer, row, Vec::new()).await {
             Ok(_) => count += 1,
             Err(error) if plan.many && error.code == Code::NotFound => {}
             Err(error) => return Err(error),
@@ -128,21 +127,20 @@ async fn delete(transaction: &mut Transaction, plan: &WritePlan<'_>) -> Result<(
 }
 
 /// The row as it is before its removal.
-async fn row_before(transaction: &mut Transaction, plan: &WritePlan<'_>, row: &RowWrite<'_>) -> Result<Option<Bytes>, Error> {
+async fn row_before(writer: &mut Writer<'_>, plan: &WritePlan<'_>, row: &RowWrite<'_>) -> Result<Option<Bytes>, Error> {
     let (Some(answer), Some(key)) = (&plan.answer, &row.key) else { return Ok(None) };
     let read = ReadPlan { keys: Some(vec![key.clone()]), shape: Shape::Record, ..answer.clone() };
-    super::read::reread(transaction, &read).await.map_err(|error| from_database(error, row.grant.entity()))
+    super::read::reread(writer, &read).await
 }
 
 /// Compares the row's tag with the one that the client has seen, and keeps the row from changing.
-async fn check_entity_tag(transaction: &mut Transaction, plan: &WritePlan<'_>, expected: &str) -> Result<(), Error> {
+async fn check_entity_tag(writer: &mut Writer<'_>, plan: &WritePlan<'_>, expected: &str) -> Result<(), Error> {
     let ([row], Some(answer)) = (plan.rows.as_slice(), &plan.answer) else {
         return Err(Error::new(Code::InvalidRequest, "If-Match goes with one row that the caller may read"));
     };
     let Some(key) = &row.key else { return Err(Error::new(Code::MissingId, "If-Match needs the row's id")) };
     let entity = row.grant.entity();
-    let ours = |error| from_database(error, entity);
-    let found = transaction.fetch(sql::write::lock(&row.grant, key)).await.map_err(ours)?;
+    let found = writer.select(entity, sql::write::lock(&row.grant, key)).await?;
     if found.rows.count == 0 {
         return Err(Error::new(Code::NotFound, format!("{} has no row with this key", entity.full_name())));
     }
@@ -151,7 +149,7 @@ async fn check_entity_tag(transaction: &mut Transaction, plan: &WritePlan<'_>, e
     }
     let paging = Paging { limit: 1, offset: 0, cursor: None };
     let read = ReadPlan { keys: Some(vec![key.clone()]), shape: Shape::Record, paging, ..answer.clone() };
-    let current = super::read::reread(transaction, &read).await.map_err(ours)?.unwrap_or_default();
+    let current = super::read::reread(writer, &read).await?.unwrap_or_default();
     let tag = entity_tag(&current);
     let matches = expected.split(',').any(|candidate| candidate.trim().trim_start_matches("W/") == tag);
     if matches {

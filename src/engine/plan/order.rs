@@ -17,7 +17,7 @@ pub struct OrderKey {
 }
 
 impl OrderKey {
-    fn new(operand: Operand, direction: Direction, nulls: Option<Nulls>) -> Self {
+    pub(in crate::engine) fn new(operand: Operand, direction: Direction, nulls: Option<Nulls>) -> Self {
         let default = if direction == Direction::Ascending { Nulls::Last } else { Nulls::First };
         Self { operand, direction, nulls: nulls.unwrap_or(default) }
     }
@@ -43,7 +43,7 @@ pub(super) fn resolve_order(entity: &Entity, sort: &[Sort]) -> Result<Vec<OrderK
     for key in sort {
         let operand = Operand::resolve(entity, &key.column)?;
         if matches!(operand.kind, Kind::Json | Kind::Bytes | Kind::Array(_)) {
-            let message = format!("{} is a {} column, which has no order", key.column, operand.kind.as_str());
+            let message = format!("{} can't be sorted by: {} values have no order", key.column, operand.kind.as_str());
             return Err(Error::new(Code::InvalidColumn, message).with_detail(key.column.clone()));
         }
         keys.push(OrderKey::new(operand, key.direction, key.nulls));

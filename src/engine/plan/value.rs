@@ -54,8 +54,9 @@ impl Value {
             Json::Number(number) if takes_numbers(kind) => Value::from_text(&number.to_string(), kind, column),
             Json::String(text) => Value::from_text(text, kind, column),
             Json::Array(items) => match kind {
+                Kind::Array(_) if dimensions(json) > MAX_DIMENSIONS => Err(mismatch(column, kind, "so many lists in lists")),
                 Kind::Array(item) => {
-                    items.iter().map(|json| Value::from_json(json, item, column)).collect::<Result<_, _>>().map(Value::Array)
+                    items.iter().map(|json| item_of(json, item, kind, column)).collect::<Result<_, _>>().map(Value::Array)
                 }
                 _ => Err(mismatch(column, kind, "a list")),
             },
@@ -104,6 +105,20 @@ impl Value {
             }
         }
     }
+}
+
+/// The dimensions that PostgreSQL's arrays can have; their type does not tell how many they do.
+const MAX_DIMENSIONS: usize = 6;
+
+/// How many lists stand in one another.
+fn dimensions(json: &Json) -> usize {
+    json.as_array().map_or(0, |items| 1 + items.iter().map(dimensions).max().unwrap_or_default())
+}
+
+/// An item of a list, or a list of them; where items are JSON, a list is one of them.
+fn item_of(json: &Json, item: &Kind, list: &Kind, column: &str) -> Result<Value, Error> {
+    let nested = json.is_array() && *item != Kind::Json;
+    Value::from_json(json, if nested { list } else { item }, column)
 }
 
 /// PostgreSQL can't store NUL in JSON, so nobody does.

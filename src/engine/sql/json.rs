@@ -4,7 +4,7 @@
 
 use super::writer::{Alias, Sql};
 use crate::catalog::{Column, ColumnId, Entity, Kind};
-use crate::database::Dialect;
+use crate::database::{Dialect, ValueForm};
 
 /// Writes a column for the JSON of a row.
 pub(super) fn column(sql: &mut Sql, entity: &Entity, alias: Alias, id: ColumnId) {
@@ -18,6 +18,43 @@ pub(super) fn computed(sql: &mut Sql, entity: &Entity, place: usize) {
     let computed = &entity.computed[place];
     let raw = |sql: &mut Sql| _ = sql.push("(").push(&computed.expression).push(")");
     value(sql, &computed.kind, None, &raw);
+}
+
+/// Writes a column as SQLite stores it, and says how it is to be encoded.
+pub(super) fn stored_column(sql: &mut Sql, entity: &Entity, alias: Alias, id: ColumnId) -> ValueForm {
+    stored(sql, &entity.column(id).kind, &|sql| _ = sql.column(alias, entity, id))
+}
+
+/// Writes a declared column as SQLite makes it, and says how it is to be encoded.
+pub(super) fn stored_computed(sql: &mut Sql, entity: &Entity, place: usize) -> ValueForm {
+    let computed = &entity.computed[place];
+    stored(sql, &computed.kind, &|sql| _ = sql.push("(").push(&computed.expression).push(")"))
+}
+
+fn stored(sql: &mut Sql, kind: &Kind, raw: &dyn Fn(&mut Sql)) -> ValueForm {
+    match kind {
+        Kind::Boolean => {
+            // Whatever is stored, as 0, 1 or NULL.
+            around(sql, "not not ", raw, "");
+            ValueForm::Boolean
+        }
+        Kind::Json => {
+            sqlite(sql, kind, raw);
+            ValueForm::Json
+        }
+        Kind::Timestamp { .. } => {
+            raw(sql);
+            ValueForm::Timestamp
+        }
+        Kind::Bytes => {
+            raw(sql);
+            ValueForm::Bytes
+        }
+        _ => {
+            raw(sql);
+            ValueForm::Stored
+        }
+    }
 }
 
 fn value(sql: &mut Sql, kind: &Kind, column: Option<&Column>, raw: &dyn Fn(&mut Sql)) {
@@ -42,6 +79,19 @@ fn postgres(sql: &mut Sql, kind: &Kind, column: Option<&Column>, raw: &dyn Fn(&m
         Kind::Json if !declared.starts_with("json") => around(sql, "(", raw, ")::json"),
         Kind::Boolean if !declared.starts_with("bool") && column.is_some() => around(sql, "(", raw, ")::int::boolean"),
         Kind::Other => around(sql, "(", raw, ")::text"),
+        Kind::Array(item) => postgres_list(sql, item, raw),
+        _ => raw(sql),
+    }
+}
+
+/// Items leave as a column of their kind would.
+fn postgres_list(sql: &mut Sql, item: &Kind, raw: &dyn Fn(&mut Sql)) {
+    match item {
+        Kind::Timestamp { zoned: false } => around(sql, "(", raw, ")::timestamptz[]"),
+        Kind::Bytes => {
+            around(sql, "case when ", raw, " is not null then array(select translate(encode(u.item,'base64'),E'\\n','')");
+            around(sql, " from unnest(", raw, ") with ordinality u(item, place) order by u.place) end");
+        }
         _ => raw(sql),
     }
 }

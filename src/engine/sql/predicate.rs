@@ -128,7 +128,9 @@ fn in_list(sql: &mut Sql, entity: &Entity, alias: Alias, target: &Operand, value
         return;
     };
     operand(sql, entity, alias, target);
-    if let (Dialect::Postgres, OperandSource::Column(id)) = (sql.dialect, &target.source) {
+    // Lists of lists would be taken for one with more dimensions.
+    let plain = !matches!(target.kind, Kind::Array(_));
+    if let (Dialect::Postgres, OperandSource::Column(id), true) = (sql.dialect, &target.source, plain) {
         let list = Bind::Text(array_literal(values, sql.dialect));
         let wide = values.iter().any(|value| exceeds(entity.column(*id), value));
         sql.push(" = any(").bind(list).push(if wide { "::bigint[])" } else { ")" });

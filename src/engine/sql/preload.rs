@@ -3,13 +3,20 @@
 //! Each parent's rows are filtered, ordered and cut within its own sub-select, so a limit is per parent.
 
 use super::json;
-use super::order::{order_by, order_keys};
+use super::order::order_by;
 use super::predicate::predicate;
+use super::preload_mysql;
 use super::writer::{Alias, Sql};
 use crate::catalog::{Entity, RelationKind};
-use crate::database::Bind;
-use crate::database::{Dialect, Flavour};
+use crate::database::{Bind, Dialect, RowField, RowForm, ValueForm};
 use crate::engine::plan::{Field, Node, PreloadPlan};
+
+/// A parent's row, whose related rows are wanted.
+#[derive(Clone, Copy)]
+pub(super) struct Parent<'e> {
+    pub(super) entity: &'e Entity,
+    pub(super) alias: Alias,
+}
 
 /// Writes the fields of a row, each with its name, as a select list for `row_to_json`.
 pub(super) fn select_list(sql: &mut Sql, node: &Node<'_>, alias: Alias) {
@@ -26,13 +33,35 @@ pub(super) fn row_text(sql: &mut Sql, node: &Node<'_>, alias: Alias) {
     let (open, join, close) = if sql.is_mysql() { ("concat(", ",", ")") } else { ("(", "||", ")") };
     sql.push(open);
     for (place, field) in node.fields.iter().enumerate() {
-        let name = serde_json::Value::from(field_name(entity, field));
-        let lead = if place == 0 { '{' } else { ',' };
-        sql.literal(&format!("{lead}{name}:")).push(join);
+        sql.literal(&lead(place, field_name(entity, field))).push(join);
         value(sql, entity, alias, field);
         sql.push(join);
     }
     sql.push("'}'").push(close);
+}
+
+/// Writes a row's values for SQLite, which encodes them outside of SQL, as it does with nothing below the first level.
+pub(super) fn select_values(sql: &mut Sql, node: &Node<'_>, alias: Alias) {
+    let entity = node.entity();
+    let mut fields = Vec::with_capacity(node.fields.len());
+    for (place, field) in node.fields.iter().enumerate() {
+        sql.push(if place == 0 { "" } else { ", " });
+        let form = match field {
+            Field::Column(id) => json::stored_column(sql, entity, alias, *id),
+            Field::Computed(place) => json::stored_computed(sql, entity, *place),
+            Field::Preload(_) => {
+                value(sql, entity, alias, field);
+                ValueForm::Json
+            }
+        };
+        fields.push(RowField { lead: lead(place, field_name(entity, field)), form });
+    }
+    sql.row = RowForm::Fields(fields);
+}
+
+/// The text before a field's value.
+fn lead(place: usize, name: &str) -> String {
+    format!("{}{}:", if place == 0 { '{' } else { ',' }, serde_json::Value::from(name))
 }
 
 fn field_name<'f>(entity: &'f Entity, field: &'f Field<'_>) -> &'f str {
@@ -47,25 +76,25 @@ fn value(sql: &mut Sql, entity: &Entity, alias: Alias, field: &Field<'_>) {
     match field {
         Field::Column(id) => json::column(sql, entity, alias, *id),
         Field::Computed(place) => json::computed(sql, entity, *place),
-        Field::Preload(plan) => preload(sql, entity, alias, plan),
+        Field::Preload(plan) => preload(sql, Parent { entity, alias }, plan),
     }
 }
 
-fn preload(sql: &mut Sql, parent: &Entity, parent_alias: Alias, plan: &PreloadPlan<'_>) {
+fn preload(sql: &mut Sql, parent: Parent<'_>, plan: &PreloadPlan<'_>) {
     let alias = sql.alias();
     match (sql.dialect, plan.relation.is_single()) {
         (Dialect::Postgres, true) => {
             let row = sql.alias();
             sql.push("(select row_to_json(").name(row).push(") from (select ");
             select_list(sql, &plan.node, alias);
-            related(sql, parent, parent_alias, plan, alias);
+            related(sql, parent, plan, alias);
             sql.push(" limit 1) ").name(row).push(")");
         }
         (Dialect::Postgres, false) => {
             let row = sql.alias();
             sql.push("(select coalesce(json_agg(row_to_json(").name(row).push(")),'[]') from (select ");
             select_list(sql, &plan.node, alias);
-            related(sql, parent, parent_alias, plan, alias);
+            related(sql, parent, plan, alias);
             order_by(sql, plan.node.entity(), alias, &plan.node.order);
             limit(sql, plan);
             sql.push(") ").name(row).push(")");
@@ -73,15 +102,15 @@ fn preload(sql: &mut Sql, parent: &Entity, parent_alias: Alias, plan: &PreloadPl
         (Dialect::Mysql(_) | Dialect::Sqlite, true) => {
             sql.push("ifnull((select ");
             row_text(sql, &plan.node, alias);
-            related(sql, parent, parent_alias, plan, alias);
+            related(sql, parent, plan, alias);
             sql.push(" limit 1),'null')");
         }
-        (Dialect::Mysql(flavour), false) => mysql_list(sql, parent, parent_alias, plan, alias, flavour),
+        (Dialect::Mysql(flavour), false) => preload_mysql::list(sql, parent, plan, alias, flavour),
         (Dialect::Sqlite, false) => {
             sql.push("(select '['||ifnull(group_concat(j,','),'')||']' from (select ");
             row_text(sql, &plan.node, alias);
             sql.push(" as j");
-            related(sql, parent, parent_alias, plan, alias);
+            related(sql, parent, plan, alias);
             order_by(sql, plan.node.entity(), alias, &plan.node.order);
             // A limit keeps the sub-select's order from being dropped.
             limit(sql, plan);
@@ -93,35 +122,7 @@ fn preload(sql: &mut Sql, parent: &Entity, parent_alias: Alias, plan: &PreloadPl
     }
 }
 
-/// MariaDB orders and cuts within the aggregate; MySQL has no such limit but lets a derived table see the outer row.
-fn mysql_list(sql: &mut Sql, parent: &Entity, parent_alias: Alias, plan: &PreloadPlan<'_>, alias: Alias, flavour: Flavour) {
-    let cut = plan.limit.is_some() || plan.offset > 0;
-    sql.push("(select concat('[',ifnull(group_concat(");
-    if cut && flavour == Flavour::Mysql {
-        sql.push("d.j order by d.n separator ','),''),']') from (select ");
-        row_text(sql, &plan.node, alias);
-        sql.push(" as j, row_number() over (order by ");
-        order_keys(sql, plan.node.entity(), alias, &plan.node.order);
-        sql.push(") as n");
-        related(sql, parent, parent_alias, plan, alias);
-        order_by(sql, plan.node.entity(), alias, &plan.node.order);
-        limit(sql, plan);
-        sql.push(") d)");
-        return;
-    }
-    row_text(sql, &plan.node, alias);
-    order_by(sql, plan.node.entity(), alias, &plan.node.order);
-    sql.push(" separator ','");
-    if cut {
-        // Neither takes a placeholder here.
-        sql.push(" limit ").number(plan.offset).push(",").number(plan.limit.unwrap_or(i64::MAX as u64));
-    }
-    sql.push("),''),']')");
-    related(sql, parent, parent_alias, plan, alias);
-    sql.push(")");
-}
-
-fn limit(sql: &mut Sql, plan: &PreloadPlan<'_>) {
+pub(super) fn limit(sql: &mut Sql, plan: &PreloadPlan<'_>) {
     if plan.limit.is_some() || plan.offset > 0 {
         sql.push(" limit ").number(plan.limit.unwrap_or(i64::MAX as u64));
     }
@@ -132,35 +133,44 @@ fn limit(sql: &mut Sql, plan: &PreloadPlan<'_>) {
 }
 
 /// Writes ` from … where …`: the related rows of one parent row.
-fn related(sql: &mut Sql, parent: &Entity, parent_alias: Alias, plan: &PreloadPlan<'_>, alias: Alias) {
+pub(super) fn related(sql: &mut Sql, parent: Parent<'_>, plan: &PreloadPlan<'_>, alias: Alias) {
+    sql.push(" from ").table_as(&plan.node.entity().table, alias).push(" where ");
+    linked(sql, parent, plan, alias);
+    narrowed(sql, plan, alias);
+}
+
+/// Writes that a row is related to its parent.
+pub(super) fn linked(sql: &mut Sql, parent: Parent<'_>, plan: &PreloadPlan<'_>, alias: Alias) {
     let target = plan.node.entity();
     let relation = plan.relation;
-    sql.push(" from ").table_as(&target.table, alias);
     match &relation.kind {
         RelationKind::ManyToMany(link) => {
             // Not a join: names in declared expressions must find one table only, and a doubled link one row.
             let between = sql.alias();
-            sql.push(" where exists (select 1 from ").table_as(&link.table, between).push(" where ");
+            sql.push("exists (select 1 from ").table_as(&link.table, between).push(" where ");
             sql.separated(" and ", link.target_columns.iter().zip(&relation.target_columns), |sql, (ident, id)| {
                 sql.name(between).push(".").ident(ident).push(" = ").column(alias, target, *id);
             });
             sql.push(" and ");
             sql.separated(" and ", link.columns.iter().zip(&relation.columns), |sql, (ident, id)| {
-                sql.name(between).push(".").ident(ident).push(" = ").column(parent_alias, parent, *id);
+                sql.name(between).push(".").ident(ident).push(" = ").column(parent.alias, parent.entity, *id);
             });
             sql.push(")");
         }
         RelationKind::BelongsTo | RelationKind::HasMany | RelationKind::HasOne => {
-            sql.push(" where ");
             sql.separated(" and ", relation.target_columns.iter().zip(&relation.columns), |sql, (there, here)| {
-                sql.column(alias, target, *there).push(" = ").column(parent_alias, parent, *here);
+                sql.column(alias, target, *there).push(" = ").column(parent.alias, parent.entity, *here);
             });
         }
     }
+}
+
+/// Writes the filter of related rows, and what the caller may see of them.
+fn narrowed(sql: &mut Sql, plan: &PreloadPlan<'_>, alias: Alias) {
     for part in [plan.node.grant.rows(), &plan.node.filter] {
         if !part.is_always() {
             sql.push(" and ");
-            predicate(sql, target, alias, part);
+            predicate(sql, plan.node.entity(), alias, part);
         }
     }
 }

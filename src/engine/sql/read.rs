@@ -3,7 +3,7 @@
 use super::operand::ordered;
 use super::order::{beyond, order_by, order_keys};
 use super::predicate::{key_equals, predicate, where_all};
-use super::preload::{row_text, select_list};
+use super::preload::{row_text, select_list, select_values};
 use super::writer::{Alias, Sql};
 use crate::catalog::Entity;
 use crate::database::{Bind, Dialect, Statement};
@@ -36,7 +36,11 @@ pub fn page(plan: &ReadPlan<'_>) -> Statement {
         }
         Dialect::Mysql(_) | Dialect::Sqlite => {
             sql.push("select ");
-            row_text(&mut sql, &plan.node, alias);
+            if sql.dialect == Dialect::Sqlite && !backward {
+                select_values(&mut sql, &plan.node, alias);
+            } else {
+                row_text(&mut sql, &plan.node, alias);
+            }
             if backward {
                 sql.push(" as j, row_number() over (order by ");
                 order_keys(&mut sql, plan.node.entity(), alias, &order);
@@ -154,9 +158,13 @@ pub fn record(plan: &ReadPlan<'_>) -> Statement {
             select_list(&mut sql, &plan.node, alias);
             sql.push(") r)");
         }
-        (Dialect::Mysql(_) | Dialect::Sqlite, _) => {
+        (Dialect::Mysql(_), _) => {
             sql.push("select ");
             row_text(&mut sql, &plan.node, alias);
+        }
+        (Dialect::Sqlite, _) => {
+            sql.push("select ");
+            select_values(&mut sql, &plan.node, alias);
         }
     }
     if ranked {

@@ -2,7 +2,7 @@
 
 use super::value::to_bind;
 use crate::catalog::{ColumnId, Entity, Ident, TableName};
-use crate::database::{Bind, Dialect, Statement};
+use crate::database::{Bind, Dialect, RowForm, Statement};
 use crate::engine::plan::Value;
 use std::fmt::Write;
 
@@ -12,6 +12,8 @@ pub(super) struct Sql {
     text: String,
     binds: Vec<Bind>,
     aliases: u32,
+    /// What the columns of its rows are.
+    pub(super) row: RowForm,
 }
 
 /// A table's name within one statement.
@@ -20,7 +22,7 @@ pub(super) struct Alias(u32);
 
 impl Sql {
     pub(super) fn new(dialect: Dialect) -> Self {
-        Self { dialect, text: String::with_capacity(512), binds: Vec::new(), aliases: 0 }
+        Self { dialect, text: String::with_capacity(512), binds: Vec::new(), aliases: 0, row: RowForm::Text }
     }
 
     /// The table that a statement writes to, where names need no alias or can't have one.
@@ -28,7 +30,7 @@ impl Sql {
 
     /// Ends it, with so many number columns beside the JSON text.
     pub(super) fn finish(self, numbers: usize) -> Statement {
-        Statement { text: self.text, binds: self.binds, numbers, short: false }
+        Statement { text: self.text, binds: self.binds, numbers, row: self.row, short: false }
     }
 
     /// A new name for a table.

@@ -1,4 +1,4 @@
-//! The first and last thing that happens to a request: an id, a timer, and the drain.
+//! The first and last thing that happens to a request: an id, a timer, the drain, and the count of what is answered.
 //!
 //! A service around the router and not a layer within it, which would be boxed and cloned for every request.
 
@@ -6,12 +6,13 @@ use super::body;
 use super::gate::request_id;
 use super::router::Rest;
 use crate::protocol::{Code, Error};
-use crate::telemetry::follow;
-use axum::body::Body;
+use crate::telemetry::{Metrics, follow};
+use axum::body::{Body, HttpBody};
 use axum::extract::Request;
 use axum::http::header::CONNECTION;
 use axum::http::{HeaderValue, Response};
 use futures_util::future::BoxFuture;
+use http_body_util::BodyExt;
 use std::convert::Infallible;
 use std::task::{Context, Poll};
 use tower::Service;
@@ -56,13 +57,27 @@ where
         }
         request.headers_mut().insert("x-request-id", id.clone());
         let answer = self.inner.call(request).instrument(span);
+        let rest = self.rest.clone();
         Box::pin(async move {
-            let mut response = answer.await?;
+            let mut response = answer.await?.map(|body| counted(&rest.metrics, body));
             timer.finish(response.status());
             response.headers_mut().insert("x-request-id", id);
             Ok(response)
         })
     }
+}
+
+/// Counts the bytes of a body, those of a stream as they go.
+fn counted(metrics: &Metrics, body: Body) -> Body {
+    if let Some(bytes) = body.size_hint().exact() {
+        metrics.add_response_bytes(bytes);
+        return body;
+    }
+    let metrics = metrics.clone();
+    Body::new(body.map_frame(move |frame| {
+        metrics.add_response_bytes(frame.data_ref().map_or(0, |data| data.len() as u64));
+        frame
+    }))
 }
 
 /// The route of a path, as metrics label it.

@@ -128,6 +128,7 @@ topics![
     "declared",
     "preloads",
     "types",
+    "arrays",
     "keys",
     "metadata",
     "errors",

@@ -75,11 +75,12 @@ async fn shop() -> Served {
 }
 
 async fn routes(authentication: Authentication) -> Router {
+    let metrics = crate::telemetry::Metrics::new().unwrap();
     router(Rest::from(Parts {
-        engine: Engine::new(shop().await, Vec::new()),
+        engine: Engine::new(shop().await, Vec::new(), std::sync::Arc::new(crate::observed::Observed(metrics.clone()))),
         authenticator: Authenticator::new(authentication).await.unwrap(),
         drain: crate::drain::Drain::default(),
-        metrics: crate::telemetry::Metrics::new().unwrap(),
+        metrics,
         max_body_bytes: 10_000,
         cors_origins: std::sync::Arc::from([]),
     }))

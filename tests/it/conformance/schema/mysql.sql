@@ -64,6 +64,7 @@ create table documents (
   constraint documents_country_fkey foreign key (country_code) references countries (code)
 );
 create table shifts (id smallint primary key, starts time(6), noted datetime, ratio double);
+create table lists (id integer primary key);
 create view staff as select id, name, department_id from employees where active;
 
 insert into departments (id, code, title, budget) values

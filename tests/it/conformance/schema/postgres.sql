@@ -49,6 +49,21 @@ create table profiles (
 create table countries (code text primary key, name text not null, area double precision);
 create table documents (id uuid primary key, title text not null, country_code text references countries (code));
 create table shifts (id smallint primary key, starts time, noted timestamp, ratio double precision);
+create table lists (
+  id integer primary key,
+  numbers bigint[],
+  words text[],
+  flags boolean[] not null default '{}',
+  amounts numeric(20, 4)[],
+  days date[],
+  noted timestamp[],
+  moments timestamptz[],
+  blobs bytea[],
+  tokens uuid[],
+  levels level[],
+  notes jsonb[],
+  grid integer[]
+);
 create view staff as select id, name, department_id from employees where active;
 
 insert into departments (id, code, title, budget) values
@@ -79,3 +94,7 @@ insert into documents (id, title, country_code) values
   ('00000000-0000-4000-8000-000000000010', 'one', 'de'), ('00000000-0000-4000-8000-0000000000a0', 'two', 'de'), ('00000000-0000-4000-8000-0000000000b0', 'three', 'fr'), ('00000000-0000-4000-8000-0000000000ff', 'four', null);
 insert into shifts (id, starts, noted, ratio) values
   (1, '08:30:00', '2024-03-10 02:30:00', 0.1), (2, '23:59:59.5', '1999-12-31 23:59:59', -1.5), (3, null, null, null);
+insert into lists (id, numbers, words, flags, amounts, days, noted, moments, blobs, tokens, levels, notes, grid) values
+  (1, '{1,NULL,9007199254740993}', array['plain', 'with "quotes"', 'back\slash', 'a,b', '{braces}', '', null, 'NULL'], '{t,f,NULL}', '{0.5,1234567890123456.7891}', '{2024-02-29}', array['2024-03-10 02:30:00.5'::timestamp], array['2024-03-10 02:30:00+02'::timestamptz], array['\x00ff'::bytea, null, ''], '{00000000-0000-4000-8000-00000000000a}', '{lead,junior}', array['{"a": "\"b\""}'::jsonb, 'null', null, '[1, 2]'], '{{1,2},{3,4}}'),
+  (2, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}'),
+  (3, null, null, '{}', null, null, null, null, null, null, null, null, null);

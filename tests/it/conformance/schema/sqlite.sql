@@ -48,6 +48,7 @@ create table profiles (
 create table countries (code text primary key not null, name text not null, area double);
 create table documents (id uuid primary key not null, title text not null, country_code text references countries (code));
 create table shifts (id smallint primary key not null, starts time, noted timestamp, ratio double);
+create table lists (id integer primary key);
 create view staff as select id, name, department_id from employees where active;
 insert into sqlite_sequence (name, seq) values ('employees', 99);
 

@@ -1,14 +1,16 @@
-//! PostgreSQL is killed under load and comes back: nothing hangs, nothing acknowledged is lost.
+//! A database is killed under load and comes back, or freezes: nothing hangs, nothing acknowledged is lost.
 //!
 //! The server is one of the test's own, so that no other test loses its database.
+
+mod frozen;
+mod own;
 
 use crate::support::client::{Call, Client};
 use crate::support::database::{Fresh, Kind};
 use crate::support::server::Server;
+use own::Own;
 use serde_json::json;
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -19,55 +21,8 @@ const ENTITIES: &str = "
 apiVersion: resolvespec.dev/v1alpha1
 kind: Entity
 metadata: {name: marks}
-spec: {source: conformance}
+spec: {source: conformance, apiSchema: public}
 ";
-
-/// A PostgreSQL of the test's own, stopped and removed at the end.
-struct Own {
-    folder: PathBuf,
-    script: PathBuf,
-}
-
-impl Own {
-    fn start() -> Self {
-        let folder = std::env::temp_dir().join(format!("resolvespec-outage-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).expect("a folder");
-        let open = Command::new("chmod").args(["755"]).arg(&folder).status().expect("chmod runs");
-        assert!(open.success());
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/servers/postgres.sh");
-        let own = Self { folder, script };
-        own.run("start");
-        own
-    }
-
-    fn run(&self, verb: &str) -> String {
-        let output = Command::new("bash").arg(&self.script).arg(verb).arg(&self.folder).output().expect("bash runs");
-        assert!(output.status.success(), "{verb}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8_lossy(&output.stdout).into_owned()
-    }
-
-    fn url(&self) -> String {
-        let told = self.run("env");
-        let line = told.lines().find(|line| line.contains("TEST_POSTGRES_URL=")).expect("the script tells the URL");
-        line.split_once('=').expect("a value").1.trim().trim_matches(['"', '\'']).to_owned()
-    }
-
-    fn kill(&self) {
-        let pid = std::fs::read_to_string(self.folder.join("postgres.pid")).expect("the pid is kept");
-        assert!(Command::new("kill").args(["-9", pid.trim()]).status().expect("kill runs").success());
-    }
-
-    fn restart(&self) {
-        assert!(Command::new(self.folder.join("postgres.start")).status().expect("the start script runs").success());
-    }
-}
-
-impl Drop for Own {
-    fn drop(&mut self) {
-        _ = Command::new("bash").arg(&self.script).arg("stop").arg(&self.folder).output();
-        _ = std::fs::remove_dir_all(&self.folder);
-    }
-}
 
 #[derive(Default)]
 struct Seen {
@@ -141,9 +96,18 @@ async fn until(what: &str, condition: impl Fn() -> bool) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_killed_database_costs_503s_and_no_acknowledged_write() {
-    let own = Own::start();
-    let server = Server::over(Kind::Postgres, Fresh::at(own.url()), SCHEMA, ENTITIES, Vec::new()).await;
+async fn a_killed_postgres_costs_503s_and_no_acknowledged_write() {
+    killed(Kind::Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_mariadb_costs_503s_and_no_acknowledged_write() {
+    killed(Kind::Mariadb).await;
+}
+
+async fn killed(kind: Kind) {
+    let own = Own::start(kind, "killed");
+    let server = Server::over(kind, Fresh::at(own.database().await), SCHEMA, ENTITIES, Vec::new()).await;
     let seen = Arc::new(Seen::default());
     let tasks = TaskTracker::new();
     for _ in 0..16 {

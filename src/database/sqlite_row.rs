@@ -1,0 +1,119 @@
+//! Rows of SQLite as JSON: put together in SQL, or value by value here, where no text is made on the way.
+
+use super::rows::{Gather, MAX_NUMBERS};
+use super::statement::{RowField, RowForm, Statement, ValueForm};
+use base64::Engine as _;
+use bytes::{BufMut, BytesMut};
+use rusqlite::types::{Type, ValueRef};
+
+/// Appends a row, and takes the numbers of the first.
+pub(super) fn read_row(
+    row: &rusqlite::Row<'_>,
+    statement: &Statement,
+    gather: &mut Gather,
+    numbers: &mut [Option<i64>; MAX_NUMBERS],
+) -> rusqlite::Result<()> {
+    let width = match &statement.row {
+        RowForm::Text => 1,
+        RowForm::Fields(fields) => fields.len(),
+    };
+    if gather.is_new() {
+        for (place, number) in numbers.iter_mut().enumerate().take(statement.numbers) {
+            *number = row.get(width + place)?;
+        }
+    }
+    match &statement.row {
+        RowForm::Text => {
+            if let ValueRef::Text(text) = row.get_ref(0)? {
+                gather.push(text);
+            }
+            Ok(())
+        }
+        RowForm::Fields(fields) => write_fields(row, fields, gather.begin_row()),
+    }
+}
+
+fn write_fields(row: &rusqlite::Row<'_>, fields: &[RowField], buffer: &mut BytesMut) -> rusqlite::Result<()> {
+    for (place, field) in fields.iter().enumerate() {
+        buffer.put_slice(field.lead.as_bytes());
+        let value = row.get_ref(place)?;
+        match (field.form, value) {
+            (_, ValueRef::Null) => buffer.put_slice(b"null"),
+            (ValueForm::Json, ValueRef::Text(text)) => buffer.put_slice(text),
+            (ValueForm::Boolean, ValueRef::Integer(number)) => buffer.put_slice(if number == 0 { b"false" } else { b"true" }),
+            (ValueForm::Timestamp, value) => write_quoted(timestamp(value), buffer),
+            (ValueForm::Bytes, value) => write_quoted(base64(value), buffer),
+            (ValueForm::Stored, ValueRef::Integer(number)) => write_json(&number, buffer),
+            // SQLite's own form of what JSON has no number for.
+            (ValueForm::Stored, ValueRef::Real(number)) if number.is_infinite() => {
+                buffer.put_slice(if number > 0.0 { b"9e999" } else { b"-9e999" });
+            }
+            (ValueForm::Stored, ValueRef::Real(number)) => write_json(&number, buffer),
+            (ValueForm::Stored, ValueRef::Text(text)) => write_json(&String::from_utf8_lossy(text), buffer),
+            (ValueForm::Json | ValueForm::Boolean | ValueForm::Stored, other) => {
+                return Err(unexpected(place, &field.lead, other.data_type()));
+            }
+        }
+    }
+    buffer.put_u8(b'}');
+    Ok(())
+}
+
+/// The database holds what the column's kind does not allow.
+fn unexpected(place: usize, lead: &str, found: Type) -> rusqlite::Error {
+    rusqlite::Error::InvalidColumnType(place, lead.to_owned(), found)
+}
+
+fn write_json(value: &impl serde::Serialize, buffer: &mut BytesMut) {
+    // A number or a text can always be written to memory.
+    _ = serde_json::to_writer(buffer.writer(), value);
+}
+
+/// Writes a text that needs no escapes.
+fn write_quoted(text: Option<String>, buffer: &mut BytesMut) {
+    match text {
+        None => buffer.put_slice(b"null"),
+        Some(text) => {
+            buffer.put_u8(b'"');
+            buffer.put_slice(text.as_bytes());
+            buffer.put_u8(b'"');
+        }
+    }
+}
+
+/// A value's bytes in base64.
+pub(super) fn base64(value: ValueRef<'_>) -> Option<String> {
+    let engine = base64::engine::general_purpose::STANDARD;
+    match value {
+        ValueRef::Null => None,
+        ValueRef::Blob(bytes) | ValueRef::Text(bytes) => Some(engine.encode(bytes)),
+        ValueRef::Integer(number) => Some(engine.encode(number.to_string())),
+        ValueRef::Real(number) => Some(engine.encode(number.to_string())),
+    }
+}
+
+/// A stored time as RFC 3339: a text, seconds since 1970, or a Julian day.
+pub(super) fn timestamp(value: ValueRef<'_>) -> Option<String> {
+    match value {
+        ValueRef::Null | ValueRef::Blob(_) => None,
+        ValueRef::Text(text) => Some(rfc3339(&String::from_utf8_lossy(text))),
+        ValueRef::Integer(seconds) => jiff::Timestamp::from_second(seconds).ok().map(|moment| rfc3339(&moment.to_string())),
+        ValueRef::Real(julian) => {
+            let seconds = (julian - 2_440_587.5) * 86_400.0;
+            let since = jiff::SignedDuration::try_from_secs_f64(seconds).ok()?;
+            jiff::Timestamp::from_duration(since).ok().map(|moment| rfc3339(&moment.to_string()))
+        }
+    }
+}
+
+/// A stored time in the form that every database answers; a text that is no time stays as it is.
+fn rfc3339(text: &str) -> String {
+    let parsed = text.parse::<jiff::Timestamp>().ok().or_else(|| {
+        let civil: jiff::civil::DateTime = text.parse().ok()?;
+        civil.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
+    });
+    match parsed {
+        Some(moment) => format!("{}+00:00", moment.to_string().trim_end_matches('Z')),
+        None => text.replace(['"', '\\'], "").chars().filter(|character| !character.is_control()).collect(),
+    }
+}

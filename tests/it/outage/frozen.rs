@@ -1,0 +1,106 @@
+//! A database that freezes: requests end at their deadlines, the rest of the process lives, and all goes on afterwards.
+
+use super::own::Own;
+use crate::serving::{Process, Shop};
+use crate::support::database::Kind;
+use resolvespec::database::{Database, Settings};
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+const MANIFEST: &str = "
+apiVersion: resolvespec.dev/v1alpha1
+kind: DataSource
+metadata: {name: shop}
+spec:
+  engine: postgres
+  connection: {env: FROZEN_DATABASE}
+  pool: {maxConnections: 3, acquireTimeout: 1s}
+  statementTimeout: 2s
+---
+apiVersion: resolvespec.dev/v1alpha1
+kind: Entity
+metadata: {name: items}
+spec: {source: shop}
+";
+
+/// The deadlines above, one after the other, and room for a slow machine.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+async fn start(own: &Own, name: &str) -> (Shop, Process) {
+    let url = own.database().await;
+    let database = Database::connect(&Settings::new("fill", &url)).await.expect("the database answers");
+    database.run_script("create table items (id int primary key, name text not null)").await.expect("a table can be made");
+    database.close().await;
+    let shop = Shop::new(name);
+    std::fs::write(shop.0.join("shop.yaml"), MANIFEST).expect("a manifest");
+    let dev = shop.start(&["dev", "--port", "0"], &[("FROZEN_DATABASE", &url)]);
+    (shop, dev)
+}
+
+fn read(dev: &Process) -> String {
+    dev.exchange("/api/public/items", &json!({"operation": "read"}), "")
+}
+
+/// A write that may be sent again.
+fn write(dev: &Process, id: usize) -> String {
+    let body = json!({"operation": "create", "data": {"id": id, "name": "pen"}});
+    dev.exchange("/api/public/items", &body, &format!("Idempotency-Key: item-{id}\r\n"))
+}
+
+fn status(answer: &str) -> &str {
+    answer.split_whitespace().nth(1).unwrap_or_default()
+}
+
+/// Sends reads and writes at once, and holds every answer against what an outage may say.
+fn all_end_in_time(dev: &Process, count: usize) {
+    std::thread::scope(|scope| {
+        for id in 0..count {
+            scope.spawn(move || {
+                let began_at = Instant::now();
+                let answer = if id % 2 == 0 { read(dev) } else { write(dev, id) };
+                assert!(began_at.elapsed() < PATIENCE, "it took {:?}: {answer}", began_at.elapsed());
+                let body: Value = serde_json::from_str(answer.split_once("\r\n\r\n").expect("a body").1).expect("JSON");
+                let code = body["error"]["code"].as_str().unwrap_or_default();
+                assert!(matches!((status(&answer), code), ("503", "unavailable") | ("504", "deadline_exceeded")), "{answer}");
+                assert!(answer.to_lowercase().contains("retry-after: "), "{answer}");
+            });
+        }
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frozen_postgres_costs_deadlines_and_all_goes_on_afterwards() {
+    let own = Own::start(Kind::Postgres, "frozen");
+    let (_shop, mut dev) = start(&own, "frozen").await;
+    assert_eq!(status(&read(&dev)), "200");
+    own.freeze();
+    // More than there are connections, twice: the second time without any that were open before.
+    all_end_in_time(&dev, 10);
+    all_end_in_time(&dev, 10);
+    own.thaw();
+    let deadline = Instant::now() + PATIENCE;
+    for id in (1..10).step_by(2) {
+        while status(&write(&dev, id)) != "200" {
+            assert!(Instant::now() < deadline, "writes do not go on: {}", write(&dev, id));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+    let (_, body) = dev.post_with("/api/public/items", &json!({"operation": "read", "options": {"columns": ["id"]}}), "");
+    assert_eq!(body["data"], json!([{"id": 1}, {"id": 3}, {"id": 5}, {"id": 7}, {"id": 9}]), "each write is there once");
+    dev.end();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frozen_postgres_does_not_keep_the_process_from_ending() {
+    let own = Own::start(Kind::Postgres, "stuck");
+    let (_shop, mut dev) = start(&own, "stuck").await;
+    assert_eq!(status(&read(&dev)), "200");
+    own.freeze();
+    all_end_in_time(&dev, 3);
+    dev.signal("-TERM");
+    let deadline = Instant::now() + PATIENCE;
+    while dev.child.try_wait().expect("a state").is_none() {
+        assert!(Instant::now() < deadline, "it does not end");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}

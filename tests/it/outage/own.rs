@@ -1,0 +1,89 @@
+//! A database server of a test's own, which it may kill and freeze.
+
+use crate::support::database::Kind;
+use resolvespec::database::{Database, Settings};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use url::Url;
+
+/// A server of the test's own, stopped and removed at the end.
+pub(super) struct Own {
+    kind: Kind,
+    folder: PathBuf,
+    script: PathBuf,
+}
+
+impl Own {
+    pub(super) fn start(kind: Kind, purpose: &str) -> Self {
+        let name = format!("resolvespec-{purpose}-{}-{}", kind.name(), std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let open = Command::new("chmod").args(["755"]).arg(&folder).status().expect("chmod runs");
+        assert!(open.success());
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/servers/{}.sh", kind.name()));
+        let own = Self { kind, folder, script };
+        own.run("start");
+        own
+    }
+
+    fn run(&self, verb: &str) -> String {
+        let output = Command::new("bash").arg(&self.script).arg(verb).arg(&self.folder).output().expect("bash runs");
+        assert!(output.status.success(), "{verb}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// The URL of a new database in it.
+    pub(super) async fn database(&self) -> String {
+        let told = self.run("env");
+        let variable = format!("TEST_{}_URL=", self.kind.name().to_uppercase());
+        let line = told.lines().find(|line| line.contains(&variable)).expect("the script tells the URL");
+        let url = line.split_once('=').expect("a value").1.trim().trim_matches(['"', '\'']).to_owned();
+        let admin = Database::connect(&Settings::new("admin", &url)).await.expect("the server answers");
+        admin.run_script("create database outage").await.expect("a database can be made");
+        admin.close().await;
+        let mut url = Url::parse(&url).expect("a URL");
+        url.set_path("outage");
+        url.into()
+    }
+
+    fn pid(&self) -> String {
+        let file = self.folder.join(format!("{}.pid", self.kind.name()));
+        std::fs::read_to_string(file).expect("the pid is kept").trim().to_owned()
+    }
+
+    pub(super) fn kill(&self) {
+        assert!(Command::new("kill").args(["-9", &self.pid()]).status().expect("kill runs").success());
+    }
+
+    pub(super) fn restart(&self) {
+        let start = self.folder.join(format!("{}.start", self.kind.name()));
+        assert!(Command::new(start).status().expect("the start script runs").success());
+    }
+
+    /// Stops it and every process that it has started, in the middle of whatever they do.
+    pub(super) fn freeze(&self) {
+        self.signal_all("-STOP");
+    }
+
+    /// Lets it go on.
+    pub(super) fn thaw(&self) {
+        self.signal_all("-CONT");
+    }
+
+    fn signal_all(&self, signal: &str) {
+        let parent = self.pid();
+        let children = Command::new("pgrep").args(["-P", &parent]).output().expect("pgrep runs");
+        let children = String::from_utf8_lossy(&children.stdout).into_owned();
+        let all = std::iter::once(parent.as_str()).chain(children.split_whitespace());
+        // A child that has just ended can't be told, and need not be.
+        _ = Command::new("kill").arg(signal).args(all).output().expect("kill runs");
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        self.thaw();
+        _ = Command::new("bash").arg(&self.script).arg("stop").arg(&self.folder).output();
+        _ = std::fs::remove_dir_all(&self.folder);
+    }
+}

@@ -1,4 +1,5 @@
 //! How requests arrive. A transport decodes, calls the engine, encodes; it holds no rule about data.
 
 pub mod admin;
+pub mod envelope;
 pub mod rest;

@@ -110,11 +110,9 @@ impl Selector {
         match id {
             Value::Null => Ok(Selector::None),
             Value::String(text) if text.is_empty() => Ok(Selector::None),
-            Value::Array(items) => items
-                .into_iter()
-                .map(|item| KeyInput::from_json(item).ok_or(FORMS))
-                .collect::<Result<_, _>>()
-                .map(Selector::Many),
+            Value::Array(items) => {
+                items.into_iter().map(|item| KeyInput::from_json(item).ok_or(FORMS)).collect::<Result<_, _>>().map(Selector::Many)
+            }
             one => KeyInput::from_json(one).map(Selector::One).ok_or(FORMS),
         }
     }

@@ -2,4 +2,5 @@
 
 pub mod admin;
 pub mod envelope;
+pub mod message;
 pub mod rest;

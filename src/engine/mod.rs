@@ -11,5 +11,5 @@ pub mod pipeline;
 pub mod plan;
 pub mod sql;
 
-pub use hook::{Context, Hook, NarrowRead, NarrowWrite, Refusal};
+pub use hook::{Context, Hook, NarrowRead, NarrowWrite, Refusal, Session};
 pub use pipeline::{Engine, Served};

@@ -4,3 +4,4 @@ pub mod admin;
 pub mod envelope;
 pub mod message;
 pub mod rest;
+pub mod ws;

@@ -14,3 +14,4 @@ mod statements;
 mod support;
 mod tidy;
 mod typescript_contract;
+mod ws;

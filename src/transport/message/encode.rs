@@ -62,7 +62,7 @@ async fn success(out: &mut Vec<u8>, id: &str, response: Response, bound: usize) 
         Response::Written(written) => rows_written(out, &written),
         Response::Deleted(Deleted::Record(_)) => append(out, &[b"{\"deleted\":true}"]),
         Response::Deleted(Deleted::Count(count)) => append(out, &[format!("{{\"deleted\":{count}}}").as_bytes()]),
-        Response::Meta(description) => append(out, &[meta(description).to_string().as_bytes()]),
+        Response::Meta(description) => append(out, &[meta(&description).to_string().as_bytes()]),
     }
     check(out, bound)?;
     end(out);
@@ -109,7 +109,7 @@ fn check(out: &[u8], bound: usize) -> Result<(), Error> {
 }
 
 /// The description in the form that sessions have it: the columns' names, and everything else beside them.
-fn meta(description: Value) -> Value {
+fn meta(description: &Value) -> Value {
     let names = |list: &Value, key: Option<&str>| -> Vec<String> {
         let name = |one: &Value| key.map_or(one, |key| &one[key]).as_str().map(ToOwned::to_owned);
         list.as_array().into_iter().flatten().filter_map(name).collect()

@@ -110,6 +110,7 @@ pub(super) async fn authenticate(rest: &Rest, headers: &HeaderMap) -> Result<Pri
 }
 
 /// Why somebody is not let in, as the client is told.
+#[must_use]
 pub fn refused(error: auth::Error) -> Error {
     let code = if error.retryable() { Code::Unavailable } else { Code::Unauthorized };
     Error::new(code, error.to_string()).with_detail(error.reason())

@@ -1,8 +1,8 @@
 //! One connection: one task that waits for whatever comes next and does it.
 //!
-//! Messages are worked on one after the other, so that answers come in their order. While something waits to be written,
-//! no further request begins and no notification is taken: what a client does not take piles up with whoever makes it, who
-//! knows its bounds, and not here.
+//! Messages are worked on one after the other, so that answers come in their order. While something waits to be written, no
+//! notification is taken, and while much does, no further request begins: what a client does not take piles up with whoever
+//! makes it, who knows its bounds, and not here. A client that goes away gives up what it asked for, as over HTTP.
 
 use super::Ws;
 use super::clock::{Clock, Due};
@@ -43,7 +43,7 @@ enum Event {
     ToldToLeave,
 }
 
-/// Answers that need no work are written together up to this size, and no frame is read while more than this waits.
+/// While more than this waits to be written, nothing is read and nothing is begun.
 const ENOUGH_BYTES: usize = 64 * 1024;
 
 /// Notifications that the batch keeps its room for.
@@ -150,7 +150,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin, L: Live> Connection<I, L> {
     /// Works on the messages that wait, up to the first whose answer takes time.
     async fn begin_next(&mut self) -> Result<(), Ended> {
         while self.running.is_none()
-            && (self.is_clear() || self.socket.waiting() < ENOUGH_BYTES)
+            && self.socket.waiting() < ENOUGH_BYTES
             && let Some(message) = self.queue.pop()
         {
             match begin(&self.ws, &self.entry, &mut self.live, &message) {
@@ -187,9 +187,9 @@ impl<I: AsyncRead + AsyncWrite + Unpin, L: Live> Connection<I, L> {
     async fn flush(&mut self) -> Result<(), Ended> {
         self.socket.flush().await?;
         if self.is_clear() {
-            self.clock.wrote()
+            self.clock.wrote();
         } else {
-            self.clock.waits(self.socket.sent())
+            self.clock.waits(self.socket.sent());
         }
         Ok(())
     }

@@ -53,6 +53,9 @@ pub(super) struct Seat {
     ended: &'static str,
 }
 
+/// Timers are not much finer than this.
+const STEP: Duration = Duration::from_millis(10);
+
 /// Why there is no place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Full {
@@ -98,12 +101,13 @@ impl Connections {
             open.leaving = true;
             open.entries.values().map(Arc::clone).collect()
         };
-        // A timer is no finer than a millisecond; as many as fall into one step leave together.
-        const STEP: Duration = Duration::from_millis(10);
+        // As many as fall into one step leave together.
         let steps = usize::try_from(within.as_millis() / STEP.as_millis()).unwrap_or(usize::MAX).max(1);
         let mut steps = all.chunks(all.len().div_ceil(steps).max(1)).peekable();
         while let Some(step) = steps.next() {
-            step.iter().for_each(|entry| entry.tell_to_leave());
+            for entry in step {
+                entry.tell_to_leave();
+            }
             if steps.peek().is_some() {
                 tokio::time::sleep(STEP).await;
             }

@@ -11,7 +11,11 @@ mod admin;
 mod clock;
 mod close;
 mod connection;
+#[cfg(test)]
+mod connection_tests;
 mod connections;
+#[cfg(test)]
+mod fan_out_tests;
 mod live;
 mod origin;
 mod outgoing;

@@ -237,3 +237,38 @@ impl<I> Write for Through<'_, '_, I> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::SinkExt as _;
+    use tokio_tungstenite::WebSocketStream;
+
+    #[tokio::test]
+    async fn a_buffer_that_grew_is_given_back_and_nothing_is_lost_by_it() {
+        let (client, server) = tokio::io::duplex(64 * 1024);
+        let mut client = WebSocketStream::from_raw_socket(client, Role::Client, None).await;
+        let mut socket = Socket::new(server, 1 << 20);
+        let large = "x".repeat(1 << 19);
+        for _ in 0..3 {
+            for text in [large.as_str(), "small"] {
+                client.feed(Message::text(text)).await.unwrap();
+            }
+            let (sent, read) = tokio::join!(client.flush(), async {
+                let mut read = Vec::new();
+                for _ in 0..2 {
+                    match std::future::poll_fn(|context| socket.poll_receive(context, false)).await.unwrap() {
+                        Received::Message(message) => read.push(message.len()),
+                        other => panic!("{other:?}"),
+                    }
+                }
+                read
+            });
+            sent.unwrap();
+            assert_eq!(read, [large.len(), 5]);
+            assert!(socket.swollen);
+            std::future::poll_fn(|context| Poll::Ready(socket.poll_receive(context, false).is_pending())).await;
+            assert!(!socket.swollen, "the decoder is a new one");
+        }
+    }
+}

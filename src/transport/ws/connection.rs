@@ -70,7 +70,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin, L: Live> Connection<I, L> {
     /// Closes it before anything was said.
     pub(super) async fn refuse(self, message: String) -> Ended {
         let ended = Ended::Here(Close::Refused(message));
-        self.socket.end(&ended).await;
+        Box::pin(self.socket.end(&ended)).await;
         ended
     }
 
@@ -84,7 +84,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin, L: Live> Connection<I, L> {
         let Self { socket, live, running, .. } = self;
         // What was begun for nobody ends now and not after the goodbye.
         drop((live, running));
-        socket.end(&ended).await;
+        // Boxed, as is everything that happens once: a connection at rest should not have room for it.
+        Box::pin(socket.end(&ended)).await;
         ended
     }
 

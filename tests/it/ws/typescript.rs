@@ -16,10 +16,10 @@ async fn call(session: &mut Session, rest: Value) -> Result<Value, String> {
     }
     let answer = session.ask(&message).await;
     assert_eq!((&answer["type"], &answer["id"]), (&json!("response"), &json!(ID)), "{answer}");
-    match answer["success"].as_bool().expect("a boolean") {
-        true => Ok(answer["data"].clone()),
-        false => Err(answer["error"]["message"].as_str().expect("a message").to_owned()),
+    if answer["success"].as_bool().expect("a boolean") {
+        return Ok(answer["data"].clone());
     }
+    Err(answer["error"]["message"].as_str().expect("a message").to_owned())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,6 +6,7 @@
 use crate::auth::{Authentication, JwksLocation, JwksSettings, JwtSettings, KeySource, Secret};
 use crate::cli::Error;
 use crate::telemetry::tracing::LogFormat;
+use crate::transport::ws;
 use clap::Args;
 use serde::Deserialize;
 use std::net::SocketAddr;
@@ -71,12 +72,24 @@ struct Settings {
     /// The claim with the caller's roles, a dotted path. [default: roles]
     #[arg(long, env = "RESOLVESPEC_JWT_ROLES_CLAIM", value_name = "PATH")]
     jwt_roles_claim: Option<String>,
-    /// An origin whose browsers may call; can be repeated. None unless given.
+    /// An origin whose pages may call, over HTTP and WebSocket; can be repeated. None unless given.
     #[arg(long = "cors-origin", env = "RESOLVESPEC_CORS_ORIGINS", value_name = "ORIGIN", value_delimiter = ',')]
     cors_origins: Vec<String>,
     /// The largest body in bytes. [default: 10485760]
     #[arg(long, env = "RESOLVESPEC_MAX_BODY_BYTES", value_name = "BYTES")]
     max_body_bytes: Option<usize>,
+    /// WebSocket connections that may be open at once. [default: 50000]
+    #[arg(long, env = "RESOLVESPEC_WS_MAX_CONNECTIONS", value_name = "COUNT")]
+    ws_max_connections: Option<usize>,
+    /// The largest WebSocket message that is taken, in bytes. [default: 4194304]
+    #[arg(long, env = "RESOLVESPEC_WS_MAX_MESSAGE_BYTES", value_name = "BYTES")]
+    ws_max_message_bytes: Option<usize>,
+    /// The largest WebSocket answer, in bytes; a read beyond it fails with `limit_exceeded`. [default: 16777216]
+    #[arg(long, env = "RESOLVESPEC_WS_MAX_ANSWER_BYTES", value_name = "BYTES")]
+    ws_max_answer_bytes: Option<usize>,
+    /// Seconds between two pings of a WebSocket connection; one that is silent until the next is closed. [default: 25]
+    #[arg(long, env = "RESOLVESPEC_WS_PING_SECONDS", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    ws_ping_seconds: Option<u64>,
     /// Seconds between "not ready" and the end of new requests, for load balancers to notice. [default: 3]
     #[arg(long, env = "RESOLVESPEC_LEAVE_SECONDS", value_name = "SECONDS")]
     leave_seconds: Option<u64>,
@@ -94,6 +107,15 @@ struct Settings {
     otlp_endpoint: Option<String>,
 }
 
+/// Which web pages may open WebSocket connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pages {
+    /// Those of the listed origins.
+    Listed,
+    /// Those, and every one of this machine.
+    ListedAndLoopback,
+}
+
 /// The settings of a replica, complete.
 #[derive(Debug)]
 pub struct Config {
@@ -105,8 +127,12 @@ pub struct Config {
     pub admin_listen: Option<SocketAddr>,
     /// Who may enter.
     pub authentication: Authentication,
-    /// Origins of browsers that may call.
+    /// Origins of pages that may call.
     pub cors_origins: Vec<String>,
+    /// Which pages may open WebSocket connections.
+    pub pages: Pages,
+    /// Limits and times of WebSocket connections.
+    pub ws: ws::Settings,
     /// The largest body in bytes.
     pub max_body_bytes: usize,
     /// Between "not ready" and the end of new requests.
@@ -133,6 +159,8 @@ impl Config {
             admin_listen: None,
             authentication: Authentication::Anonymous,
             cors_origins: Vec::new(),
+            pages: Pages::ListedAndLoopback,
+            ws: ws::Settings::default(),
             max_body_bytes: MAX_BODY_BYTES,
             leave_time: Duration::ZERO,
             drain_time: Duration::from_secs(5),
@@ -178,6 +206,10 @@ impl Settings {
             jwt_roles_claim: self.jwt_roles_claim.or(file.jwt_roles_claim),
             cors_origins: list(self.cors_origins, file.cors_origins),
             max_body_bytes: self.max_body_bytes.or(file.max_body_bytes),
+            ws_max_connections: self.ws_max_connections.or(file.ws_max_connections),
+            ws_max_message_bytes: self.ws_max_message_bytes.or(file.ws_max_message_bytes),
+            ws_max_answer_bytes: self.ws_max_answer_bytes.or(file.ws_max_answer_bytes),
+            ws_ping_seconds: self.ws_ping_seconds.or(file.ws_ping_seconds),
             leave_seconds: self.leave_seconds.or(file.leave_seconds),
             drain_seconds: self.drain_seconds.or(file.drain_seconds),
             log: self.log.or(file.log),
@@ -191,12 +223,15 @@ impl Settings {
             return Err(Error::new("serve needs manifests: name files or folders, or set RESOLVESPEC_MANIFESTS"));
         }
         let authentication = self.authentication()?;
+        let ws = self.ws();
         Ok(Config {
             authentication,
             manifests: self.manifests,
             listen: self.listen.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 8080))),
             admin_listen: Some(self.admin_listen.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 9090)))),
+            ws,
             cors_origins: self.cors_origins,
+            pages: Pages::Listed,
             max_body_bytes: self.max_body_bytes.unwrap_or(MAX_BODY_BYTES),
             leave_time: Duration::from_secs(self.leave_seconds.unwrap_or(3)),
             drain_time: Duration::from_secs(self.drain_seconds.unwrap_or(25)),
@@ -204,6 +239,18 @@ impl Settings {
             log_format: self.log_format.unwrap_or_default(),
             otlp_endpoint: self.otlp_endpoint,
         })
+    }
+
+    fn ws(&self) -> ws::Settings {
+        let usual = ws::Settings::default();
+        ws::Settings {
+            max_connections: self.ws_max_connections.unwrap_or(usual.max_connections),
+            max_message_bytes: self.ws_max_message_bytes.unwrap_or(usual.max_message_bytes),
+            max_answer_bytes: self.ws_max_answer_bytes.unwrap_or(usual.max_answer_bytes),
+            // A file is not checked as flags are; pinging without pause would be a mistake.
+            ping_interval: self.ws_ping_seconds.map_or(usual.ping_interval, |seconds| Duration::from_secs(seconds.max(1))),
+            write_time: usual.write_time,
+        }
     }
 
     fn authentication(&self) -> Result<Authentication, Error> {

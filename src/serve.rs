@@ -2,18 +2,20 @@
 
 use crate::auth::Authenticator;
 use crate::cli::Error;
-use crate::config::Config;
+use crate::config::{Config, Pages};
 use crate::drain::Drain;
 use crate::engine::{Engine, Hook, Served};
 use crate::observed::Observed;
 use crate::telemetry::Metrics;
 use crate::transport::admin;
-use crate::transport::cores::Cores;
+use crate::transport::cores::{Cores, Peer};
 use crate::transport::rest::{self, Enter, Parts, Rest};
+use crate::transport::ws::{self, Origins, Ws};
 use axum::body::Body;
 use axum::extract::Request;
+use axum::extract::connect_info::Connected;
 use axum::http::{HeaderValue, Response};
-use axum::serve::Listener;
+use axum::serve::{IncomingStream, Listener};
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -26,6 +28,7 @@ use tower_http::compression::CompressionLayer;
 /// A replica that has its ports and does not serve yet.
 pub struct Replica {
     rest: Rest,
+    ws: Ws,
     listener: TcpListener,
     admin: Option<TcpListener>,
     address: SocketAddr,
@@ -41,13 +44,26 @@ pub async fn bind(config: &Config, served: Served, hooks: Vec<Arc<dyn Hook>>) ->
         HeaderValue::from_str(origin)
             .map_err(|_| Error::new(format!("'{origin}' is no origin; write for example https://example.com")))
     });
+    let origins: Arc<[HeaderValue]> = origins.collect::<Result<_, _>>()?;
+    let engine = Engine::new(served, hooks, Arc::new(Observed(metrics.clone())));
+    let authenticator = Authenticator::new(config.authentication.clone()).await?;
+    let ws = Ws::from(ws::Parts {
+        engine: engine.clone(),
+        authenticator: authenticator.clone(),
+        metrics: metrics.sessions(),
+        origins: match config.pages {
+            Pages::Listed => Origins::listed(Arc::clone(&origins)),
+            Pages::ListedAndLoopback => Origins::listed(Arc::clone(&origins)).with_loopback(),
+        },
+        settings: config.ws.clone(),
+    });
     let rest = Rest::from(Parts {
-        engine: Engine::new(served, hooks, Arc::new(Observed(metrics.clone()))),
-        authenticator: Authenticator::new(config.authentication.clone()).await?,
+        engine,
+        authenticator,
         drain: Drain::default(),
         metrics,
         max_body_bytes: config.max_body_bytes,
-        cors_origins: origins.collect::<Result<_, _>>()?,
+        cors_origins: origins,
     });
     let listener = listen(config.listen).await?;
     let admin = match config.admin_listen {
@@ -55,7 +71,7 @@ pub async fn bind(config: &Config, served: Served, hooks: Vec<Arc<dyn Hook>>) ->
         None => None,
     };
     let address = listener.local_addr()?;
-    Ok(Replica { rest, listener, admin, address, leave_time: config.leave_time, drain_time: config.drain_time })
+    Ok(Replica { rest, ws, listener, admin, address, leave_time: config.leave_time, drain_time: config.drain_time })
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
@@ -87,9 +103,10 @@ impl Replica {
     pub async fn run(self, end: impl Future<Output = std::io::Result<()>>) -> Result<(), Error> {
         let drain = self.rest.drain.clone();
         let engine = self.rest.engine.clone();
-        let mut main = rest::router(self.rest.clone());
+        let ws = self.ws.clone();
+        let mut main = rest::router(self.rest.clone()).merge(ws::router(ws.clone()));
         if self.admin.is_none() {
-            main = main.merge(admin::metrics_router(self.rest.clone()));
+            main = main.merge(admin::metrics_router(self.rest.clone())).merge(ws::admin_router(ws.clone()));
         }
         let entered = Enter { rest: self.rest.clone(), inner: main };
         let service = ServiceBuilder::new()
@@ -100,22 +117,26 @@ impl Replica {
         let closed = drain.clone();
         let mut cores = Cores::start(self.address, move |connections| http(connections, service.clone(), closed.clone()))?;
         let served = async {
-            let admin_router = admin::router(self.rest.clone());
+            let admin_router = admin::router(self.rest.clone()).merge(ws::admin_router(ws.clone()));
             let admin = async {
                 match self.admin {
                     Some(listener) => http(listener, admin_router, drain.clone()).await,
                     None => Ok(()),
                 }
             };
-            tokio::try_join!(cores.run(self.listener, drain.closed()), admin).map(|_| ())
+            tokio::try_join!(cores.run(self.listener, drain.closed()), admin)?;
+            ws.closed().await;
+            Ok(())
         };
         let ended = async {
             end.await?;
             drain.leave();
             tokio::time::sleep(self.leave_time).await;
             drain.close();
-            // Whoever still waits then is cut off.
-            tokio::time::sleep(self.drain_time).await;
+            // Whoever still waits at the end is cut off.
+            let end = tokio::time::Instant::now() + self.drain_time;
+            ws.leave(self.drain_time / 3).await;
+            tokio::time::sleep_until(end).await;
             Ok::<_, std::io::Error>(())
         };
         let outcome = tokio::select! {
@@ -133,9 +154,10 @@ async fn http<L, S>(listener: L, service: S, drain: Drain) -> std::io::Result<()
 where
     L: Listener,
     L::Addr: std::fmt::Debug,
+    Peer: for<'a> Connected<IncomingStream<'a, L>>,
     S: Service<Request, Response = Response<Body>, Error = Infallible> + Clone + Send + Sync + 'static,
     S::Future: Send,
 {
-    let make = axum::ServiceExt::<Request>::into_make_service(service);
+    let make = axum::ServiceExt::<Request>::into_make_service_with_connect_info::<Peer>(service);
     axum::serve(listener, make).with_graceful_shutdown(async move { drain.closed().await }).await
 }

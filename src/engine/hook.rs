@@ -11,6 +11,7 @@ use crate::catalog::{Catalog, Entity};
 use crate::protocol::{Code, Condition, Error, Operation};
 use async_trait::async_trait;
 use serde_json::Value;
+use std::net::SocketAddr;
 
 /// What every hook is told.
 #[derive(Debug, Clone, Copy)]
@@ -23,6 +24,17 @@ pub struct Context<'a> {
     pub entity: &'a Entity,
     /// What is done.
     pub operation: Operation,
+}
+
+/// A client that stays, such as one over WebSocket.
+#[derive(Debug, Clone, Copy)]
+pub struct Session<'a> {
+    /// Which one; unique among all replicas.
+    pub id: uuid::Uuid,
+    /// Who it is.
+    pub principal: &'a Principal,
+    /// Where it comes from, or the proxy before it.
+    pub remote: Option<SocketAddr>,
 }
 
 /// A hook of the request path. Every place does nothing unless it is written.
@@ -77,6 +89,17 @@ pub trait Hook: Send + Sync + 'static {
 
     /// After the answer is decided, whatever it is: for audits. It can't change anything.
     async fn after_handle(&self, context: Context<'_>, refused: Option<&Error>) {}
+
+    /// Before a client that stays is let in; it is authenticated by then.
+    async fn before_connect(&self, session: Session<'_>) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    /// After a client was let in.
+    async fn after_connect(&self, session: Session<'_>) {}
+
+    /// After a client that was let in has gone, whoever ended it.
+    async fn after_disconnect(&self, session: Session<'_>) {}
 }
 
 /// Why a hook refuses, in words for the client.

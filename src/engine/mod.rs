@@ -12,6 +12,6 @@ pub mod pipeline;
 pub mod plan;
 pub mod sql;
 
-pub use hook::{Context, Hook, NarrowRead, NarrowWrite, Refusal};
+pub use hook::{Context, Hook, NarrowRead, NarrowWrite, Refusal, Session};
 pub use observe::{End, Observe, Tally, Verb};
 pub use pipeline::{Engine, Served};

@@ -5,7 +5,7 @@ use super::error::from_database;
 use super::execute::Runner;
 use super::execute::read::{Found, read};
 use super::execute::write::write;
-use super::hook::{Context, Hook, NarrowRead, NarrowWrite};
+use super::hook::{Context, Hook, NarrowRead, NarrowWrite, Session};
 use super::observe::{Observe, Tallies};
 use super::plan::write::plan_write;
 use super::plan::{Scope, plan_read};
@@ -81,6 +81,24 @@ impl Engine {
             hook.after_handle(context, told.as_ref()).await;
         }
         outcome
+    }
+
+    /// Asks the hooks whether a client that stays may come in, and tells them if it does.
+    pub async fn connect(&self, session: Session<'_>) -> Result<(), Error> {
+        for hook in &*self.hooks {
+            hook.before_connect(session).await?;
+        }
+        for hook in &*self.hooks {
+            hook.after_connect(session).await;
+        }
+        Ok(())
+    }
+
+    /// Tells the hooks that a client that was let in has gone.
+    pub async fn disconnect(&self, session: Session<'_>) {
+        for hook in &*self.hooks {
+            hook.after_disconnect(session).await;
+        }
     }
 
     async fn run(&self, current: &Current, context: Context<'_>, grant: Grant<'_>, request: Request) -> Result<Response, Error> {

@@ -87,6 +87,16 @@ codes! {
     HookError = "hook_error",
     /// The statement did not finish within its deadline.
     DeadlineExceeded = "deadline_exceeded",
+    /// A message of a session could not be read, or lacks a field that it needs.
+    InvalidMessage = "invalid_message",
+    /// The type of a message is unknown.
+    InvalidMessageType = "invalid_message_type",
+    /// The operation on a subscription is unknown.
+    InvalidSubscriptionOperation = "invalid_subscription_operation",
+    /// A subscription is to be ended, and the message does not say which.
+    MissingSubscriptionId = "missing_subscription_id",
+    /// The session has no subscription with this id.
+    SubscriptionNotFound = "subscription_not_found",
     /// The service or its database can't be reached now; try again later.
     Unavailable = "unavailable",
     /// The service failed; the log has the cause under the request id.
@@ -98,6 +108,19 @@ impl Code {
     #[must_use]
     pub fn retryable(self) -> bool {
         matches!(self, Code::Unavailable | Code::DeadlineExceeded | Code::SerializationFailure)
+    }
+
+    /// Whether only sessions have it, such as those over WebSocket, and no answer over HTTP.
+    #[must_use]
+    pub fn of_sessions(self) -> bool {
+        matches!(
+            self,
+            Code::InvalidMessage
+                | Code::InvalidMessageType
+                | Code::InvalidSubscriptionOperation
+                | Code::MissingSubscriptionId
+                | Code::SubscriptionNotFound
+        )
     }
 }
 

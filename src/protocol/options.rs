@@ -55,6 +55,31 @@ pub struct Options {
     pub skip_count: bool,
 }
 
+impl Options {
+    /// Reads options that arrive as a text of their own.
+    pub fn from_json(text: &str) -> Result<Self, Error> {
+        let mut json = serde_json::Deserializer::from_str(text);
+        let read: Result<Option<Object<Options>>, _> = serde_path_to_error::deserialize(&mut json);
+        read.map(|options| options.map(|options| options.0).unwrap_or_default()).map_err(|error| {
+            let path = match error.path().to_string().as_str() {
+                "." => "options".to_owned(),
+                path => format!("options.{path}"),
+            };
+            let reason = error.inner().to_string();
+            Error::new(code_of(&path, &reason), format!("{path}: {reason}")).with_detail(path)
+        })
+    }
+}
+
+/// The code of a fault at a path that begins with `options`.
+#[must_use]
+pub fn code_of(path: &str, reason: &str) -> Code {
+    if path.starts_with("options.filters") && reason.contains("unknown operator") {
+        return Code::InvalidOperator;
+    }
+    Code::InvalidOption
+}
+
 impl Default for Condition {
     fn default() -> Self {
         Condition::always()

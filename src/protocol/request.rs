@@ -103,6 +103,21 @@ pub enum Selector {
     Many(Vec<KeyInput>),
 }
 
+impl Selector {
+    /// Reads a JSON key or a list of them; null and the empty text name none. The error says what it is instead.
+    pub fn from_json(id: Value) -> Result<Self, &'static str> {
+        const FORMS: &str = "a text, a number, an object with the key's columns, or a list of them";
+        match id {
+            Value::Null => Ok(Selector::None),
+            Value::String(text) if text.is_empty() => Ok(Selector::None),
+            Value::Array(items) => {
+                items.into_iter().map(|item| KeyInput::from_json(item).ok_or(FORMS)).collect::<Result<_, _>>().map(Selector::Many)
+            }
+            one => KeyInput::from_json(one).map(Selector::One).ok_or(FORMS),
+        }
+    }
+}
+
 /// A primary key as the client wrote it: a scalar, or an object with the key's columns.
 ///
 /// The key of several columns is written in a path or a header as its values with commas between them; a comma or a

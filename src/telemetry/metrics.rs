@@ -6,6 +6,7 @@
 use super::family::{Family, families};
 use super::query::QueryMetrics;
 use super::request::{RequestMetrics, RequestTimer, Routes};
+use super::session::SessionMetrics;
 use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, TextEncoder};
 use std::sync::Arc;
 
@@ -24,6 +25,20 @@ families! {
     query_duration: HistogramVec = "db_query_duration_seconds" { "operation", "source", "entity" };
     /// Connections to a database: all that are open, and those that are busy.
     connections: IntGaugeVec = "resolvespec_database_connections" { "source", "state" };
+    /// WebSocket connections that are open.
+    sessions: IntGauge = "resolvespec_ws_connections" {};
+    /// WebSocket connections that were opened.
+    sessions_opened: IntCounter = "resolvespec_ws_connections_opened_total" {};
+    /// WebSocket connections that ended, by the code that this side closed with, `client` if the client closed, or `gone`.
+    sessions_closed: IntCounterVec = "resolvespec_ws_connections_closed_total" { "code" };
+    /// WebSocket connections that were not let in, by the code of the error.
+    sessions_refused: IntCounterVec = "resolvespec_ws_connections_refused_total" { "code" };
+    /// Messages of WebSocket connections.
+    messages: IntCounterVec = "resolvespec_ws_messages_total" { "direction" };
+    /// Bytes of WebSocket connections' messages.
+    message_bytes: IntCounterVec = "resolvespec_ws_message_bytes_total" { "direction" };
+    /// Time from the beginning of work on a WebSocket request to its answer.
+    session_request_duration: HistogramVec = "resolvespec_ws_request_duration_seconds" { "operation", "status" };
     /// Entities that are served.
     catalog_entities: IntGauge = "resolvespec_catalog_entities" {};
     /// Catalogs that were compiled, by whether they are served or were refused for the last good one.
@@ -77,6 +92,12 @@ impl Metrics {
     #[must_use]
     pub fn queries(&self, operation: &'static str, source: &str, entity: &str) -> QueryMetrics {
         QueryMetrics::new(&self.families, operation, source, entity)
+    }
+
+    /// The handle for WebSocket connections. Keep it.
+    #[must_use]
+    pub fn sessions(&self) -> SessionMetrics {
+        SessionMetrics::new(Arc::clone(&self.families))
     }
 
     /// Counts the bytes of an answer's body.

@@ -9,6 +9,7 @@ mod family;
 pub mod metrics;
 mod query;
 mod request;
+mod session;
 pub mod tracing;
 mod tracing_export;
 #[cfg(test)]
@@ -17,4 +18,5 @@ mod tracing_tests;
 pub use metrics::Metrics;
 pub use query::QueryMetrics;
 pub use request::{RequestMetrics, RequestTimer};
+pub use session::{SessionMetrics, SessionTimer};
 pub use tracing::{LogFormat, TracingGuard, TracingSettings, follow, init, parent_context};

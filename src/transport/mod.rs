@@ -2,4 +2,7 @@
 
 pub mod admin;
 pub mod cores;
+pub mod envelope;
+pub mod message;
 pub mod rest;
+pub mod ws;

@@ -22,3 +22,4 @@ mod support;
 mod tidy;
 mod traces;
 mod typescript_contract;
+mod ws;

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 const LIBRARIES: &[(&str, &[&str])] = &[
     ("async_nats", &["nats/", "event/bus/nats/", "store/nats"]),
     ("axum", &["transport/", "serve.rs", "telemetry/", "auth/"]),
+    ("hyper", &["transport/"]),
+    ("tungstenite", &["transport/ws/"]),
     ("tower", &["transport/", "serve.rs"]),
     ("tower_http", &["transport/", "serve.rs"]),
     ("tokio_postgres", &["database/"]),

@@ -95,6 +95,7 @@ fn template(path: &str) -> &'static str {
         (Some("health"), 0) => "/health",
         (Some("ready"), 0) => "/ready",
         (Some("metrics"), 0) => "/metrics",
+        (Some("ws"), 0) => "/ws",
         _ => "unmatched",
     }
 }

@@ -13,4 +13,4 @@ pub mod router;
 pub mod status;
 
 pub use enter::Enter;
-pub use router::{Parts, Rest, cors, router};
+pub use router::{Parts, Rest, cors, refused, router};

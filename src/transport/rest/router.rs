@@ -103,14 +103,17 @@ pub fn cors(rest: &Rest) -> Option<CorsLayer> {
 
 /// Finds out who asks.
 pub(super) async fn authenticate(rest: &Rest, headers: &HeaderMap) -> Result<Principal, Error> {
-    let refused = |error: auth::Error| {
-        let code = if error.retryable() { Code::Unavailable } else { Code::Unauthorized };
-        Error::new(code, error.to_string()).with_detail(error.reason())
-    };
     let header = headers.get(AUTHORIZATION).map(HeaderValue::to_str).transpose();
     let header = header.map_err(|_| Error::new(Code::Unauthorized, "the Authorization header is not text"))?;
     let credentials = Credentials::from_authorization(header).map_err(refused)?;
     rest.authenticator.authenticate(credentials).await.map_err(refused)
+}
+
+/// Why somebody is not let in, as the client is told.
+#[must_use]
+pub fn refused(error: auth::Error) -> Error {
+    let code = if error.retryable() { Code::Unavailable } else { Code::Unauthorized };
+    Error::new(code, error.to_string()).with_detail(error.reason())
 }
 
 /// A path of one, two or three names.

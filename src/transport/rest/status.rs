@@ -22,14 +22,18 @@ pub fn status(code: Code) -> StatusCode {
         | Code::LimitExceeded
         | Code::NotNullViolation
         | Code::CheckViolation
-        | Code::HookError => StatusCode::BAD_REQUEST,
+        | Code::HookError
+        | Code::InvalidMessage
+        | Code::InvalidMessageType
+        | Code::InvalidSubscriptionOperation
+        | Code::MissingSubscriptionId => StatusCode::BAD_REQUEST,
         Code::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Code::Conflict | Code::ForeignKeyViolation | Code::SerializationFailure => StatusCode::CONFLICT,
         Code::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
         Code::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
         Code::Unauthorized => StatusCode::UNAUTHORIZED,
         Code::Forbidden => StatusCode::FORBIDDEN,
-        Code::NotFound | Code::ModelNotFound => StatusCode::NOT_FOUND,
+        Code::NotFound | Code::ModelNotFound | Code::SubscriptionNotFound => StatusCode::NOT_FOUND,
         Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         Code::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
         Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,

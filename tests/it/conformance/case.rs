@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 #[serde(deny_unknown_fields)]
 pub(crate) struct Case {
     pub name: String,
-    /// The styles that it is sent in; both unless given.
+    /// The styles that it is sent in; all unless given. What the body style can say, WebSocket can.
     #[serde(default)]
     only: Vec<Style>,
     /// The databases that it holds for; all unless given.
@@ -24,6 +24,7 @@ pub(crate) struct Case {
 pub(crate) enum Style {
     Body,
     Header,
+    Ws,
 }
 
 impl Style {
@@ -31,6 +32,7 @@ impl Style {
         match self {
             Style::Body => "body",
             Style::Header => "header",
+            Style::Ws => "ws",
         }
     }
 }
@@ -100,7 +102,8 @@ impl Case {
 
     pub(crate) fn runs_on(&self, kind: Kind, style: Style) -> bool {
         let database = self.databases.is_empty() || self.databases.iter().any(|name| name == kind.name());
-        database && (self.only.is_empty() || self.only.contains(&style))
+        let said_as = if style == Style::Ws { Style::Body } else { style };
+        database && (self.only.is_empty() || self.only.contains(&said_as))
     }
 }
 

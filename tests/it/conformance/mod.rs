@@ -1,4 +1,4 @@
-//! One table of requests and expected answers, run over both REST styles on all three databases.
+//! One table of requests and expected answers, run over both REST styles and over WebSocket on all three databases.
 //!
 //! The cases are data in `cases/`, a file per topic; what they mean is in `case.rs`. A topic that writes begins with a
 //! database of its own, and its cases run in order.
@@ -7,11 +7,15 @@ mod body_style;
 mod case;
 mod compare;
 mod header_style;
+mod ws;
 
-use crate::support::client::{Answer, Call};
+use crate::support::client::Call;
 use crate::support::database::Kind;
 use crate::support::server::Server;
+use crate::support::session::Session;
 use case::{Case, Style, topics};
+use compare::Seen;
+use serde_json::Value;
 use std::fmt::Write;
 
 const ENTITIES: &str = include_str!("schema/entities.yaml");
@@ -40,7 +44,7 @@ async fn run_all(kind: Kind) {
     let shared = serve(kind).await;
     let mut tally = Tally::default();
     for (topic, cases) in topics() {
-        for style in [Style::Body, Style::Header] {
+        for style in [Style::Body, Style::Header, Style::Ws] {
             if cases.iter().any(Case::writes) {
                 let own = serve(kind).await;
                 run_topic(&own, topic, &cases, kind, style, &mut tally).await;
@@ -53,42 +57,63 @@ async fn run_all(kind: Kind) {
     shared.stop().await;
     let failed = tally.failures.len();
     assert!(failed == 0, "{failed} of {} answers on {} are wrong\n\n{}", tally.ran, kind.name(), tally.failures.join("\n"));
-    assert!(tally.ran >= 500, "only {} cases ran on {}", tally.ran, kind.name());
+    assert!(tally.ran >= 800, "only {} cases ran on {}", tally.ran, kind.name());
 }
 
 async fn run_topic(server: &Server, topic: &str, cases: &[Case], kind: Kind, style: Style, tally: &mut Tally) {
+    let mut session = Session::connect(server.client.address()).await;
     for case in cases.iter().filter(|case| case.runs_on(kind, style)) {
+        let (said, outcome) = match style {
+            Style::Body => send(server, case, style, body_style::encode(&case.request)).await,
+            Style::Header => match header_style::encode(&case.request) {
+                Ok(call) => send(server, case, style, call).await,
+                Err(reason) => {
+                    let reason = format!("the case can't be said in headers, so it must say \"only\": [\"body\"]: {reason}");
+                    (String::new(), Err(reason))
+                }
+            },
+            Style::Ws => match ws::encode(&case.request) {
+                Ok(message) => {
+                    let answer = session.ask(&message).await;
+                    let seen = ws::seen(&case.request, &case.expect, &answer);
+                    (message.to_string(), check(case, &seen, &answer))
+                }
+                Err(_) => continue,
+            },
+        };
         tally.ran += 1;
-        let call = match style {
-            Style::Body => Ok(body_style::encode(&case.request)),
-            Style::Header => header_style::encode(&case.request),
-        };
-        let outcome = match &call {
-            Ok(call) => server.client.send(call).await.and_then(|answer| check(case, style, &answer)),
-            Err(reason) => Err(format!("the case can't be said in headers, so it must say \"only\": [\"body\"]: {reason}")),
-        };
         if let Err(reason) = outcome {
-            tally.failures.push(failure(topic, case, kind, style, call.ok().as_ref(), &reason));
+            tally.failures.push(failure(topic, case, kind, style, &said, &reason));
         }
     }
+    session.close().await;
 }
 
-fn check(case: &Case, style: Style, answer: &Answer) -> Result<(), String> {
-    let seen = match style {
-        Style::Body => body_style::seen(answer),
-        Style::Header => header_style::seen(answer),
-    };
-    let problems = compare::differences(&case.expect, &seen);
+/// Sends a call; tells what was sent and what is wrong with the answer.
+async fn send(server: &Server, case: &Case, style: Style, call: Call) -> (String, Result<(), String>) {
+    let outcome = server.client.send(&call).await.and_then(|answer| {
+        let seen = match style {
+            Style::Header => header_style::seen(&answer),
+            Style::Body | Style::Ws => body_style::seen(&answer),
+        };
+        check(case, &seen, &answer.body).map_err(|reason| format!("{reason} (status {})", answer.status.as_u16()))
+    });
+    let body = call.body.as_deref().unwrap_or_default();
+    (format!("{} {} {:?} {body}", call.method, call.path, call.headers), outcome)
+}
+
+fn check(case: &Case, seen: &Seen, answer: &Value) -> Result<(), String> {
+    let problems = compare::differences(&case.expect, seen);
     if problems.is_empty() {
         return Ok(());
     }
-    Err(format!("{}\n  got:      {} {}", problems.join("\n  "), answer.status.as_u16(), answer.body))
+    Err(format!("{}\n  got:      {answer}", problems.join("\n  ")))
 }
 
-fn failure(topic: &str, case: &Case, kind: Kind, style: Style, call: Option<&Call>, reason: &str) -> String {
+fn failure(topic: &str, case: &Case, kind: Kind, style: Style, said: &str, reason: &str) -> String {
     let mut text = format!("✗ {topic} / {} [{} {}]\n", case.name, kind.name(), style.name());
-    if let Some(call) = call {
-        _ = writeln!(text, "  request:  {} {} {:?} {}", call.method, call.path, call.headers, call.body.as_deref().unwrap_or(""));
+    if !said.is_empty() {
+        _ = writeln!(text, "  request:  {said}");
     }
     _ = writeln!(text, "  expected: {}\n  {reason}", case.expect.shown());
     text

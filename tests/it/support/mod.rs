@@ -4,3 +4,4 @@ pub(crate) mod client;
 pub(crate) mod database;
 pub(crate) mod nats;
 pub(crate) mod server;
+pub(crate) mod session;

@@ -1,6 +1,6 @@
 //! A body-style request from its JSON.
 
-use crate::protocol::options::Object;
+use crate::protocol::options::{Object, code_of};
 use crate::protocol::{Code, Error, KeyInput, Operation, Options, Request, Selector, Target};
 use serde::Deserialize;
 use serde_json::Value;
@@ -35,7 +35,7 @@ pub fn decode(target: Target, path_id: Option<String>, body: &[u8]) -> Result<Re
         let short: String = word.chars().take(40).collect();
         Error::new(Code::InvalidOperation, format!("operation is read, create, update, delete or meta, not '{short}'"))
     })?;
-    let body_id = selector(wire.id)?;
+    let body_id = Selector::from_json(wire.id).map_err(|reason| Error::new(Code::InvalidRequest, format!("id is {reason}")))?;
     let selector = match (path_id, operation) {
         (Some(id), Operation::Delete) if body_id != Selector::None => {
             _ = id;
@@ -52,18 +52,6 @@ pub fn decode(target: Target, path_id: Option<String>, body: &[u8]) -> Result<Re
     })
 }
 
-fn selector(id: Value) -> Result<Selector, Error> {
-    let bad = || Error::new(Code::InvalidRequest, "id is a text, a number, an object with the key's columns, or a list of them");
-    match id {
-        Value::Null => Ok(Selector::None),
-        Value::String(text) if text.is_empty() => Ok(Selector::None),
-        Value::Array(items) => {
-            items.into_iter().map(|item| KeyInput::from_json(item).ok_or_else(bad)).collect::<Result<_, _>>().map(Selector::Many)
-        }
-        one => KeyInput::from_json(one).map(Selector::One).ok_or_else(bad),
-    }
-}
-
 /// Says where in the body the fault is; a fault in the options is theirs.
 fn describe(error: &serde_path_to_error::Error<serde_json::Error>) -> Error {
     let path = error.path().to_string();
@@ -72,8 +60,7 @@ fn describe(error: &serde_path_to_error::Error<serde_json::Error>) -> Error {
     let text = reason.to_string();
     let code = match path.as_str() {
         _ if syntax => Code::InvalidRequest,
-        path if path.starts_with("options.filters") && text.contains("unknown operator") => Code::InvalidOperator,
-        path if path.starts_with("options") => Code::InvalidOption,
+        path if path.starts_with("options") => code_of(path, &text),
         _ => Code::InvalidRequest,
     };
     let message = if syntax || path == "." { format!("the body can't be read: {text}") } else { format!("{path}: {text}") };

@@ -1,7 +1,8 @@
 //! Answers in the body style's envelope: `{success, data, metadata?}` or `{success, data: null, error}`.
 
-use crate::protocol::response::{Counts, Deleted};
+use crate::protocol::response::Deleted;
 use crate::protocol::{Error, Page, Response, RowText};
+use crate::transport::envelope::{page_metadata, record_metadata};
 use crate::transport::rest::answer::{self, Around, Headers};
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
@@ -13,8 +14,7 @@ pub fn encode(request: &HeaderMap, response: Response) -> axum::http::Response<B
     match response {
         Response::Page(page) => encode_page(request, page),
         Response::Record(record) => {
-            let number = record.row_number.map_or_else(String::new, |number| format!(",\"row_number\":{number}"));
-            let after = format!(",\"metadata\":{{\"total\":1,\"count\":1,\"filtered\":1,\"limit\":0,\"offset\":0{number}}}}}");
+            let after = format!(",\"metadata\":{}}}", record_metadata(&record));
             let body = [b"{\"success\":true,\"data\":", record.row.as_ref(), after.as_bytes()].concat();
             answer::tagged(request, Bytes::from(body), Some(&record.row), Headers::new())
         }
@@ -47,17 +47,9 @@ fn encode_page(request: &HeaderMap, page: Page) -> axum::http::Response<Body> {
         before: Bytes::from_static(b"{\"success\":true,\"data\":["),
         rows: page.rows,
         more: page.more,
-        after: Box::new(move |count| Bytes::from(metadata(counts, count, limit, offset))),
+        after: Box::new(move |count| Bytes::from(format!("],\"metadata\":{}}}", page_metadata(counts, count, limit, offset)))),
     };
     answer::rows(request, around, Headers::new())
-}
-
-/// Counts that were declined are −1.
-fn metadata(counts: Counts, count: u64, limit: u64, offset: u64) -> String {
-    let (total, filtered) = (counts.total.unwrap_or(-1), counts.filtered.unwrap_or(-1));
-    format!(
-        "],\"metadata\":{{\"total\":{total},\"count\":{count},\"filtered\":{filtered},\"limit\":{limit},\"offset\":{offset}}}}}"
-    )
 }
 
 /// Encodes an error.

@@ -54,12 +54,13 @@ fn metadata() -> Value {
 }
 
 fn code() -> Value {
+    let codes: Vec<Code> = Code::ALL.iter().copied().filter(|code| !code.of_sessions()).collect();
     let descriptions: Map<String, Value> =
-        Code::ALL.iter().map(|code| (code.as_str().to_owned(), json!(code.description()))).collect();
+        codes.iter().map(|code| (code.as_str().to_owned(), json!(code.description()))).collect();
     json!({
         "type": "string",
-        "enum": Code::ALL.iter().map(|code| code.as_str()).collect::<Vec<_>>(),
-        "description": format!("What went wrong. Codes are stable.\n\n{}", code_list(Code::ALL)),
+        "enum": codes.iter().map(|code| code.as_str()).collect::<Vec<_>>(),
+        "description": format!("What went wrong. Codes are stable.\n\n{}", code_list(&codes)),
         "x-enumDescriptions": descriptions,
     })
 }

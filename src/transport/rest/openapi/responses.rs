@@ -28,7 +28,7 @@ impl Style {
 pub(super) fn shared() -> Map<String, Value> {
     let mut responses = Map::new();
     for style in [Style::Body, Style::Header] {
-        for (status, codes) in by_status(Code::ALL.iter().copied()) {
+        for (status, codes) in by_status(Code::ALL.iter().copied().filter(|code| !code.of_sessions())) {
             responses.insert(name(style, status), failure(style, &codes));
         }
     }
@@ -97,7 +97,12 @@ fn by_status(codes: impl Iterator<Item = Code>) -> BTreeMap<u16, Vec<Code>> {
 fn applies(code: Code, operation: Operation) -> bool {
     let writes = !matches!(operation, Operation::Read | Operation::Meta);
     match code {
-        Code::MethodNotAllowed => false,
+        Code::MethodNotAllowed
+        | Code::InvalidMessage
+        | Code::InvalidMessageType
+        | Code::InvalidSubscriptionOperation
+        | Code::MissingSubscriptionId
+        | Code::SubscriptionNotFound => false,
         Code::MissingId | Code::PreconditionFailed => matches!(operation, Operation::Update | Operation::Delete),
         Code::InvalidData
         | Code::NotNullViolation

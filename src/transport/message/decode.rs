@@ -1,0 +1,188 @@
+//! A message from its JSON.
+//!
+//! Unknown fields of the message are ignored, as the protocol says; unknown options are refused, as everywhere. The fields
+//! are taken one by one, so that the id is known when another field is wrong.
+
+use crate::protocol::options::Object;
+use crate::protocol::{Code, Error, Operation, Options, Request, Selector, Target};
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+/// What a client said.
+#[derive(Debug)]
+pub struct Message {
+    /// The client's name for it, which the answer has too; empty if there is none.
+    pub id: String,
+    /// What is wanted.
+    pub said: Said,
+}
+
+/// What a client wants.
+#[derive(Debug)]
+pub enum Said {
+    /// Rows, or a change of them.
+    Request(Box<Request>),
+    /// To be told of changes, or no more.
+    Subscription(Subscription),
+    /// A sign of life.
+    Ping,
+}
+
+/// A message about a subscription. What it asks for is read by who keeps subscriptions.
+#[derive(Debug)]
+pub enum Subscription {
+    /// Begins one.
+    Subscribe {
+        /// The entity, as the client wrote it.
+        target: Target,
+        /// The options' JSON.
+        options: Option<Box<RawValue>>,
+    },
+    /// Ends one.
+    Unsubscribe {
+        /// Which.
+        subscription_id: String,
+    },
+}
+
+/// A message that can't be acted on, with the id as far as it could be read.
+#[derive(Debug)]
+pub struct Unreadable {
+    /// The client's name for it.
+    pub id: String,
+    /// Why.
+    pub error: Error,
+}
+
+#[derive(Deserialize)]
+#[serde(default)]
+struct Wire<'a> {
+    id: Value,
+    #[serde(rename = "type")]
+    kind: Value,
+    operation: Value,
+    schema: Value,
+    entity: Value,
+    record_id: Value,
+    subscription_id: Value,
+    idempotency_key: Value,
+    if_match: Value,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+    #[serde(borrow)]
+    options: Option<&'a RawValue>,
+}
+
+impl Default for Wire<'_> {
+    fn default() -> Self {
+        let absent = Value::Null;
+        Self {
+            id: absent.clone(),
+            kind: absent.clone(),
+            operation: absent.clone(),
+            schema: absent.clone(),
+            entity: absent.clone(),
+            record_id: absent.clone(),
+            subscription_id: absent.clone(),
+            idempotency_key: absent.clone(),
+            if_match: absent,
+            data: None,
+            options: None,
+        }
+    }
+}
+
+/// Reads a message.
+pub fn decode(bytes: &[u8]) -> Result<Message, Unreadable> {
+    let Object(mut wire) = serde_json::from_slice::<Object<Wire>>(bytes).map_err(|error| Unreadable {
+        id: String::new(),
+        error: Error::new(Code::InvalidMessage, format!("the message can't be read: {error}")),
+    })?;
+    let id = text("id", wire.id.take()).map_err(|error| Unreadable { id: String::new(), error })?.unwrap_or_default();
+    match said(&id, wire) {
+        Ok(said) => Ok(Message { id, said }),
+        Err(error) => Err(Unreadable { id, error }),
+    }
+}
+
+fn said(id: &str, mut wire: Wire<'_>) -> Result<Said, Error> {
+    let kind = required("type", wire.kind.take())?;
+    match kind.as_str() {
+        "ping" => return Ok(Said::Ping),
+        "request" | "subscription" => {}
+        other => {
+            let message = format!("type is request, subscription or ping, not '{}'", short(other));
+            return Err(Error::new(Code::InvalidMessageType, message));
+        }
+    }
+    if id.is_empty() {
+        return Err(Error::new(Code::InvalidMessage, "the message has no id; the answer could not be told from others"));
+    }
+    let operation = required("operation", wire.operation.take())?;
+    if kind == "request" {
+        request(&operation, wire).map(|request| Said::Request(Box::new(request)))
+    } else {
+        subscription(&operation, wire).map(Said::Subscription)
+    }
+}
+
+fn request(operation: &str, mut wire: Wire<'_>) -> Result<Request, Error> {
+    let target = Target { schema: text("schema", wire.schema.take())?, entity: required("entity", wire.entity.take())? };
+    let operation = Operation::parse(operation).ok_or_else(|| {
+        let message = format!("operation is read, create, update, delete or meta, not '{}'", short(operation));
+        Error::new(Code::InvalidOperation, message)
+    })?;
+    let selector = Selector::from_json(wire.record_id.take())
+        .map_err(|forms| Error::new(Code::InvalidMessage, format!("record_id is {forms}")))?;
+    Ok(Request {
+        selector,
+        data: data(wire.data)?,
+        options: wire.options.map(|options| Options::from_json(options.get())).transpose()?.unwrap_or_default(),
+        idempotency_key: text("idempotency_key", wire.idempotency_key.take())?,
+        if_match: text("if_match", wire.if_match.take())?,
+        ..Request::new(operation, target)
+    })
+}
+
+fn subscription(operation: &str, mut wire: Wire<'_>) -> Result<Subscription, Error> {
+    match operation {
+        "subscribe" => {
+            let entity = text("entity", wire.entity.take())?.unwrap_or_default();
+            let target = Target { schema: text("schema", wire.schema.take())?, entity };
+            Ok(Subscription::Subscribe { target, options: wire.options.map(ToOwned::to_owned) })
+        }
+        "unsubscribe" => match text("subscription_id", wire.subscription_id.take())? {
+            Some(subscription_id) => Ok(Subscription::Unsubscribe { subscription_id }),
+            None => Err(Error::new(Code::MissingSubscriptionId, "say which subscription ends, by subscription_id")),
+        },
+        other => {
+            let message = format!("operation is subscribe or unsubscribe, not '{}'", short(other));
+            Err(Error::new(Code::InvalidSubscriptionOperation, message))
+        }
+    }
+}
+
+/// The data; null is none.
+fn data(text: Option<&RawValue>) -> Result<Option<Value>, Error> {
+    let unreadable = |error| Error::new(Code::InvalidMessage, format!("data can't be read: {error}"));
+    let value: Option<Value> = text.map(|text| serde_json::from_str(text.get())).transpose().map_err(unreadable)?;
+    Ok(value.filter(|value| !value.is_null()))
+}
+
+/// A text; the empty one is none.
+fn text(name: &str, value: Value) -> Result<Option<String>, Error> {
+    match value {
+        Value::Null => Ok(None),
+        Value::String(text) => Ok(Some(text).filter(|text| !text.is_empty())),
+        _ => Err(Error::new(Code::InvalidMessage, format!("{name} is a text")).with_detail(name)),
+    }
+}
+
+fn required(name: &str, value: Value) -> Result<String, Error> {
+    text(name, value)?.ok_or_else(|| Error::new(Code::InvalidMessage, format!("the message has no {name}")).with_detail(name))
+}
+
+fn short(word: &str) -> String {
+    word.chars().take(40).collect()
+}

@@ -1,0 +1,185 @@
+//! What a connection does with what its `Live` tells it: order, writes, ends.
+
+use super::connection::Connection;
+use super::live::{Live, Notification};
+use super::socket::Ended;
+use super::{Close, Origins, Parts, Settings, Ws};
+use crate::auth::{Authentication, Authenticator, Principal};
+use crate::catalog::test_shop::catalog;
+use crate::engine::{Engine, Served};
+use crate::protocol::Error;
+use crate::telemetry::Metrics;
+use crate::transport::message::Subscription;
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio_tungstenite::WebSocketStream;
+use tungstenite::Message;
+use tungstenite::protocol::Role;
+
+/// Tells what it is sent; ends as a slow consumer when nobody can send any more.
+pub(super) struct Told {
+    pub(super) waiting: UnboundedReceiver<Notification>,
+    /// Is told of every subscription before it is answered.
+    pub(super) tell: UnboundedSender<Notification>,
+}
+
+impl Live for Told {
+    async fn next(&mut self, batch: &mut Vec<Notification>) -> Result<(), Close> {
+        match self.waiting.recv_many(batch, 1000).await {
+            0 => Err(Close::SlowConsumer),
+            _ => Ok(()),
+        }
+    }
+
+    fn subscription(&mut self, _: Subscription) -> BoxFuture<'static, Result<Bytes, Error>> {
+        let tell = self.tell.clone();
+        Box::pin(async move {
+            tell.send(notification(0)).unwrap();
+            tokio::task::yield_now().await;
+            Ok(Bytes::from_static(b"{\"subscription_id\":\"s\"}"))
+        })
+    }
+}
+
+pub(super) fn notification(number: usize) -> Notification {
+    let tail = format!("\"operation\":\"update\",\"entity\":\"items\",\"data\":{{\"id\":{number}}}}}");
+    Notification { subscription_id: Arc::from("s"), tail: Bytes::from(tail) }
+}
+
+/// Every part over a catalog without databases.
+pub(super) async fn parts() -> Ws {
+    let served = Served { catalog: catalog(&[]), databases: HashMap::new() };
+    let metrics = Metrics::new().unwrap();
+    Ws::from(Parts {
+        engine: Engine::new(served, Vec::new(), Arc::new(crate::observed::Observed(metrics.clone()))),
+        authenticator: Authenticator::new(Authentication::Anonymous).await.unwrap(),
+        metrics: metrics.sessions(),
+        origins: Origins::listed(Arc::new([])),
+        settings: Settings::default(),
+    })
+}
+
+/// A stream that counts the writes to it.
+struct Counted {
+    stream: DuplexStream,
+    writes: Arc<AtomicUsize>,
+}
+
+impl AsyncRead for Counted {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, into)
+    }
+}
+
+impl AsyncWrite for Counted {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.writes.fetch_add(1, Ordering::Relaxed);
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+struct Pair {
+    connection: Connection<Counted, Told>,
+    client: WebSocketStream<DuplexStream>,
+    writes: Arc<AtomicUsize>,
+}
+
+async fn pair() -> (Pair, UnboundedSender<Notification>) {
+    let (tell, waiting) = unbounded_channel();
+    (pair_with(Told { waiting, tell: tell.clone() }).await, tell)
+}
+
+async fn pair_with(live: Told) -> Pair {
+    let ws = parts().await;
+    let seat = ws.0.connections.admit(Principal::anonymous(), None).unwrap();
+    let (client, stream) = duplex(1 << 20);
+    let client = WebSocketStream::from_raw_socket(client, Role::Client, None).await;
+    let writes = Arc::new(AtomicUsize::new(0));
+    let connection = Connection::new(Counted { stream, writes: Arc::clone(&writes) }, live, ws.clone(), Arc::clone(seat.entry()));
+    Pair { connection, client, writes }
+}
+
+async fn hear(client: &mut WebSocketStream<DuplexStream>) -> Value {
+    match client.next().await.unwrap().unwrap() {
+        Message::Text(text) => serde_json::from_str(&text).unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn all_notifications_that_wait_go_out_with_one_write_and_one_object_a_frame() {
+    let (Pair { connection, mut client, writes }, tell) = pair().await;
+    for number in 0..300 {
+        tell.send(notification(number)).unwrap();
+    }
+    let client = async {
+        for number in 0..300 {
+            let text = hear(&mut client).await;
+            let expected = json!({"type": "notification", "subscription_id": "s", "operation": "update", "entity": "items",
+                "data": {"id": number}});
+            assert_eq!(text, expected);
+        }
+        assert_eq!(writes.load(Ordering::Relaxed), 1);
+        client.close(None).await.unwrap();
+        while client.next().await.is_some() {}
+    };
+    let (ended, ()) = tokio::join!(connection.run(), client);
+    assert_eq!(ended, Ended::Client);
+}
+
+#[tokio::test]
+async fn the_answer_to_a_subscription_comes_before_its_first_notification() {
+    let (Pair { connection, mut client, .. }, _tell) = pair().await;
+    let client = async {
+        for _ in 0..20 {
+            client
+                .send(Message::text(r#"{"id":"1","type":"subscription","operation":"subscribe","entity":"items"}"#))
+                .await
+                .unwrap();
+            let answer = hear(&mut client).await;
+            assert_eq!((&answer["id"], &answer["data"]["subscription_id"]), (&json!("1"), &json!("s")));
+            assert_eq!(hear(&mut client).await["type"], "notification");
+        }
+        client.close(None).await.unwrap();
+        while client.next().await.is_some() {}
+    };
+    tokio::join!(connection.run(), client);
+}
+
+#[tokio::test]
+async fn a_client_that_is_too_slow_is_told_to_resume() {
+    let (_, nothing) = unbounded_channel();
+    let Pair { connection, mut client, .. } = pair_with(Told { waiting: nothing, tell: unbounded_channel().0 }).await;
+    let client = async {
+        let Message::Close(Some(frame)) = client.next().await.unwrap().unwrap() else { panic!("a close") };
+        assert_eq!(u16::from(frame.code), 4004);
+        assert!(client.next().await.is_none());
+    };
+    let (ended, ()) = tokio::join!(connection.run(), client);
+    assert_eq!(ended, Ended::Here(Close::SlowConsumer));
+}
+
+#[tokio::test]
+async fn a_connection_at_rest_is_small() {
+    let (Pair { connection, .. }, _tell) = pair().await;
+    let size = size_of_val(&connection.run());
+    assert!(size < 2048, "its future has {size} bytes");
+}

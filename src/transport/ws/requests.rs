@@ -1,0 +1,120 @@
+//! From a message to its answer: decode, call the engine, encode.
+
+use super::Ws;
+use super::connections::Entry;
+use super::live::Live;
+use super::outgoing::HEADROOM;
+use crate::protocol::{Operation, Request};
+use crate::transport::message::{self, Said, Subscription};
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use std::sync::Arc;
+use tracing::Instrument as _;
+
+/// What a message leads to. Texts begin after `HEADROOM` free bytes.
+pub(super) enum Work {
+    /// Its answer.
+    Done(Vec<u8>),
+    /// Work that ends with the answer.
+    Begun(Running),
+}
+
+/// A request that is being worked on.
+pub(super) struct Running {
+    /// Ends with the answer's text.
+    pub(super) answer: BoxFuture<'static, Vec<u8>>,
+    /// Whether notifications wait for the answer.
+    pub(super) notifications: Notifications,
+}
+
+/// What happens to notifications while a request is worked on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Notifications {
+    /// They go out.
+    Pass,
+    /// They wait: they might be about what the answer tells first.
+    Wait,
+}
+
+/// Begins the work on a message.
+pub(super) fn begin(ws: &Ws, entry: &Arc<Entry>, live: &mut impl Live, bytes: &[u8]) -> Work {
+    let message = match message::decode(bytes) {
+        Ok(message) => message,
+        Err(unreadable) => {
+            return Work::Done(text(|out| message::failure(out, &unreadable.id, &unreadable.error)));
+        }
+    };
+    match message.said {
+        Said::Ping => Work::Done(text(|out| message::pong(out, &message.id))),
+        Said::Request(request) => Work::Begun(requested(ws.clone(), Arc::clone(entry), message.id, *request)),
+        Said::Subscription(asked) => Work::Begun(subscribed(live, message.id, asked)),
+    }
+}
+
+fn requested(ws: Ws, entry: Arc<Entry>, id: String, request: Request) -> Running {
+    let reads = matches!(request.operation, Operation::Read | Operation::Meta);
+    let span = tracing::info_span!("message", operation = request.operation.as_str(), connection = %entry.id, id);
+    let answer = async move {
+        let timer = ws.metrics.start(request.operation.as_str());
+        let outcome = ws.engine.handle(&entry.principal, request).await;
+        let mut out = vec![0; HEADROOM];
+        let success = message::answer(&mut out, &id, outcome, ws.settings.max_answer_bytes).await;
+        timer.finish(success);
+        out
+    };
+    let notifications = if reads { Notifications::Pass } else { Notifications::Wait };
+    Running { answer: Box::pin(answer.instrument(span)), notifications }
+}
+
+fn subscribed(live: &mut impl Live, id: String, asked: Subscription) -> Running {
+    let outcome = live.subscription(asked);
+    let answer = async move {
+        match outcome.await {
+            Ok(data) => text(|out| message::data(out, &id, &data)),
+            Err(error) => text(|out| message::failure(out, &id, &error)),
+        }
+    };
+    Running { answer: Box::pin(answer), notifications: Notifications::Wait }
+}
+
+fn text(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut out = vec![0; HEADROOM];
+    write(&mut out);
+    out
+}
+
+/// Messages that wait for their turn, up to a number and a size.
+#[derive(Default)]
+pub(super) struct Queue {
+    messages: std::collections::VecDeque<Bytes>,
+    bytes: usize,
+}
+
+/// Messages that a client may send ahead of their answers.
+const MOST_WAITING: usize = 32;
+
+impl Queue {
+    /// Whether another message may come.
+    pub(super) fn has_room(&self, max_bytes: usize) -> bool {
+        self.messages.len() < MOST_WAITING && self.bytes < max_bytes
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
+    pub(super) fn push(&mut self, message: Bytes) {
+        self.bytes += message.len();
+        self.messages.push_back(message);
+    }
+
+    /// The next message. An empty queue holds no memory.
+    pub(super) fn pop(&mut self) -> Option<Bytes> {
+        let message = self.messages.pop_front()?;
+        self.bytes -= message.len();
+        if self.messages.is_empty() {
+            *self = Self::default();
+        }
+        Some(message)
+    }
+}

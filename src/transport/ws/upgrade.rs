@@ -1,0 +1,158 @@
+//! The door: the handshake, where the page comes from, who it is, and whether there is room.
+//!
+//! Everything that is refused here is refused as HTTP, before the upgrade; only the hooks are asked after it. A browser can't
+//! send headers, so a token may also be the query's `token`, or a subprotocol `bearer.<token>` beside `resolvespec`.
+
+use super::Ws;
+use super::connection::Connection;
+use super::connections::{Full, Seat};
+use super::live::Silent;
+use super::socket::Ended;
+use crate::auth::Credentials;
+use crate::engine::Session;
+use crate::protocol::{Code, Error};
+use crate::transport::cores::Peer;
+use crate::transport::rest;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::header::{
+    AUTHORIZATION, CONNECTION, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
+    UPGRADE,
+};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tungstenite::handshake::derive_accept_key;
+use url::form_urlencoded;
+
+/// The subprotocol that is chosen where a client offers it; browsers close a connection none of whose offers is chosen.
+const SUBPROTOCOL: &str = "resolvespec";
+const TOKEN_SUBPROTOCOL: &str = "bearer.";
+
+/// Lets a client in, or tells it why not.
+pub(super) async fn upgrade(State(ws): State<Ws>, request: Request) -> Response<Body> {
+    let (mut request, _) = request.into_parts();
+    let Some(handshake) = Handshake::read(&mut request) else { return no_handshake() };
+    match enter(&ws, &request).await {
+        Ok(seat) => {
+            ws.0.tasks.spawn(serve(ws.clone(), seat, handshake.upgrade));
+            switch(&handshake.key, offers(&request.headers).any(|offer| offer == SUBPROTOCOL))
+        }
+        Err(error) => {
+            ws.metrics.refused(error.code.as_str());
+            rest::body::encode_error(&error)
+        }
+    }
+}
+
+/// What a client sends that wants to speak WebSocket.
+struct Handshake {
+    key: HeaderValue,
+    upgrade: OnUpgrade,
+}
+
+impl Handshake {
+    fn read(request: &mut Parts) -> Option<Self> {
+        let headers = &request.headers;
+        let wanted = request.method == Method::GET
+            && has_word(headers, &CONNECTION, "upgrade")
+            && has_word(headers, &UPGRADE, "websocket")
+            && has_word(headers, &SEC_WEBSOCKET_VERSION, "13");
+        let key = headers.get(SEC_WEBSOCKET_KEY).cloned().filter(|_| wanted)?;
+        let upgrade = request.extensions.remove::<OnUpgrade>()?;
+        Some(Self { key, upgrade })
+    }
+}
+
+fn has_word(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
+    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|one| one.trim().eq_ignore_ascii_case(word))
+}
+
+async fn enter(ws: &Ws, request: &Parts) -> Result<Seat, Error> {
+    let headers = &request.headers;
+    if !ws.origins.admits(headers.get(ORIGIN)) {
+        return Err(Error::new(Code::Forbidden, "pages of this origin may not connect; an operator can list it"));
+    }
+    let header = headers.get(AUTHORIZATION).map(HeaderValue::to_str).transpose();
+    let header = header.map_err(|_| Error::new(Code::Unauthorized, "the Authorization header is not text"))?;
+    let offered = offers(headers).find_map(|offer| offer.strip_prefix(TOKEN_SUBPROTOCOL));
+    let asked = request.uri.query().and_then(token_of);
+    let credentials = match (header, offered, &asked) {
+        (Some(header), _, _) => Credentials::from_authorization(Some(header)).map_err(rest::refused)?,
+        (None, Some(token), _) => Credentials::bearer(token),
+        (None, None, Some(token)) => Credentials::bearer(token),
+        (None, None, None) => Credentials::none(),
+    };
+    let principal = ws.authenticator.authenticate(credentials).await.map_err(rest::refused)?;
+    let remote = request.extensions.get::<ConnectInfo<Peer>>().map(|info| info.0.0);
+    ws.0.connections.admit(principal, remote).map_err(|full| match full {
+        Full::Limit => Error::new(Code::Unavailable, "this replica has as many connections as it may have; try again"),
+        Full::Leaving => Error::new(Code::Unavailable, "this replica is shutting down; connect again"),
+    })
+}
+
+fn offers(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let values = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).map(str::trim)
+}
+
+/// The token of a query; an empty one is none.
+fn token_of(query: &str) -> Option<String> {
+    let mut pairs = form_urlencoded::parse(query.as_bytes());
+    pairs.find(|(name, value)| name == "token" && !value.is_empty()).map(|(_, token)| token.into_owned())
+}
+
+fn switch(key: &HeaderValue, chosen: bool) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    // The key's answer is base64, which every header can have.
+    if let Ok(accept) = HeaderValue::try_from(derive_accept_key(key.as_bytes())) {
+        headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    if chosen {
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+    }
+    response
+}
+
+fn no_handshake() -> Response<Body> {
+    let message = "this path speaks WebSocket, version 13 over HTTP/1.1; connect with a WebSocket client";
+    let mut response = rest::body::encode_error(&Error::new(Code::InvalidRequest, message));
+    *response.status_mut() = StatusCode::UPGRADE_REQUIRED;
+    response.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    response.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    response
+}
+
+/// The life of a connection: hooks, service, hooks.
+async fn serve(ws: Ws, seat: Seat, upgrade: OnUpgrade) {
+    let entry = std::sync::Arc::clone(seat.entry());
+    let stream = match upgrade.await {
+        Ok(upgraded) => TokioIo::new(upgraded),
+        Err(error) => {
+            tracing::debug!(%error, "a client went away during the upgrade");
+            return;
+        }
+    };
+    let session = Session { id: entry.id, principal: &entry.principal, remote: entry.remote };
+    let connection = Connection::new(stream, Silent, ws.clone(), std::sync::Arc::clone(&entry));
+    let ended = match Box::pin(ws.engine.connect(session)).await {
+        Ok(()) => {
+            let ended = connection.run().await;
+            Box::pin(ws.engine.disconnect(session)).await;
+            ended
+        }
+        Err(refused) => connection.refuse(refused.message).await,
+    };
+    seat.leave(match &ended {
+        Ended::Client => "client",
+        Ended::Gone => "gone",
+        Ended::Here(close) => close.label(),
+    });
+}

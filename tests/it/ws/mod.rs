@@ -1,0 +1,113 @@
+//! WebSocket sessions against a replica in this process: who gets in, what is said, and how it ends.
+
+mod entering;
+mod leaving;
+mod talking;
+mod typescript;
+
+use crate::support::client::{Call, Client};
+use crate::support::session::Session;
+use axum::http::Method;
+use resolvespec::config::{Config, DevArgs};
+use resolvespec::engine::Hook;
+use resolvespec::{load, serve};
+use serde_json::Value;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio_util::task::TaskTracker;
+
+const MANIFEST: &str = "
+apiVersion: resolvespec.dev/v1alpha1
+kind: DataSource
+metadata: {name: shop}
+spec: {engine: sqlite, connection: {url: 'sqlite:shop.db'}, seed: [seed.sql]}
+---
+apiVersion: resolvespec.dev/v1alpha1
+kind: Entity
+metadata: {name: items}
+spec: {source: shop, limits: {maxRows: 10000}}
+";
+
+const SEED: &str = "create table items (id integer primary key, name text); insert into items values (1, 'pen'), (2, 'ink');";
+
+/// A replica over a shop of its own.
+struct Shop {
+    address: SocketAddr,
+    folder: PathBuf,
+    end: Option<oneshot::Sender<()>>,
+    running: JoinHandle<()>,
+}
+
+impl Shop {
+    /// `dev` with other settings.
+    async fn open(change: impl FnOnce(Config) -> Config, hooks: Vec<Arc<dyn Hook>>) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let folder = std::env::temp_dir().join(format!("resolvespec-ws-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder can be made");
+        std::fs::write(folder.join("shop.yaml"), MANIFEST).expect("a manifest can be written");
+        std::fs::write(folder.join("seed.sql"), SEED).expect("a seed can be written");
+        let served = load::load(std::slice::from_ref(&folder), &HashMap::new(), true).await.expect("the manifests are good");
+        let config = change(Config::dev(&DevArgs { paths: Vec::new(), port: 0, log: "warn".to_owned() }));
+        let replica = serve::bind(&config, served, hooks).await.expect("a port is free");
+        let address = replica.address();
+        let (end, ended) = oneshot::channel::<()>();
+        let running = TaskTracker::new().spawn(async move {
+            let until = async {
+                _ = ended.await;
+                Ok(())
+            };
+            replica.run(until).await.expect("the replica ends in order");
+        });
+        Self { address, folder, end: Some(end), running }
+    }
+
+    async fn usual() -> Self {
+        Self::open(|config| config, Vec::new()).await
+    }
+
+    async fn session(&self) -> Session {
+        Session::connect(self.address).await
+    }
+
+    /// A page of the replica.
+    async fn page(&self, path: &str) -> Value {
+        Client::new(self.address).send(&Call::new(Method::GET, path)).await.expect("an answer").body
+    }
+
+    /// Waits until a metric has this line.
+    async fn counts(&self, line: &str) {
+        until(line, async || self.page("/metrics").await.as_str().is_some_and(|text| text.lines().any(|one| one == line))).await;
+    }
+
+    /// Begins the end.
+    fn end(&mut self) {
+        drop(self.end.take());
+    }
+
+    async fn close(mut self) {
+        self.end();
+        (&mut self.running).await.expect("no panic");
+    }
+}
+
+impl Drop for Shop {
+    fn drop(&mut self) {
+        _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Asks again until it is so.
+async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !is_so().await {
+        assert!(Instant::now() < deadline, "{what} does not come about");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}

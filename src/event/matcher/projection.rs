@@ -1,0 +1,43 @@
+//! The columns of a subscription, taken out of an image without encoding a value again.
+
+use super::Error;
+use super::image::Image;
+use crate::catalog::{ColumnId, Entity};
+use crate::engine::plan::Field;
+use crate::protocol::{Code, Error as Refusal};
+
+/// The columns of an answer in their order, each with the JSON text that comes before its value.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Projection(Box<[(ColumnId, Box<str>)]>);
+
+impl Projection {
+    /// Takes the fields of a read. What only the database can make of a row is refused.
+    pub fn compile(entity: &Entity, fields: &[Field<'_>]) -> Result<Self, Refusal> {
+        let part = |(place, field): (usize, &Field<'_>)| {
+            let lead = if place == 0 { '{' } else { ',' };
+            let key = |name: &str| format!("{lead}{}:", serde_json::Value::from(name)).into_boxed_str();
+            match field {
+                Field::Column(id) => Ok((*id, key(&entity.column(*id).name))),
+                Field::Computed(place) => Err(refuse(&entity.computed[*place].name, "a computed column")),
+                Field::Preload(plan) => Err(refuse(&plan.relation.name, "a preload")),
+            }
+        };
+        fields.iter().enumerate().map(part).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Writes the row with these columns.
+    pub fn write(&self, image: &Image<'_>) -> Result<String, Error> {
+        let mut text = String::with_capacity(self.0.len() * 24 + 2);
+        for (id, lead) in &self.0 {
+            text.push_str(lead);
+            text.push_str(image.raw(*id)?);
+        }
+        text.push_str(if self.0.is_empty() { "{}" } else { "}" });
+        Ok(text)
+    }
+}
+
+fn refuse(name: &str, what: &str) -> Refusal {
+    let message = format!("{what} such as '{name}' is not told with changes; leave it out, and read it when the change arrives");
+    Refusal::new(Code::UnmatchableFilter, message).with_detail(name)
+}

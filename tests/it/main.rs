@@ -6,6 +6,7 @@ mod flights;
 mod hooks;
 mod introspect;
 mod malformed;
+mod matching;
 mod memory;
 mod outage;
 mod properties;

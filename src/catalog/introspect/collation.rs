@@ -16,7 +16,8 @@ pub(super) struct Locale {
     deterministic: bool,
     collate: Option<String>,
     ctype: Option<String>,
-    locale: Option<String>,
+    #[serde(rename = "locale")]
+    name: Option<String>,
 }
 
 /// How a PostgreSQL database compares texts about which nothing else is said.
@@ -54,7 +55,7 @@ impl Locale {
     }
 
     fn lowering(&self) -> Lowering {
-        match (self.provider.as_str(), self.ctype.as_deref(), self.locale.as_deref()) {
+        match (self.provider.as_str(), self.ctype.as_deref(), self.name.as_deref()) {
             ("c", Some("C" | "POSIX"), _) | ("b", _, Some("C")) => Lowering::Ascii,
             ("c", Some(name), _) if is_usual_locale(name) => Lowering::Simple,
             ("b", _, Some("C.UTF-8")) => Lowering::Simple,
@@ -65,8 +66,7 @@ impl Locale {
 
 /// Languages whose letters have the lower case that Unicode gives them, in UTF-8. Others, such as Turkish, differ.
 fn is_usual_locale(name: &str) -> bool {
-    const LANGUAGES: [&str; 16] =
-        ["C", "cs", "da", "de", "en", "es", "fi", "fr", "hu", "it", "nb", "nl", "pl", "pt", "sv", "uk"];
+    const LANGUAGES: [&str; 16] = ["C", "cs", "da", "de", "en", "es", "fi", "fr", "hu", "it", "nb", "nl", "pl", "pt", "sv", "uk"];
     let Some((place, encoding)) = name.split_once('.') else { return false };
     let language = place.split('_').next().unwrap_or_default();
     LANGUAGES.contains(&language) && matches!(encoding, "UTF-8" | "utf8")

@@ -13,10 +13,10 @@ pub(super) fn domain(entity: &Entity, column: &Column) -> Result<Domain, String>
         Dialect::Mysql(_) => mysql(column),
         Dialect::Sqlite => sqlite(column),
     }?;
-    match domain.comparison().tells_equal() {
-        true => Ok(domain),
-        false => Err("the collation of its texts is not known to compare byte by byte".to_owned()),
+    if domain.comparison().tells_equal() {
+        return Ok(domain);
     }
+    Err("the collation of its texts is not known to compare byte by byte".to_owned())
 }
 
 fn postgres(column: &Column) -> Result<Domain, String> {
@@ -74,7 +74,14 @@ fn sqlite(column: &Column) -> Result<Domain, String> {
         Kind::Boolean => Ok(Domain::Boolean),
         Kind::Timestamp { .. } => Ok(Domain::Moment),
         Kind::Decimal if !affinity(column).is_numeric() => Err(foreign(column)),
-        Kind::Integer | Kind::Decimal | Kind::Float | Kind::Text | Kind::Uuid | Kind::Date | Kind::Time | Kind::Enum(_)
+        Kind::Integer
+        | Kind::Decimal
+        | Kind::Float
+        | Kind::Text
+        | Kind::Uuid
+        | Kind::Date
+        | Kind::Time
+        | Kind::Enum(_)
         | Kind::Other => Ok(Domain::Stored(column.collation.comparison)),
         Kind::Bytes => Err("reads do not tell bytes from a text, which SQLite does".to_owned()),
         Kind::Json | Kind::Array(_) => Err(foreign(column)),
@@ -126,7 +133,9 @@ pub(super) fn tells_text(entity: &Entity, column: &Column) -> Result<(), String>
         (Dialect::Postgres, Kind::Text) => column.native == Kind::Text && column.collation.comparison.tells_equal(),
         (Dialect::Mysql(_), Kind::Text) => column.native == Kind::Text && !column.declared_type.starts_with("set"),
         (Dialect::Sqlite, Kind::Decimal) => false,
-        (_, kind) => matches!(kind, Kind::Text | Kind::Enum(_) | Kind::Uuid | Kind::Integer | Kind::Decimal | Kind::Date | Kind::Other),
+        (_, kind) => {
+            matches!(kind, Kind::Text | Kind::Enum(_) | Kind::Uuid | Kind::Integer | Kind::Decimal | Kind::Date | Kind::Other)
+        }
     };
     if known { Ok(()) } else { Err(foreign(column)) }
 }

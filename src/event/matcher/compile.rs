@@ -50,9 +50,8 @@ fn refuse(name: &str, reason: &str) -> Error {
 fn keyed(entity: &Entity, keys: &[Key]) -> Result<Node, Error> {
     let equal = |key: &Key| {
         let columns = entity.primary_key.iter().zip(&key.0);
-        let parts = columns.map(|(id, value)| {
-            compare(entity, &Operand::column(entity, *id), &Comparison::Value(Match::Equal, value.clone()))
-        });
+        let parts = columns
+            .map(|(id, value)| compare(entity, &Operand::column(entity, *id), &Comparison::Value(Match::Equal, value.clone())));
         parts.collect::<Result<_, _>>().map(Node::All)
     };
     match (entity.primary_key.as_slice(), keys) {
@@ -89,13 +88,12 @@ fn compare(entity: &Entity, operand: &Operand, comparison: &Comparison) -> Resul
 impl Target<'_> {
     fn node(&self, comparison: &Comparison) -> Result<Node, String> {
         match comparison {
-            Comparison::Null(expected) => self.null(*expected),
             Comparison::Empty(expected) if self.operand.kind == Kind::Text => {
                 let how = if *expected { Match::Equal } else { Match::NotEqual };
                 let parts = Box::new([self.null(*expected)?, self.value(how, &Value::Text(String::new()))?]);
                 Ok(if *expected { Node::Any(parts) } else { Node::All(parts) })
             }
-            Comparison::Empty(expected) => self.null(*expected),
+            Comparison::Null(expected) | Comparison::Empty(expected) => self.null(*expected),
             Comparison::Value(how, value) => self.value(*how, value),
             Comparison::In(values) => {
                 let domain = self.domain()?;
@@ -131,27 +129,26 @@ impl Target<'_> {
             return self.ranked(domain, labels, |rank| rank_of(labels, value).map(|bound| ordered(rank, how, bound)));
         }
         if is_order {
-            self.needs_order(domain)?;
+            Self::needs_order(domain)?;
         }
         Ok(self.test(Check::Value(domain, how, self.datum(domain, value)?)))
     }
 
     fn between(&self, low: &Value, high: &Value, inclusive: bool) -> Result<Node, String> {
         let domain = self.domain()?;
-        let (above, below) =
-            if inclusive { (Match::GreaterOrEqual, Match::LessOrEqual) } else { (Match::Greater, Match::Less) };
+        let (above, below) = if inclusive { (Match::GreaterOrEqual, Match::LessOrEqual) } else { (Match::Greater, Match::Less) };
         if let Kind::Enum(labels) = &self.operand.kind {
             return self.ranked(domain, labels, |rank| {
                 let (low, high) = (rank_of(labels, low)?, rank_of(labels, high)?);
                 Some(ordered(rank, above, low) && ordered(rank, below, high))
             });
         }
-        self.needs_order(domain)?;
+        Self::needs_order(domain)?;
         let bounds = Box::new((self.datum(domain, low)?, self.datum(domain, high)?));
         Ok(self.test(Check::Between { domain, bounds, inclusive }))
     }
 
-    fn needs_order(&self, domain: Domain) -> Result<(), String> {
+    fn needs_order(domain: Domain) -> Result<(), String> {
         if domain.tells_order() {
             return Ok(());
         }
@@ -164,7 +161,9 @@ impl Target<'_> {
     fn ranked(&self, domain: Domain, labels: &[String], holds: impl Fn(usize) -> Option<bool>) -> Result<Node, String> {
         let is_native = self.entity.dialect == Dialect::Postgres && matches!(self.column.native, Kind::Enum(_));
         if is_native && self.operand.kind != self.column.native {
-            return Err("its values are declared otherwise than the database has them, so their order is the database's".to_owned());
+            return Err(
+                "its values are declared otherwise than the database has them, so their order is the database's".to_owned()
+            );
         }
         let rank = |(rank, label): (usize, &String)| {
             let holds = holds(rank).ok_or_else(|| "it is compared with a value that it can't have".to_owned())?;
@@ -235,7 +234,9 @@ impl Target<'_> {
             (Domain::Time, Value::Time(time)) if time.subsec_nanosecond() % 1000 == 0 => {
                 Ok(Datum::Instant(Instant::from_time(*time)))
             }
-            (Domain::Moment, Value::Timestamp(moment)) if is_usual(*moment) && (fine || moment.subsec_nanosecond() % 1000 == 0) => {
+            (Domain::Moment, Value::Timestamp(moment))
+                if is_usual(*moment) && (fine || moment.subsec_nanosecond() % 1000 == 0) =>
+            {
                 Ok(Datum::Instant(Instant::from_timestamp(*moment)))
             }
             (Domain::Day | Domain::Time | Domain::Moment, _) => {
@@ -311,6 +312,15 @@ fn text_form(value: &Value) -> Result<String, String> {
 }
 
 fn looks_like_a_number(text: &str) -> bool {
+    let signless = |text: &'_ str| text.strip_prefix(['+', '-']).unwrap_or(text).to_owned();
     let trimmed = text.trim_matches(|character: char| character.is_ascii_whitespace() || character == '\u{b}');
-    !trimmed.is_empty() && trimmed.bytes().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte))
+    let digits = signless(trimmed);
+    let (mantissa, exponent) = digits.split_once(['e', 'E']).unwrap_or((&digits, "0"));
+    let is_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    mantissa.contains(|character: char| character.is_ascii_digit())
+        && is_digits(&mantissa.replacen('.', "", 1))
+        && is_digits(&signless(exponent))
 }
+
+#[cfg(test)]
+mod tests;

@@ -46,7 +46,9 @@ impl Domain {
             (Domain::Double, Token::Text(word)) if special(word).is_some() => double(word).map(Datum::Real),
             (Domain::Stored(_), Token::Number(digits)) => stored(digits),
             (Domain::Text(_) | Domain::Stored(_), Token::Text(text)) => Some(Datum::Text(text.as_ref().into())),
-            (Domain::Uuid { .. }, Token::Text(text)) => uuid::Uuid::try_parse(text).ok().map(|uuid| Datum::Uuid(uuid.into_bytes())),
+            (Domain::Uuid { .. }, Token::Text(text)) => {
+                uuid::Uuid::try_parse(text).ok().map(|uuid| Datum::Uuid(uuid.into_bytes()))
+            }
             (Domain::Day, Token::Text(text)) => Instant::day(text).map(Datum::Instant),
             (Domain::Time, Token::Text(text)) => Instant::time(text).map(Datum::Instant),
             (Domain::Moment, Token::Text(text)) => Instant::moment(text).map(Datum::Instant),
@@ -74,7 +76,9 @@ impl Domain {
             Domain::Text(comparison) | Domain::Stored(comparison) => comparison.tells_order(),
             Domain::Uuid { ordered } => ordered,
             Domain::Bytes => false,
-            Domain::Boolean | Domain::Number | Domain::Single | Domain::Double | Domain::Day | Domain::Time | Domain::Moment => true,
+            Domain::Boolean | Domain::Number | Domain::Single | Domain::Double | Domain::Day | Domain::Time | Domain::Moment => {
+                true
+            }
         }
     }
 
@@ -96,7 +100,7 @@ impl Domain {
 /// PostgreSQL's numbers that JSON can't write.
 fn special(word: &str) -> Option<Number> {
     match word {
-        "NaN" => Some(Number::NotANumber),
+        "NaN" => Some(Number::Undefined),
         "Infinity" => Some(Number::Infinity),
         "-Infinity" => Some(Number::NegativeInfinity),
         _ => None,

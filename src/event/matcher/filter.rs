@@ -51,7 +51,11 @@ pub(super) enum Check {
     Null(bool),
     Value(Domain, Match, Datum),
     In(Domain, Box<[Datum]>),
-    Between { domain: Domain, bounds: Box<(Datum, Datum)>, inclusive: bool },
+    Between {
+        domain: Domain,
+        bounds: Box<(Datum, Datum)>,
+        inclusive: bool,
+    },
     /// For each known value whether it meets the comparison; about others nothing is known.
     Ranked(Domain, Box<[(Datum, bool)]>),
     /// As [`Check::Ranked`], where all values that there can be are known.
@@ -127,7 +131,8 @@ impl Test {
             }),
             Check::Ranked(domain, ranks) => self.with(image, dialect, *domain, |datum| Ok(ranked(datum, ranks, *domain))),
             Check::RankedAll(domain, ranks) => self.with(image, dialect, *domain, |datum| {
-                let unknown = || Error::Undecided("a value is not among those that the column had when it was looked at".to_owned());
+                let unknown =
+                    || Error::Undecided("a value is not among those that the column had when it was looked at".to_owned());
                 ranked(datum, ranks, *domain).ok_or_else(unknown).map(Some)
             }),
             Check::Pattern(pattern) => {

@@ -155,8 +155,7 @@ impl<T> Index<T> {
 
     fn hashes_of(&self, access: Option<Access<'_>>, filter: &Filter) -> Vec<u64> {
         let Some(access) = access else { return vec![self.hashes.hash_one(filter)] };
-        let mut hashes: Vec<u64> =
-            access.values.iter().map(|value| self.hash(access.column, access.domain, value)).collect();
+        let mut hashes: Vec<u64> = access.values.iter().map(|value| self.hash(access.column, access.domain, value)).collect();
         hashes.sort_unstable();
         hashes.dedup();
         hashes
@@ -208,9 +207,9 @@ fn access(root: &Node) -> Option<Access<'_>> {
     let mut found = Vec::new();
     gather_accesses(root, &mut found);
     let rank = |access: &Access<'_>| {
-        let kind = match access.domain {
-            Domain::Uuid { .. } | Domain::Number => 0,
-            Domain::Boolean => 2,
+        let kind = match access.values {
+            [Datum::Uuid(_) | Datum::Number(_), ..] => 0,
+            [Datum::Boolean(_), ..] => 2,
             _ => 1,
         };
         (access.values.len(), kind)
@@ -232,3 +231,6 @@ fn gather_accesses<'f>(node: &'f Node, found: &mut Vec<Access<'f>>) {
     };
     found.push(Access { column, domain, values });
 }
+
+#[cfg(test)]
+mod tests;

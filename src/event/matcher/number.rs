@@ -14,7 +14,7 @@ pub(super) enum Number {
     /// Above all finite ones.
     Infinity,
     /// PostgreSQL's, which is equal to itself and above all others.
-    NotANumber,
+    Undefined,
 }
 
 /// `0.digits × 10^point`, with no zeros at either end of the digits.
@@ -42,7 +42,7 @@ impl Number {
         match self {
             Number::Decimal(decimal) => (decimal.scale().max(0), decimal.point.max(0)),
             Number::Integer(integer) => (0, i64::from(integer.unsigned_abs().checked_ilog10().map_or(0, |log| log + 1))),
-            Number::NegativeInfinity | Number::Infinity | Number::NotANumber => (i64::MAX, i64::MAX),
+            Number::NegativeInfinity | Number::Infinity | Number::Undefined => (i64::MAX, i64::MAX),
         }
     }
 
@@ -51,7 +51,7 @@ impl Number {
         match self {
             Number::Integer(integer) => Decimal::of_integer(*integer).digits.len(),
             Number::Decimal(decimal) => decimal.digits.len(),
-            Number::NegativeInfinity | Number::Infinity | Number::NotANumber => 0,
+            Number::NegativeInfinity | Number::Infinity | Number::Undefined => 0,
         }
     }
 
@@ -60,7 +60,7 @@ impl Number {
             Number::NegativeInfinity => 0,
             Number::Integer(_) | Number::Decimal(_) => 1,
             Number::Infinity => 2,
-            Number::NotANumber => 3,
+            Number::Undefined => 3,
         }
     }
 }

@@ -247,7 +247,10 @@ mod tests {
     #[test]
     fn objects_have_the_text_of_jsonb() {
         let raw = r#"{"bb":[1.0,  "\u0041\n"],"a":{"x":null},"bb":[true]}"#;
-        assert_eq!(text(Some(raw), Dialect::Postgres).expect("it is JSON").as_deref(), Some(r#"{"a": {"x": null}, "bb": [true]}"#));
+        assert_eq!(
+            text(Some(raw), Dialect::Postgres).expect("it is JSON").as_deref(),
+            Some(r#"{"a": {"x": null}, "bb": [true]}"#)
+        );
         assert!(text(Some(raw), MARIADB).is_err());
         assert_eq!(text(Some("null"), MARIADB).expect("it is JSON"), None);
     }

@@ -41,3 +41,27 @@ fn refuse(name: &str, what: &str) -> Refusal {
     let message = format!("{what} such as '{name}' is not told with changes; leave it out, and read it when the change arrives");
     Refusal::new(Code::UnmatchableFilter, message).with_detail(name)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Projection;
+    use crate::catalog::test_shop::{catalog, entity};
+    use crate::engine::plan::Field;
+    use crate::event::matcher::{Error, Image};
+    use crate::protocol::Code;
+
+    #[test]
+    fn values_keep_their_text_and_the_subscription_its_order() {
+        let computed = "  computed:\n    - {name: twice, expression: id * 2, type: integer}";
+        let catalog = catalog(&[entity("products", computed)]);
+        let products = &catalog.entities()[0];
+        let column = |name: &str| Field::Column(products.find_column(name).expect("the column is there"));
+        let projection = Projection::compile(products, &[column("label"), column("id")]).expect("both are columns");
+        let image = Image::read(products, r#"{"id":1.50, "label" : "\u0041\/"}"#).expect("it is a row");
+        assert_eq!(projection.write(&image).as_deref(), Ok(r#"{"label":"\u0041\/","id":1.50}"#));
+        let part = Image::read(products, r#"{"id":1}"#).expect("it is an object of columns");
+        assert!(matches!(projection.write(&part), Err(Error::Malformed(_))));
+        let refused = Projection::compile(products, &[Field::Computed(0)]).expect_err("it is SQL");
+        assert_eq!(refused.code, Code::UnmatchableFilter);
+    }
+}

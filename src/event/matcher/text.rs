@@ -77,7 +77,8 @@ fn undecided(text: &str) -> Error {
 /// The lower case of a character that has had it in every Unicode since the databases learned it.
 fn simple(character: char) -> Option<char> {
     let mut lower = character.to_lowercase();
-    let is_settled = matches!(character, '\0'..='\u{12f}' | '\u{131}'..='\u{21f}' | '\u{386}'..='\u{3ce}' | '\u{400}'..='\u{482}');
+    let is_settled =
+        matches!(character, '\0'..='\u{12f}' | '\u{131}'..='\u{21f}' | '\u{386}'..='\u{3ce}' | '\u{400}'..='\u{482}');
     match (lower.next(), lower.next()) {
         (Some(lower), None) if lower == character || is_settled => Some(lower),
         _ => None,

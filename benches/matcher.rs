@@ -4,6 +4,7 @@
 //! whose images are read and matched. The rate should not depend on how many subscriptions there are.
 
 #![expect(clippy::print_stdout, reason = "the figures are what it is for")]
+#![expect(clippy::cast_precision_loss, reason = "counts of this size lose nothing")]
 
 use resolvespec::auth::Principal;
 use resolvespec::catalog::compile::{Settings, compile};

@@ -1,13 +1,10 @@
 //! From a predicate to a filter, or to the reason why only the database can evaluate it.
 
-use super::column::{affinity, domain, tells_null, tells_text};
-use super::datum::{Datum, Real};
-use super::domain::{Domain, single};
+use super::bound::datum;
+use super::column::{domain, tells_null, tells_text};
+use super::domain::Domain;
 use super::filter::{Check, Filter, Node, Source, Test, TextPattern};
-use super::instant::Instant;
-use super::number::Number;
 use super::pattern::Pattern;
-use super::place::{MYSQL_PLACES, SQLITE_DIGITS};
 use super::text::lower;
 use crate::catalog::{Column, Entity, Kind, Lowering, TextComparison};
 use crate::database::Dialect;
@@ -97,7 +94,8 @@ impl Target<'_> {
             Comparison::Value(how, value) => self.value(*how, value),
             Comparison::In(values) => {
                 let domain = self.domain()?;
-                let values = values.iter().map(|value| self.datum(domain, value)).collect::<Result<_, _>>()?;
+                let values =
+                    values.iter().map(|value| datum(self.entity, self.column, domain, value)).collect::<Result<_, _>>()?;
                 Ok(self.test(Check::In(domain, values)))
             }
             Comparison::Between { low, high, inclusive } => self.between(low, high, *inclusive),
@@ -131,7 +129,7 @@ impl Target<'_> {
         if is_order {
             Self::needs_order(domain)?;
         }
-        Ok(self.test(Check::Value(domain, how, self.datum(domain, value)?)))
+        Ok(self.test(Check::Value(domain, how, datum(self.entity, self.column, domain, value)?)))
     }
 
     fn between(&self, low: &Value, high: &Value, inclusive: bool) -> Result<Node, String> {
@@ -144,7 +142,7 @@ impl Target<'_> {
             });
         }
         Self::needs_order(domain)?;
-        let bounds = Box::new((self.datum(domain, low)?, self.datum(domain, high)?));
+        let bounds = Box::new((datum(self.entity, self.column, domain, low)?, datum(self.entity, self.column, domain, high)?));
         Ok(self.test(Check::Between { domain, bounds, inclusive }))
     }
 
@@ -167,7 +165,7 @@ impl Target<'_> {
         }
         let rank = |(rank, label): (usize, &String)| {
             let holds = holds(rank).ok_or_else(|| "it is compared with a value that it can't have".to_owned())?;
-            self.datum(domain, &Value::Text(label.clone())).map(|datum| (datum, holds))
+            datum(self.entity, self.column, domain, &Value::Text(label.clone())).map(|datum| (datum, holds))
         };
         let ranks = labels.iter().enumerate().map(rank).collect::<Result<_, _>>()?;
         Ok(self.test(if is_native { Check::RankedAll(domain, ranks) } else { Check::Ranked(domain, ranks) }))
@@ -216,69 +214,6 @@ impl Target<'_> {
             _ => Ok(Domain::Text(texts)),
         }
     }
-
-    /// A value as the database takes it beside this operand.
-    fn datum(&self, domain: Domain, value: &Value) -> Result<Datum, String> {
-        let fine = self.entity.dialect == Dialect::Sqlite;
-        match (domain, value) {
-            (Domain::Boolean, Value::Boolean(truth)) => Ok(Datum::Boolean(*truth)),
-            (Domain::Number, Value::Integer(integer)) => Ok(Datum::Number(Number::Integer(*integer))),
-            (Domain::Number, Value::Decimal(digits)) => self.number(digits),
-            (Domain::Double, Value::Float(number)) => Ok(Datum::Real(Real::new(*number))),
-            (Domain::Single, Value::Float(number)) => {
-                let real = single(&number.to_string()).filter(|real| real.is_finite() && real.is_zero() == (*number == 0.0));
-                real.map(Datum::Real).ok_or_else(|| "it is compared with a number that its type can't hold".to_owned())
-            }
-            (Domain::Uuid { .. }, Value::Uuid(uuid)) => Ok(Datum::Uuid(uuid.into_bytes())),
-            (Domain::Day, Value::Date(date)) if date.year() > 0 => Ok(Datum::Instant(Instant::from_date(*date))),
-            (Domain::Time, Value::Time(time)) if time.subsec_nanosecond() % 1000 == 0 => {
-                Ok(Datum::Instant(Instant::from_time(*time)))
-            }
-            (Domain::Moment, Value::Timestamp(moment))
-                if is_usual(*moment) && (fine || moment.subsec_nanosecond() % 1000 == 0) =>
-            {
-                Ok(Datum::Instant(Instant::from_timestamp(*moment)))
-            }
-            (Domain::Day | Domain::Time | Domain::Moment, _) => {
-                Err("it is compared with a time before year 1 or finer than a microsecond".to_owned())
-            }
-            (Domain::Bytes, Value::Bytes(bytes)) => Ok(Datum::Bytes(bytes.as_slice().into())),
-            (Domain::Text(_), value) => text_form(value).map(|text| Datum::Text(text.into())),
-            (Domain::Stored(_), value) => self.stored(value),
-            _ => Err("it is compared with a value of another kind".to_owned()),
-        }
-    }
-
-    fn number(&self, digits: &str) -> Result<Datum, String> {
-        let number = Number::parse(digits).ok_or_else(|| format!("{digits} is no number"))?;
-        let (after, before) = number.places();
-        if matches!(self.entity.dialect, Dialect::Mysql(_)) && (before > MYSQL_PLACES.0 || after > MYSQL_PLACES.1) {
-            return Err("it is compared with a number of more than 35 digits before or 30 behind the point".to_owned());
-        }
-        Ok(Datum::Number(number))
-    }
-
-    fn stored(&self, value: &Value) -> Result<Datum, String> {
-        match value {
-            Value::Integer(integer) => Ok(Datum::Number(Number::Integer(*integer))),
-            Value::Float(number) => Ok(Datum::Real(Real::new(*number))),
-            Value::Decimal(digits) => match Number::parse(digits) {
-                Some(whole @ Number::Integer(_)) => Ok(Datum::Number(whole)),
-                Some(number) if number.significant_digits() <= SQLITE_DIGITS => {
-                    super::domain::double(digits).map(Datum::Real).ok_or_else(|| format!("{digits} is no number"))
-                }
-                _ => Err("it is compared with a number of more than 17 digits, which SQLite rounds".to_owned()),
-            },
-            value => {
-                let text = text_form(value)?;
-                // SQLite would take such a text for a number beside a column of numbers.
-                if affinity(self.column).is_numeric() && looks_like_a_number(&text) {
-                    return Err(format!("SQLite takes '{text}' for a number beside {}", self.column.declared_type));
-                }
-                Ok(Datum::Text(text.into()))
-            }
-        }
-    }
 }
 
 fn rank_of(labels: &[String], value: &Value) -> Option<usize> {
@@ -294,32 +229,6 @@ fn ordered(rank: usize, how: Match, bound: usize) -> bool {
         Match::Greater => rank > bound,
         Match::GreaterOrEqual => rank >= bound,
     }
-}
-
-fn is_usual(moment: jiff::Timestamp) -> bool {
-    (1..=9999).contains(&moment.to_zoned(jiff::tz::TimeZone::UTC).year())
-}
-
-/// What texts are compared with where a manifest takes them for something else.
-fn text_form(value: &Value) -> Result<String, String> {
-    match value {
-        Value::Text(text) => Ok(text.clone()),
-        Value::Uuid(uuid) => Ok(uuid.to_string()),
-        Value::Date(date) => Ok(date.to_string()),
-        Value::Time(time) => Ok(time.to_string()),
-        _ => Err("it is compared with a value of another kind".to_owned()),
-    }
-}
-
-fn looks_like_a_number(text: &str) -> bool {
-    let signless = |text: &'_ str| text.strip_prefix(['+', '-']).unwrap_or(text).to_owned();
-    let trimmed = text.trim_matches(|character: char| character.is_ascii_whitespace() || character == '\u{b}');
-    let digits = signless(trimmed);
-    let (mantissa, exponent) = digits.split_once(['e', 'E']).unwrap_or((&digits, "0"));
-    let is_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    mantissa.contains(|character: char| character.is_ascii_digit())
-        && is_digits(&mantissa.replacen('.', "", 1))
-        && is_digits(&signless(exponent))
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@
 //! It relies on what the documentation says of stored values: a boolean column of MySQL, MariaDB or SQLite holds 0, 1 or
 //! NULL, and a time of SQLite is stored as `YYYY-MM-DD HH:MM:SS` in UTC. Reads do not tell such values from others.
 
+mod bound;
 mod classify;
 mod column;
 mod compile;

@@ -54,7 +54,8 @@ const UUIDS: [&str; 4] = [
     "123e4567-e89b-12d3-a456-426614174001",
 ];
 pub(super) const LEVELS: [&str; 3] = ["junior", "senior", "lead"];
-const DOCUMENTS: [&str; 14] = [
+const DOCUMENTS: [&str; 15] = [
+    r#"{"a":1,"a":"2","s":"x","s":"y"}"#,
     r#"{"a":1,"s":"Ab","l":[1,2.5,{"k":"v"}],"t":true}"#,
     r#"{"a":1.50,"s":"ab ","o":{"k":1},"t":false,"0":"zero"}"#,
     r#"{"a":"1","s":null,"l":[],"n":-7}"#,
@@ -70,7 +71,8 @@ const DOCUMENTS: [&str; 14] = [
     "5",
     "{}",
 ];
-pub(super) const PATHS: [&str; 14] = [
+pub(super) const PATHS: [&str; 15] = [
+    "j->o",
     "j->>a",
     "j->>s",
     "j->>t",

@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 const ROWS: usize = 200;
-const CASES: u32 = 300;
+const CASES: u32 = 400;
 
 /// Of a hundred filters with one comparison, how many may be refused; the tables are full of columns for which they are.
 const MAX_REFUSED: usize = 20;

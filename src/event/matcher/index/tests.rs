@@ -120,6 +120,40 @@ fn one_value_is_looked_for_before_a_list() {
     );
 }
 
+#[test]
+fn who_stays_is_found_once_while_others_come_and_go() {
+    let catalog = shop();
+    let orders = &catalog.entities()[0];
+    let index = Index::new(&catalog);
+    let list = |values: Value| json!([{"column": "customer_id", "operator": "in", "value": values}]);
+    let stays = compile(&catalog, orders, &list(json!([5, 6])));
+    index.insert(stays.clone(), 0);
+    std::thread::scope(|scope| {
+        for thread in 1..4 {
+            let (index, stays, catalog) = (&index, &stays, &catalog);
+            scope.spawn(move || {
+                for round in 0..500 {
+                    let own = compile(catalog, orders, &list(json!([round, thread * 1_000 + round])));
+                    let tickets = [index.insert(own, thread), index.insert(stays.clone(), thread)];
+                    tickets.into_iter().for_each(|ticket| index.remove(ticket));
+                }
+            });
+        }
+        let text = order(6, None, "1");
+        for _ in 0..2_000 {
+            let image = Image::read(orders, &text).expect("it is a row");
+            let found = index.candidates(&image).expect("the image is whole");
+            let who = found.iter().flat_map(|entry| entry.subscribers()).filter(|who| *who == 0).count();
+            assert_eq!(who, 1);
+        }
+    });
+    let text = order(6, None, "1");
+    let image = Image::read(orders, &text).expect("it is a row");
+    let left = index.candidates(&image).expect("the image is whole");
+    assert_eq!(left.iter().map(|entry| entry.subscribers()).collect::<Vec<_>>(), [vec![0]]);
+    assert_eq!(index.entities[0].columns.load().len(), 1);
+}
+
 fn filter() -> impl Strategy<Value = Value> {
     let test = prop_oneof![
         (0..4_i64).prop_map(|customer| is("customer_id", customer)),

@@ -135,7 +135,9 @@ fn who_stays_is_found_once_while_others_come_and_go() {
                 for round in 0..500 {
                     let own = compile(catalog, orders, &list(json!([round, thread * 1_000 + round])));
                     let tickets = [index.insert(own, thread), index.insert(stays.clone(), thread)];
-                    tickets.into_iter().for_each(|ticket| index.remove(ticket));
+                    for ticket in tickets {
+                        index.remove(ticket);
+                    }
                 }
             });
         }

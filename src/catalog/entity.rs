@@ -2,6 +2,7 @@
 //!
 //! Built by `compile` alone; afterwards read by everyone and never changed.
 
+use super::collation::Collation;
 use super::ident::{Ident, TableName};
 use super::kind::Kind;
 use super::relation::Relation;
@@ -24,6 +25,14 @@ impl EntityId {
 /// A column's place in its entity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ColumnId(pub(in crate::catalog) usize);
+
+impl ColumnId {
+    /// The place in lists that follow the entity's order.
+    #[must_use]
+    pub fn index(self) -> usize {
+        self.0
+    }
+}
 
 /// A table or view that clients can name.
 #[derive(Debug, Clone)]
@@ -76,8 +85,12 @@ pub struct Column {
     pub ident: Ident,
     /// What its values are.
     pub kind: Kind,
+    /// What its values are in the database, whatever the manifest takes them for.
+    pub native: Kind,
     /// The database's own type.
     pub declared_type: String,
+    /// How the database compares its values as texts.
+    pub collation: Collation,
     /// What it is for.
     pub description: Option<String>,
     /// Whether NULL is allowed.
@@ -228,6 +241,12 @@ impl Entity {
     /// Columns with their places.
     pub fn columns(&self) -> impl Iterator<Item = (ColumnId, &Column)> {
         self.columns.iter().enumerate().map(|(place, column)| (ColumnId(place), column))
+    }
+
+    /// The column with exactly this public name.
+    #[must_use]
+    pub fn column_named(&self, name: &str) -> Option<ColumnId> {
+        self.column_index.get(name).copied()
     }
 
     /// Finds a column by its public name; without regard to case if only one fits, since header names lose theirs.

@@ -2,6 +2,7 @@
 //!
 //! Introspection makes facts, `compile` holds manifests against them. Names here are the database's own.
 
+use super::collation::Collation;
 use super::kind::Kind;
 use crate::database::Dialect;
 use std::collections::{BTreeMap, HashMap};
@@ -62,6 +63,8 @@ pub struct ColumnFacts {
     pub auto_increment: bool,
     /// Whether only the database writes it.
     pub generated: bool,
+    /// How its values are compared as texts.
+    pub collation: Collation,
     /// What the database says that it is for.
     pub comment: Option<String>,
 }

@@ -3,6 +3,7 @@
 //! A catalog is immutable; a change of the manifests makes a new one. Only this module makes [`Ident`]s, and so only
 //! names that a manifest or the database declared ever reach SQL.
 
+pub mod collation;
 pub mod compile;
 mod derive;
 pub mod entity;
@@ -19,6 +20,7 @@ pub mod source;
 #[cfg(test)]
 pub(crate) mod test_shop;
 
+pub use collation::{Collation, Lowering, TextComparison};
 pub use compile::compile;
 pub use entity::{Column, ColumnId, Computed, CustomOperator, Entity, EntityId, Limits, Operations, Rule, SortDefault};
 pub use facts::Facts;

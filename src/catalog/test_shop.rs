@@ -1,5 +1,6 @@
 //! A small shop for tests that need a catalog: facts written by hand, manifests as text.
 
+use super::collation::{Collation, Lowering, TextComparison};
 use super::compile::{Settings, compile};
 use super::facts::{ColumnFacts, Facts, ForeignKey, Index, TableFacts, Writable};
 use super::kind::Kind;
@@ -30,6 +31,7 @@ fn column(text: &str) -> ColumnFacts {
         has_default: declared.contains('+'),
         auto_increment: declared.contains('+'),
         generated: declared.contains('!'),
+        collation: Collation { comparison: TextComparison::Bytes, lowering: Lowering::Process },
         comment: None,
     }
 }

@@ -43,6 +43,8 @@ codes! {
     InvalidColumn = "invalid_column",
     /// A filter operator is unknown or does not fit the column's type.
     InvalidOperator = "invalid_operator",
+    /// The filter can't be followed live: the database's comparison has no exact counterpart outside of it.
+    UnmatchableFilter = "unmatchable_filter",
     /// A value does not parse as the column's type.
     InvalidValue = "invalid_value",
     /// A relation is unknown, or its options can't be used.

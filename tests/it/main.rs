@@ -10,6 +10,7 @@ mod idempotency;
 mod introspect;
 mod limited_preloads;
 mod malformed;
+mod matching;
 mod memory;
 mod observed;
 mod outage;

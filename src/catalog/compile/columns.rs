@@ -184,6 +184,8 @@ fn by_itself(table: &TableFacts, facts: &ColumnFacts, ident: Ident) -> Column {
         name: facts.name.clone(),
         ident,
         kind: facts.kind.clone(),
+        native: facts.kind.clone(),
+        collation: facts.collation,
         declared_type: facts.declared_type.clone(),
         description: facts.comment.clone(),
         nullable: facts.nullable,

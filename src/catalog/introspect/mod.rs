@@ -4,6 +4,7 @@
 //! stay in `database`: here are only SQL and what its answers mean.
 
 mod check;
+mod collation;
 mod mysql;
 mod mysql_kind;
 mod postgres;

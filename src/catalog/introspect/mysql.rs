@@ -3,6 +3,7 @@
 //! The servers differ in how they tell defaults and CHECK constraints; only that is asked of each in its own way.
 
 use super::check::named_columns;
+use super::collation;
 use super::mysql_kind::kind;
 use super::{Schemas, decode, rows};
 use crate::catalog::facts::{Check, ColumnFacts, Facts, ForeignKey, Index, TableFacts, Writable};
@@ -52,7 +53,7 @@ where t.table_type in ('BASE TABLE', 'VIEW', 'SYSTEM VERSIONED') and ({schemas})
 const COLUMNS: &str = "
 select json_object('schema', t.table_schema, 'table', t.table_name, 'name', t.column_name, 'type', t.data_type,
   'declared_type', t.column_type, 'nullable', t.is_nullable, 'default', t.column_default, 'extra', t.extra,
-  'generation', t.generation_expression, 'comment', t.column_comment)
+  'generation', t.generation_expression, 'comment', t.column_comment, 'collation', t.collation_name)
 from information_schema.columns t
 where {schemas}
 order by t.table_schema, t.table_name, t.ordinal_position";
@@ -108,6 +109,7 @@ struct Column {
     extra: String,
     generation: Option<String>,
     comment: String,
+    collation: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -202,6 +204,7 @@ impl Column {
             has_default: has_default || auto_increment,
             auto_increment,
             generated,
+            collation: collation::mysql(self.collation.as_deref()),
             comment: Some(self.comment).filter(|comment| !comment.is_empty()),
         }
     }

@@ -1,11 +1,12 @@
-//! What PostgreSQL has, from `pg_catalog`: two statements, one for types and one for tables.
+//! What PostgreSQL has, from `pg_catalog`: three statements: types, tables, and how texts are compared.
 //!
 //! Partitions are left out: their parent stands for them.
 
+use super::collation::{self, Default, Locale};
 use super::{Schemas, rows};
 use crate::catalog::facts::{Check, ColumnFacts, Facts, ForeignKey, Index, TableFacts, Writable};
 use crate::catalog::kind::Kind;
-use crate::database::{Database, Dialect, Error};
+use crate::database::{Database, Dialect, Error, Statement};
 use serde::Deserialize;
 use std::collections::HashMap;
 
@@ -14,9 +15,19 @@ pub(super) async fn introspect(database: &Database, schemas: &Schemas) -> Result
     let statement = |sql| schemas.statement(sql, Dialect::Postgres, "n.nspname", every);
     let types: Vec<Type> = rows(database, statement(TYPES)).await?;
     let tables: Vec<Table> = rows(database, statement(TABLES)).await?;
+    let usual: Vec<Default> = rows(database, Statement::new(DEFAULT)).await?;
+    let unclear = || Error::Statement("the database does not say how it compares texts".to_owned());
+    let usual = usual.into_iter().next().ok_or_else(unclear)?;
     let types: Types = types.into_iter().map(|one| (one.id, one)).collect();
-    Ok(Facts::new(Dialect::Postgres, "public", tables.into_iter().map(|table| table.into_facts(&types))))
+    Ok(Facts::new(Dialect::Postgres, "public", tables.into_iter().map(|table| table.into_facts(&types, &usual))))
 }
+
+// Newer versions have columns that older ones lack.
+const DEFAULT: &str = "
+select json_build_object('encoding', pg_encoding_to_char(d.encoding), 'locale', json_build_object(
+  'provider', coalesce(j ->> 'datlocprovider', 'c'), 'deterministic', true, 'collate', d.datcollate, 'ctype', d.datctype,
+  'locale', j ->> 'datlocale'))
+from pg_database d, to_jsonb(d) j where d.datname = current_database()";
 
 const TYPES: &str = "
 with recursive used(id) as (
@@ -46,7 +57,10 @@ select row_to_json(t) from (
         format_type(a.atttypid, a.atttypmod) as declared_type, a.attnotnull as not_null,
         a.attidentity as identity, a.attgenerated <> '' as generated,
         case when a.attgenerated = '' then pg_get_expr(d.adbin, d.adrelid) end as default,
-        col_description(a.attrelid, a.attnum) as comment
+        col_description(a.attrelid, a.attnum) as comment,
+        (select json_build_object('provider', k.collprovider, 'deterministic', k.collisdeterministic, 'collate', k.collcollate,
+            'ctype', k.collctype, 'locale', to_jsonb(k) ->> 'colllocale')
+          from pg_collation k where k.oid = a.attcollation) as collation
       from pg_attribute a left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
       where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
     ) a) as columns,
@@ -116,6 +130,7 @@ struct Column {
     generated: bool,
     default: Option<String>,
     comment: Option<String>,
+    collation: Option<Locale>,
 }
 
 #[derive(Deserialize)]
@@ -139,7 +154,7 @@ struct Constraint {
 }
 
 impl Table {
-    fn into_facts(self, types: &Types) -> TableFacts {
+    fn into_facts(self, types: &Types, usual: &Default) -> TableFacts {
         let primary_key = self.indexes.iter().find(|index| index.primary).map(|index| index.columns.clone());
         let (foreign_keys, checks): (Vec<_>, Vec<_>) = self.constraints.into_iter().partition(|one| one.sort == "f");
         TableFacts {
@@ -147,7 +162,7 @@ impl Table {
             name: self.name,
             is_view: self.is_view,
             comment: self.comment,
-            columns: self.columns.into_iter().map(|column| column.into_facts(types)).collect(),
+            columns: self.columns.into_iter().map(|column| column.into_facts(types, usual)).collect(),
             primary_key: primary_key.unwrap_or_default(),
             indexes: self.indexes.into_iter().map(TableIndex::into_facts).collect(),
             foreign_keys: foreign_keys.into_iter().filter_map(Constraint::into_foreign_key).collect(),
@@ -158,7 +173,7 @@ impl Table {
 }
 
 impl Column {
-    fn into_facts(self, types: &Types) -> ColumnFacts {
+    fn into_facts(self, types: &Types, usual: &Default) -> ColumnFacts {
         let domain = types.get(&self.type_id).filter(|one| one.sort == "d");
         let is_identity = !self.identity.is_empty();
         ColumnFacts {
@@ -170,6 +185,7 @@ impl Column {
             auto_increment: is_identity || self.default.is_some_and(|default| default.starts_with("nextval(")),
             // An identity that is always generated refuses values, as a generated column does.
             generated: self.generated || self.identity == "a",
+            collation: collation::postgres(base_name(self.type_id, types), self.collation.as_ref(), usual),
             comment: self.comment,
         }
     }
@@ -209,6 +225,15 @@ fn kind(id: i64, types: &Types) -> Kind {
         "b" if one.element != 0 => Kind::Array(Box::new(kind(one.element, types))),
         "b" => base_kind(&one.name),
         _ => Kind::Other,
+    }
+}
+
+/// The type's name, a domain's by what it is made of.
+fn base_name(id: i64, types: &Types) -> &str {
+    match types.get(&id) {
+        Some(one) if one.sort == "d" => base_name(one.base, types),
+        Some(one) => &one.name,
+        None => "",
     }
 }
 

@@ -4,7 +4,9 @@
 //! SQLite's own affinity rules beyond.
 
 use super::check::{checks_of, indexed_columns};
+use super::collation;
 use super::{Schemas, rows};
+use crate::catalog::collation::Collation;
 use crate::catalog::facts::{ColumnFacts, Facts, ForeignKey, Index, TableFacts, Writable};
 use crate::catalog::kind::Kind;
 use crate::database::{Database, Dialect, Error};
@@ -20,7 +22,7 @@ pub(super) async fn introspect(database: &Database, schemas: &Schemas) -> Result
 
 // A sub-select's JSON is a text to the functions around it, unless `json` says otherwise.
 const TABLES: &str = r#"
-select json_object('schema', t.schema, 'name', t.name, 'type', t.type, 'without_rowid', t.wr,
+select json_object('encoding', (select e.encoding from pragma_encoding e), 'schema', t.schema, 'name', t.name, 'type', t.type, 'without_rowid', t.wr,
   'sql', (select m.sql from sqlite_schema m where t.schema = 'main' and m.name = t.name and m.type in ('table', 'view')),
   'triggers', json((select json_group_array(m.sql) from sqlite_schema m
     where t.schema = 'main' and t.type = 'view' and m.type = 'trigger' and m.tbl_name = t.name collate nocase)),
@@ -38,6 +40,7 @@ where t.type in ('table', 'view', 'virtual') and t.name not like 'sqlite\_%' esc
 
 #[derive(Deserialize)]
 struct Table {
+    encoding: String,
     schema: String,
     name: String,
     #[serde(rename = "type")]
@@ -117,8 +120,15 @@ impl Table {
             has_default: default || is_row_number,
             auto_increment: is_row_number,
             generated: column.hidden > 1,
+            collation: self.collation(&column.name),
             comment: None,
         }
+    }
+
+    /// Only a table of the main schema says how its columns are compared.
+    fn collation(&self, column: &str) -> Collation {
+        let create = self.sql.as_deref().filter(|_| self.sort == "table");
+        create.map_or_else(Collation::default, |create| collation::sqlite(create, column, self.encoding == "UTF-8"))
     }
 
     /// Keys whose columns were left out lead to the primary key; SQLite takes names in any case.

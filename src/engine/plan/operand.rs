@@ -26,7 +26,7 @@ pub enum OperandSource {
 }
 
 /// One step into JSON.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum PathStep {
     /// An object's key.
     Key(String),

@@ -52,7 +52,7 @@ pub enum Comparison {
 }
 
 /// How a value is compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Match {
     Equal,
@@ -76,6 +76,37 @@ pub enum TextMatch {
     StartsWith,
     /// Ends with the text, without regard to case.
     EndsWith,
+}
+
+impl TextMatch {
+    /// The pattern for `LIKE`, in which a backslash takes the meaning from the next character.
+    #[must_use]
+    pub fn pattern(self, text: &str) -> String {
+        match self {
+            TextMatch::Like | TextMatch::ILike => text.to_owned(),
+            TextMatch::Contains => format!("%{}%", escape(text)),
+            TextMatch::StartsWith => format!("{}%", escape(text)),
+            TextMatch::EndsWith => format!("%{}", escape(text)),
+        }
+    }
+
+    /// Whether case counts.
+    #[must_use]
+    pub fn is_cased(self) -> bool {
+        self == TextMatch::Like
+    }
+}
+
+/// Takes the meaning from `%`, `_` and the backslash.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len() + 8);
+    for character in text.chars() {
+        if matches!(character, '%' | '_' | '\\') {
+            escaped.push('\\');
+        }
+        escaped.push(character);
+    }
+    escaped
 }
 
 impl Predicate {

@@ -144,13 +144,7 @@ fn in_list(sql: &mut Sql, entity: &Entity, alias: Alias, target: &Operand, value
 }
 
 fn text_match(sql: &mut Sql, entity: &Entity, alias: Alias, target: &Operand, how: TextMatch, text: &str) {
-    let pattern = match how {
-        TextMatch::Like | TextMatch::ILike => text.to_owned(),
-        TextMatch::Contains => format!("%{}%", escape(text)),
-        TextMatch::StartsWith => format!("{}%", escape(text)),
-        TextMatch::EndsWith => format!("%{}", escape(text)),
-    };
-    let cased = how == TextMatch::Like;
+    let (pattern, cased) = (how.pattern(text), how.is_cased());
     match sql.dialect {
         Dialect::Postgres => {
             text_operand(sql, entity, alias, target);
@@ -175,18 +169,6 @@ fn text_match(sql: &mut Sql, entity: &Entity, alias: Alias, target: &Operand, ho
             sql.push(") like resolvespec_lower(").bind(Bind::Text(pattern)).push(") escape '\\'");
         }
     }
-}
-
-/// Takes the meaning from `%`, `_` and the backslash.
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len() + 8);
-    for character in text.chars() {
-        if matches!(character, '%' | '_' | '\\') {
-            escaped.push('\\');
-        }
-        escaped.push(character);
-    }
-    escaped
 }
 
 fn declared_condition(sql: &mut Sql, entity: &Entity, place: usize, values: &[Value]) {

@@ -2,7 +2,7 @@
 
 use super::{database_name, dns_name, manifests, shown};
 use crate::catalog::facts::{ColumnFacts, Facts, ForeignKey, TableFacts, Writable};
-use crate::catalog::{Catalog, Kind, Relation, compile};
+use crate::catalog::{Catalog, Collation, Kind, Relation, compile};
 use crate::database::Dialect;
 use crate::manifest::read;
 use std::collections::HashMap;
@@ -18,6 +18,7 @@ fn table(schema: &str, name: &str, columns: &[&str], key: &[&str], keys: &[(&[&s
         has_default: false,
         auto_increment: false,
         generated: false,
+        collation: Collation::default(),
         comment: None,
     };
     let foreign_key = |(columns, schema, table, target): &(&[&str], &str, &str, &[&str])| ForeignKey {

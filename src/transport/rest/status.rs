@@ -13,6 +13,7 @@ pub fn status(code: Code) -> StatusCode {
         | Code::InvalidOption
         | Code::InvalidColumn
         | Code::InvalidOperator
+        | Code::UnmatchableFilter
         | Code::InvalidValue
         | Code::InvalidPreload
         | Code::RawSqlRefused

@@ -6,9 +6,9 @@ use proptest::prelude::{BoxedStrategy, Just, Strategy, any, prop_oneof};
 use proptest::sample::select;
 use serde_json::{Value, json};
 
-pub(super) const INTEGERS: [i64; 9] = [0, 1, -1, 7, 42, 100, 40_000, i64::MAX, i64::MIN + 1];
+pub(crate) const INTEGERS: [i64; 9] = [0, 1, -1, 7, 42, 100, 40_000, i64::MAX, i64::MIN + 1];
 pub(super) const DECIMALS: [&str; 7] = ["0.00", "0.10", "-0.10", "1.50", "99999.99", "12.34", "-7.00"];
-pub(super) const TEXTS: [&str; 22] = [
+pub(crate) const TEXTS: [&str; 22] = [
     "",
     "a",
     "A",

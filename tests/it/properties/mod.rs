@@ -1,8 +1,8 @@
 //! Properties: what holds for any filter and sort, and for any bytes.
 
-mod filter;
+pub(crate) mod filter;
 mod garbage;
-mod sql;
+pub(crate) mod sql;
 
 use crate::support::client::Call;
 use crate::support::database::Kind;

@@ -8,7 +8,7 @@ pub(super) fn integer(number: Option<i64>) -> String {
 }
 
 /// A text as a literal.
-pub(super) fn text(kind: Kind, text: &str) -> String {
+pub(crate) fn text(kind: Kind, text: &str) -> String {
     let quoted = text.replace('\'', "''");
     if kind == Kind::Mariadb { format!("'{}'", quoted.replace('\\', "\\\\")) } else { format!("'{quoted}'") }
 }

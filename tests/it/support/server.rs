@@ -67,7 +67,7 @@ impl Server {
     }
 }
 
-async fn load(kind: Kind, fresh: &Fresh, script: &str, entities: &str) -> Served {
+pub(crate) async fn load(kind: Kind, fresh: &Fresh, script: &str, entities: &str) -> Served {
     let source = format!(
         "apiVersion: resolvespec.dev/v1alpha1\nkind: DataSource\nmetadata: {{name: conformance}}\n\
          spec: {{engine: {}, connection: {{env: DATABASE}}, pool: {{maxConnections: 4}}}}\n---\n",

@@ -97,7 +97,9 @@ fn by_status(codes: impl Iterator<Item = Code>) -> BTreeMap<u16, Vec<Code>> {
 fn applies(code: Code, operation: Operation) -> bool {
     let writes = !matches!(operation, Operation::Read | Operation::Meta);
     match code {
+        // Only subscriptions are answered with it, and they are not made over REST.
         Code::MethodNotAllowed
+        | Code::UnmatchableFilter
         | Code::InvalidMessage
         | Code::InvalidMessageType
         | Code::InvalidSubscriptionOperation

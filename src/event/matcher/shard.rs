@@ -1,0 +1,110 @@
+//! Entries of the index: each a filter with everyone who subscribed by it, found through hashes.
+
+use super::filter::Filter;
+use hashbrown::HashTable;
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// A filter and its subscribers. Equal filters share one.
+#[derive(Debug)]
+pub struct Entry<T> {
+    filter: Filter,
+    subscribers: RwLock<Subscribers<T>>,
+}
+
+/// Subscribers with their numbers. Most filters have one, who takes no list.
+#[derive(Debug)]
+enum Subscribers<T> {
+    One(u64, T),
+    Many(Vec<(u64, T)>),
+}
+
+impl<T> Entry<T> {
+    pub(super) fn new(filter: Filter, number: u64, subscriber: T) -> Self {
+        Self { filter, subscribers: RwLock::new(Subscribers::One(number, subscriber)) }
+    }
+
+    /// What they subscribed by.
+    #[must_use]
+    pub fn filter(&self) -> &Filter {
+        &self.filter
+    }
+
+    /// Who subscribed.
+    pub fn subscribers(&self) -> Vec<T>
+    where
+        T: Clone,
+    {
+        match &*self.subscribers.read().unwrap_or_else(PoisonError::into_inner) {
+            Subscribers::One(_, subscriber) => vec![subscriber.clone()],
+            Subscribers::Many(list) => list.iter().map(|(_, subscriber)| subscriber.clone()).collect(),
+        }
+    }
+
+    pub(super) fn add(&self, number: u64, subscriber: T) {
+        let mut held = self.subscribers.write().unwrap_or_else(PoisonError::into_inner);
+        let mut list = match std::mem::replace(&mut *held, Subscribers::Many(Vec::new())) {
+            Subscribers::One(first, known) => vec![(first, known)],
+            Subscribers::Many(list) => list,
+        };
+        list.push((number, subscriber));
+        *held = Subscribers::Many(list);
+    }
+
+    /// Takes a subscriber out, and says whether none is left.
+    pub(super) fn take(&self, number: u64) -> bool {
+        let mut held = self.subscribers.write().unwrap_or_else(PoisonError::into_inner);
+        match &mut *held {
+            Subscribers::One(known, _) if *known == number => *held = Subscribers::Many(Vec::new()),
+            Subscribers::One(..) => {}
+            Subscribers::Many(list) => list.retain(|(known, _)| *known != number),
+        }
+        matches!(&*held, Subscribers::Many(list) if list.is_empty())
+    }
+}
+
+/// Entries by hashes, an entry as often as it has hashes.
+#[derive(Debug)]
+pub(super) struct Shard<T>(RwLock<HashTable<(u64, Arc<Entry<T>>)>>);
+
+impl<T> Default for Shard<T> {
+    fn default() -> Self {
+        Self(RwLock::new(HashTable::new()))
+    }
+}
+
+impl<T> Shard<T> {
+    pub(super) fn insert(&self, hash: u64, entry: Arc<Entry<T>>) {
+        let mut table = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        table.insert_unique(hash, (hash, entry), |(hash, _)| *hash);
+    }
+
+    pub(super) fn remove(&self, hash: u64, entry: &Arc<Entry<T>>) {
+        let mut table = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if let Ok(found) = table.find_entry(hash, |(known, other)| *known == hash && Arc::ptr_eq(other, entry)) {
+            found.remove();
+        }
+        let len = table.len();
+        if len * 4 < table.capacity() {
+            table.shrink_to(len * 2, |(hash, _)| *hash);
+        }
+    }
+
+    /// The entry of a filter.
+    pub(super) fn find(&self, hash: u64, filter: &Filter) -> Option<Arc<Entry<T>>> {
+        let table = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        table.find(hash, |(known, entry)| *known == hash && entry.filter == *filter).map(|(_, entry)| Arc::clone(entry))
+    }
+
+    /// Gathers the entries of a hash.
+    pub(super) fn gather(&self, hash: u64, into: &mut Vec<Arc<Entry<T>>>) {
+        let table = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let found = table.iter_hash(hash).filter(|(known, _)| *known == hash);
+        into.extend(found.map(|(_, entry)| Arc::clone(entry)));
+    }
+
+    /// Gathers all entries.
+    pub(super) fn gather_all(&self, into: &mut Vec<Arc<Entry<T>>>) {
+        let table = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        into.extend(table.iter().map(|(_, entry)| Arc::clone(entry)));
+    }
+}

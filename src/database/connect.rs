@@ -10,7 +10,7 @@ use super::{mysql, postgres, sqlite};
 use futures_util::StreamExt;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::sync::{Mutex, Notify, OwnedMutexGuard};
 use tokio::time::{Instant, timeout_at};
 
 /// A database. Cheap to clone.
@@ -25,9 +25,11 @@ struct Shared {
     settings: Settings,
     // SQLite has one writer; the others have their own locks and never take this one.
     sqlite_writer: Arc<Mutex<()>>,
+    // Where a server does not tell of commits, those of this process are told here.
+    committed: Arc<Notify>,
 }
 
-enum Pools {
+pub(super) enum Pools {
     Postgres(Pool<postgres::Manager>),
     Mysql(Pool<mysql::Manager>),
     Sqlite(Pool<sqlite::Manager>),
@@ -55,7 +57,7 @@ impl Database {
                 (Pools::Sqlite(pool), Dialect::Sqlite)
             }
         };
-        let shared = Shared { pools, dialect, settings: settings.clone(), sqlite_writer: Arc::default() };
+        let shared = Shared { pools, dialect, settings: settings.clone(), sqlite_writer: Arc::default(), committed: Arc::default() };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -77,7 +79,29 @@ impl Database {
         transaction.batch("rollback").await?;
         transaction.batch(text).await?;
         transaction.finish();
+        self.shared.committed.notify_one();
         Ok(())
+    }
+
+    /// Runs statements of our own in one transaction, which MySQL ends at each that changes a schema.
+    pub async fn run_all(&self, statements: &[String]) -> Result<(), Error> {
+        let mut transaction = self.begin(self.deadline(None)).await?;
+        for statement in statements {
+            if let Err(error) = transaction.batch(statement).await {
+                transaction.rollback().await?;
+                return Err(error);
+            }
+        }
+        transaction.commit().await
+    }
+
+    pub(super) fn pools(&self) -> &Pools {
+        &self.shared.pools
+    }
+
+    /// Is notified of commits through this handle.
+    pub(super) fn committed(&self) -> Arc<Notify> {
+        Arc::clone(&self.shared.committed)
     }
 
     /// When a statement that begins now must be done.
@@ -162,7 +186,7 @@ impl Database {
             }
         };
         let begin = if matches!(held, Held::Sqlite { .. }) { "begin immediate" } else { "begin" };
-        let mut transaction = Transaction { held, deadline };
+        let mut transaction = Transaction { held, deadline, committed: self.committed() };
         transaction.batch(begin).await?;
         Ok(transaction)
     }
@@ -197,6 +221,7 @@ impl Database {
 pub struct Transaction {
     held: Held,
     deadline: Instant,
+    committed: Arc<Notify>,
 }
 
 enum Held {
@@ -251,6 +276,7 @@ impl Transaction {
     pub async fn commit(mut self) -> Result<(), Error> {
         self.batch("commit").await?;
         self.finish();
+        self.committed.notify_one();
         Ok(())
     }
 

@@ -64,6 +64,11 @@ impl<M: Manage> Pool<M> {
         Self { shared: Arc::new(shared) }
     }
 
+    /// What opens connections, for those that are not lent.
+    pub(super) fn manage(&self) -> &M {
+        &self.shared.manage
+    }
+
     /// Lends a connection; opens one if none is idle.
     pub(super) async fn acquire(&self, deadline: Instant) -> Result<Lease<M>, Error> {
         let shared = &self.shared;

@@ -18,9 +18,13 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 use tokio::time::{Instant, timeout_at};
 use tokio_postgres::error::SqlState;
+use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::types::{Format, FromSql, IsNull, ToSql, Type};
-use tokio_postgres::{Client, Config, RowStream};
+use tokio_postgres::{Client, Config, RowStream, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
+
+/// Moves the bytes of a connection outside the pool, and tells what the server sends by itself.
+pub(super) type SessionDriver = tokio_postgres::Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>;
 
 /// Statements that a connection keeps prepared.
 const PREPARED_STATEMENTS: usize = 256;
@@ -72,6 +76,11 @@ impl Manager {
         // Just-in-time compilation costs more than it saves on the short statements of an API.
         let session = format!("set timezone = 'UTC'; set datestyle = 'ISO'; set jit = off; set statement_timeout = {timeout}");
         Ok(Self { config, tls, session })
+    }
+
+    /// Opens a connection outside the pool, which nobody has prepared.
+    pub(super) async fn connect_session(&self) -> Result<(Client, SessionDriver), Error> {
+        self.config.connect(self.tls.clone()).await.map_err(|error| classify(&error))
     }
 }
 
@@ -282,7 +291,7 @@ impl ToSql for AsText<'_> {
 }
 
 /// Reads what the database or the connection says.
-fn classify(error: &tokio_postgres::Error) -> Error {
+pub(super) fn classify(error: &tokio_postgres::Error) -> Error {
     let Some(db) = error.as_db_error() else {
         let text = full_text(error);
         return if error.is_closed()

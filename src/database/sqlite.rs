@@ -6,6 +6,7 @@ use super::error::{Error, Violation};
 use super::pool::{Lease, Manage, Pool};
 use super::rows::{Fetched, Gather, MAX_NUMBERS};
 use super::settings::Settings;
+use super::sqlite_timestamp;
 use super::statement::{Bind, Statement};
 use crate::protocol::RowText;
 use base64::Engine as _;
@@ -85,29 +86,12 @@ pub(super) fn open(path: &str) -> rusqlite::Result<Connection> {
     connection.create_scalar_function("resolvespec_timestamp", 1, flags, |context| {
         Ok(match context.get_raw(0) {
             ValueRef::Null | ValueRef::Blob(_) => None,
-            ValueRef::Text(text) => Some(rfc3339(&String::from_utf8_lossy(text))),
-            ValueRef::Integer(seconds) => jiff::Timestamp::from_second(seconds).ok().map(|moment| rfc3339(&moment.to_string())),
-            ValueRef::Real(julian) => {
-                let seconds = (julian - 2_440_587.5) * 86_400.0;
-                jiff::Timestamp::from_duration(jiff::SignedDuration::from_secs_f64(seconds))
-                    .ok()
-                    .map(|moment| rfc3339(&moment.to_string()))
-            }
+            ValueRef::Text(text) => Some(sqlite_timestamp::of_text(&String::from_utf8_lossy(text))),
+            ValueRef::Integer(seconds) => sqlite_timestamp::of_seconds(seconds),
+            ValueRef::Real(julian) => sqlite_timestamp::of_julian(julian),
         })
     })?;
     Ok(connection)
-}
-
-/// A stored time in the form that every database answers; a text that is no time stays as it is.
-fn rfc3339(text: &str) -> String {
-    let parsed = text.parse::<jiff::Timestamp>().ok().or_else(|| {
-        let civil: jiff::civil::DateTime = text.parse().ok()?;
-        civil.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
-    });
-    match parsed {
-        Some(moment) => format!("{}+00:00", moment.to_string().trim_end_matches('Z')),
-        None => text.replace(['"', '\\'], "").chars().filter(|character| !character.is_control()).collect(),
-    }
 }
 
 /// Interrupts the statement if it is dropped before `disarm`.

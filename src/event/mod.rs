@@ -3,3 +3,4 @@
 //! In reading order: `capture` makes changes out of what the database recorded, `bus` carries them to every replica.
 
 pub mod bus;
+pub mod capture;

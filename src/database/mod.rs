@@ -15,6 +15,7 @@ mod postgres_watch;
 pub mod rows;
 pub mod settings;
 mod sqlite;
+pub mod sqlite_real;
 pub mod sqlite_timestamp;
 mod sqlite_watch;
 pub mod statement;

@@ -1,5 +1,6 @@
 //! The integration tests: one binary, a file per behaviour.
 
+mod capture;
 mod conformance;
 mod draining;
 mod flights;

@@ -73,6 +73,7 @@ fn postgres(column: &Column, raw: &str) -> Option<String> {
     match column.kind {
         Kind::Timestamp { zoned: false } if declared.starts_with("timestamp") => in_utc(raw),
         Kind::Bytes => base64_of_hex(raw),
+        Kind::Other if declared == "inet" => masked(raw),
         // A text that holds JSON.
         Kind::Json if !declared.starts_with("json") => {
             let text: String = serde_json::from_str(raw).ok()?;
@@ -90,6 +91,12 @@ fn in_utc(raw: &str) -> Option<String> {
     let text = raw.strip_prefix('"')?.strip_suffix('"')?;
     let (moment, era) = text.strip_suffix(" BC").map_or((text, ""), |moment| (moment, " BC"));
     (!moment.ends_with("infinity")).then(|| format!("\"{moment}+00:00{era}\""))
+}
+
+/// An address of one host, whose text form has a mask where its form in JSON has none.
+fn masked(raw: &str) -> Option<String> {
+    let text = raw.strip_suffix('"').filter(|text| !text.contains('/'))?;
+    Some(format!("{text}/{}\"", if text.contains(':') { 128 } else { 32 }))
 }
 
 /// `"\\x0102"`, as JSON writes the form of the database.

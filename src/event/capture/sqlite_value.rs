@@ -5,7 +5,7 @@
 
 use super::image::unhex;
 use crate::catalog::Kind;
-use crate::database::sqlite_timestamp;
+use crate::database::{sqlite_real, sqlite_timestamp};
 use base64::Engine as _;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -95,7 +95,7 @@ impl Stored {
     fn plain(self) -> String {
         match self {
             Stored::Integer(number) => number.to_string(),
-            Stored::Real(number) => real(number),
+            Stored::Real(number) => sqlite_real::text(number),
             Stored::Text(text) => quoted(&text),
             // A read refuses a blob in a column that is declared as something else.
             Stored::Blob(_) => "null".to_owned(),
@@ -105,23 +105,6 @@ impl Stored {
 
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
-}
-
-/// As SQLite writes it: with a point, and with an exponent where it would be long.
-fn real(number: f64) -> String {
-    let size = number.abs();
-    if size.is_infinite() {
-        return if number > 0.0 { "9.0e+999" } else { "-9.0e+999" }.to_owned();
-    }
-    if size == 0.0 || (1e-4..1e17).contains(&size) {
-        let text = number.to_string();
-        return if text.contains('.') { text } else { format!("{text}.0") };
-    }
-    let text = format!("{number:e}");
-    let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-    let point = if mantissa.contains('.') { "" } else { ".0" };
-    let (sign, digits) = exponent.strip_prefix('-').map_or(('+', exponent), |digits| ('-', digits));
-    format!("{mantissa}{point}e{sign}{digits:0>2}")
 }
 
 fn leading_number(text: &str) -> f64 {

@@ -67,10 +67,12 @@ impl Server {
     }
 }
 
-async fn load(kind: Kind, fresh: &Fresh, script: &str, entities: &str) -> Served {
+/// Fills a database and compiles the entities over it; they name the source `conformance`.
+pub(crate) async fn load(kind: Kind, fresh: &Fresh, script: &str, entities: &str) -> Served {
     let source = format!(
         "apiVersion: resolvespec.dev/v1alpha1\nkind: DataSource\nmetadata: {{name: conformance}}\n\
-         spec: {{engine: {}, connection: {{env: DATABASE}}, pool: {{maxConnections: 4}}}}\n---\n",
+         spec: {{engine: {}, connection: {{env: DATABASE}}, pool: {{maxConnections: 4}},\n  \
+         capture: {{mode: trigger}}}}\n---\n",
         kind.engine()
     );
     let manifests = told(read::text(Path::new("manifests.yaml"), &format!("{source}{entities}")));

@@ -86,6 +86,23 @@ impl Captured {
         self.writer.fetch_texts(Statement::new(sql)).await.unwrap_or_else(|error| panic!("{sql}: {error}"))
     }
 
+    /// The ids in one of capture's tables.
+    async fn ids(&self, table: &str) -> Vec<i64> {
+        let cast = if self.kind == Kind::Mariadb { "char" } else { "text" };
+        let rows = self.texts(&format!("select cast(id as {cast}) from {table} order by id")).await;
+        rows.iter().map(|id| id.parse().expect("ids are numbers")).collect()
+    }
+
+    /// Waits until nothing is left to be told.
+    async fn drained(&self) {
+        let empty = async {
+            while !self.ids("resolvespec_outbox").await.is_empty() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), empty).await.expect("the outbox is emptied");
+    }
+
     fn relay(&self, bus: Arc<dyn Bus>) -> Relay {
         let metrics = Metrics::new().expect("the metrics have different names").capture(SOURCE);
         let settings = RelaySettings { stand_by: Duration::from_millis(50), ..RelaySettings::default() };

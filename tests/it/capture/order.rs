@@ -1,1 +1,165 @@
-//! Pending.
+//! What was committed is told, in the order of commits for each record; what was rolled back is not.
+
+use super::{Captured, image};
+use crate::support::database::Kind;
+use resolvespec::database::{Bind, Dialect, Statement};
+use resolvespec::protocol::ChangeOperation;
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use tokio_util::task::TaskTracker;
+
+const SCHEMA: &str = "
+create table counters (id integer primary key, n integer not null);
+create table notes (id integer primary key, body varchar(200));
+insert into counters values (1, 0), (2, 0), (3, 0), (4, 0);";
+
+const ENTITIES: &str = "
+apiVersion: resolvespec.dev/v1alpha1
+kind: Entity
+metadata: {name: counters}
+spec: {source: conformance}
+---
+apiVersion: resolvespec.dev/v1alpha1
+kind: Entity
+metadata: {name: notes}
+spec: {source: conformance}
+";
+
+async fn rollback(kind: Kind) {
+    let captured = Captured::install(kind, SCHEMA, ENTITIES).await;
+    let relay = captured.start();
+    let mut undone = captured.begin().await;
+    undone.execute(Statement::new("insert into notes values (1, 'undone')")).await.unwrap();
+    undone.rollback().await.unwrap();
+    let mut partly = captured.begin().await;
+    partly.execute(Statement::new("insert into notes values (2, 'kept')")).await.unwrap();
+    partly.execute(Statement::new("savepoint s")).await.unwrap();
+    partly.execute(Statement::new("insert into notes values (3, 'undone')")).await.unwrap();
+    partly.execute(Statement::new("rollback to savepoint s")).await.unwrap();
+    partly.commit().await.unwrap();
+    captured.run("insert into notes values (4, 'last')").await;
+    relay.told(2).await;
+    assert_eq!(relay.bus.lines(), ["notes create 2", "notes create 4"]);
+    relay.stop().await;
+    captured.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_rolled_back_is_not_told_on_postgres() {
+    rollback(Kind::Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_rolled_back_is_not_told_on_mariadb() {
+    rollback(Kind::Mariadb).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_rolled_back_is_not_told_on_sqlite() {
+    rollback(Kind::Sqlite).await;
+}
+
+/// Lower ids become visible after higher ones, and a transaction that began early changes a record late.
+async fn interleaved(kind: Kind) {
+    let captured = Captured::install(kind, SCHEMA, ENTITIES).await;
+    let relay = captured.start();
+    let mut early = captured.begin().await;
+    early.execute(Statement::new("insert into notes values (1, 'early')")).await.unwrap();
+    let mut open = captured.begin().await;
+    open.execute(Statement::new("insert into notes values (2, 'open')")).await.unwrap();
+    captured.run("update counters set n = 1 where id = 1").await;
+    relay.told(1).await;
+    early.execute(Statement::new("update counters set n = 2 where id = 1")).await.unwrap();
+    early.commit().await.unwrap();
+    // One transaction is still open, and nobody waits for it.
+    let told = relay.told(3).await;
+    let values: Vec<Value> =
+        told.iter().filter(|change| change.entity == "counters").map(|change| image(change.after.as_deref())["n"].clone()).collect();
+    assert_eq!(values, [json!(1), json!(2)]);
+    open.commit().await.unwrap();
+    relay.told(4).await;
+    assert_eq!(relay.bus.lines(), ["counters update 1", "notes create 1", "counters update 1", "notes create 2"]);
+    relay.stop().await;
+    captured.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn interleaved_transactions_are_told_in_the_order_of_their_commits_on_postgres() {
+    interleaved(Kind::Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn interleaved_transactions_are_told_in_the_order_of_their_commits_on_mariadb() {
+    interleaved(Kind::Mariadb).await;
+}
+
+const WRITERS: i64 = 8;
+const WRITES: i64 = 40;
+
+/// Many writers count up few records, each in a transaction with a record of its own.
+async fn concurrent(kind: Kind) {
+    let captured = Captured::install(kind, SCHEMA, ENTITIES).await;
+    let relay = captured.start();
+    let tasks = TaskTracker::new();
+    let writers: Vec<_> = (0..WRITERS)
+        .map(|writer| {
+            let database = captured.writer.clone();
+            tasks.spawn(async move {
+                for turn in 0..WRITES {
+                    let mut transaction = database.begin(database.deadline(None)).await.unwrap();
+                    let note = Bind::Integer(writer * WRITES + turn + 1);
+                    let counter = Bind::Integer((writer + turn) % 4 + 1);
+                    let (insert, update) = match database.dialect() {
+                        Dialect::Postgres => {
+                            ("insert into notes values ($1, 'x')", "update counters set n = n + 1 where id = $1")
+                        }
+                        _ => ("insert into notes values (?, 'x')", "update counters set n = n + 1 where id = ?"),
+                    };
+                    transaction.execute(Statement::with_binds(insert, vec![note])).await.unwrap();
+                    transaction.execute(Statement::with_binds(update, vec![counter])).await.unwrap();
+                    transaction.commit().await.unwrap();
+                }
+            })
+        })
+        .collect();
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    let expected = usize::try_from(2 * WRITERS * WRITES).unwrap();
+    let told = relay.told(expected).await;
+    assert_eq!(told.len(), expected);
+    let mut latest: HashMap<String, Value> = HashMap::new();
+    for change in told.iter().filter(|change| change.entity == "counters") {
+        let (before, after) = (image(change.before.as_deref()), image(change.after.as_deref()));
+        let id = after["id"].to_string();
+        let known = latest.insert(id, after.clone()).map_or(json!(0), |row| row["n"].clone());
+        assert_eq!(before["n"], known, "{change:?}");
+        assert_eq!(change.operation, ChangeOperation::Update);
+        assert_eq!(change.changed, ["n"]);
+    }
+    let rows = captured.texts(match kind {
+        Kind::Postgres => "select row_to_json(c) from counters c",
+        Kind::Mariadb | Kind::Sqlite => "select json_object('id', id, 'n', n) from counters",
+    });
+    for row in rows.await {
+        let row: Value = serde_json::from_str(&row).unwrap();
+        assert_eq!(latest[&row["id"].to_string()], row);
+    }
+    relay.stop().await;
+    captured.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn concurrent_writers_are_told_in_order_for_each_record_on_postgres() {
+    concurrent(Kind::Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn concurrent_writers_are_told_in_order_for_each_record_on_mariadb() {
+    concurrent(Kind::Mariadb).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn concurrent_writers_are_told_in_order_for_each_record_on_sqlite() {
+    concurrent(Kind::Sqlite).await;
+}

@@ -50,7 +50,8 @@ async fn remove(args: RemoveArgs) -> Result<(), Error> {
             continue;
         }
         if removal.untold > 0 && !args.discard {
-            let changes = if removal.untold == 1 { "1 change waits".to_owned() } else { format!("{} changes wait", removal.untold) };
+            let changes =
+                if removal.untold == 1 { "1 change waits".to_owned() } else { format!("{} changes wait", removal.untold) };
             return Err(Error::new(format!(
                 "{changes} in the outbox of '{source}' to be told; let a replica tell them, or lose them with --discard"
             )));

@@ -57,7 +57,8 @@ impl Database {
                 (Pools::Sqlite(pool), Dialect::Sqlite)
             }
         };
-        let shared = Shared { pools, dialect, settings: settings.clone(), sqlite_writer: Arc::default(), committed: Arc::default() };
+        let shared =
+            Shared { pools, dialect, settings: settings.clone(), sqlite_writer: Arc::default(), committed: Arc::default() };
         Ok(Self { shared: Arc::new(shared) })
     }
 

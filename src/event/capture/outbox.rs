@@ -203,8 +203,7 @@ const MYSQL_REMOVE: &str = "
 delete o from json_table(?, '$[*]' columns (id bigint path '$')) j
 straight_join {home}.resolvespec_outbox o on o.id = j.id";
 
-const SQLITE_PUBLISHED: &str =
-    "insert or ignore into {home}.resolvespec_published (id) select value from json_each(?)";
+const SQLITE_PUBLISHED: &str = "insert or ignore into {home}.resolvespec_published (id) select value from json_each(?)";
 
 const SQLITE_REMOVE: &str = "delete from {home}.resolvespec_outbox where id in (select value from json_each(?))";
 

@@ -54,7 +54,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            kept: Duration::from_secs(60),
+            kept: Duration::from_mins(1),
             stand_by: Duration::from_secs(1),
             sweep: Duration::from_secs(5),
             longest_backoff: Duration::from_secs(5),
@@ -87,7 +87,7 @@ impl Relay {
         let mut backoff = FIRST_BACKOFF;
         loop {
             let turn = async {
-                match self.lead(&mut backoff).await {
+                match Box::pin(self.lead(&mut backoff)).await {
                     Ok(()) => tokio::time::sleep(self.settings.stand_by).await,
                     Err(failure) => {
                         self.report(&failure, backoff);
@@ -189,7 +189,8 @@ impl Relay {
         self.metrics.failed();
         let source = self.source.as_str();
         let hint = match failure {
-            Failure::Database(database::Error::Schema(_)) | Failure::Outbox(outbox::Error::Database(database::Error::Schema(_))) => {
+            Failure::Database(database::Error::Schema(_))
+            | Failure::Outbox(outbox::Error::Database(database::Error::Schema(_))) => {
                 "; if capture is not installed, run `resolvespec capture install`"
             }
             _ => "",

@@ -26,7 +26,7 @@ pub(super) struct Recorder {
 impl Recorder {
     /// Everything that was published, as often as it was.
     pub(super) fn all(&self) -> Vec<Arc<Change>> {
-        self.published.lock().unwrap().clone()
+        self.published.lock().expect("nobody panicked").clone()
     }
 
     /// What a bus would keep: each id once, where it came first.
@@ -61,7 +61,7 @@ impl Bus for Recorder {
         }
         let most = self.fail_after.load(Ordering::Relaxed);
         for change in changes {
-            let mut published = self.published.lock().unwrap();
+            let mut published = self.published.lock().expect("nobody panicked");
             if most > 0 && published.len() >= most {
                 return Err(down());
             }

@@ -54,7 +54,9 @@ async fn conformance_images(kind: Kind) {
         let of_entity: Vec<_> = told.iter().filter(|change| change.entity == entity).collect();
         assert_eq!(of_entity.len(), rows, "{entity}");
         for row in &read {
-            let same_key = |change: &&&std::sync::Arc<resolvespec::protocol::Change>| change.key.iter().all(|(name, value)| &row[name] == value);
+            let same_key = |change: &&&std::sync::Arc<resolvespec::protocol::Change>| {
+                change.key.iter().all(|(name, value)| &row[name] == value)
+            };
             let change = of_entity.iter().find(same_key).unwrap_or_else(|| panic!("no change of {entity} has the key of {row}"));
             assert_eq!(change.operation, ChangeOperation::Update);
             assert_eq!(change.changed, [""; 0], "{entity}");

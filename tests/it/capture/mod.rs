@@ -1,6 +1,7 @@
 //! Changes by plain SQL, told by the relay: on all three databases, with a bus that only remembers.
 
 mod bus;
+mod command;
 mod images;
 mod order;
 mod relay;
@@ -132,7 +133,7 @@ impl Captured {
 impl Running {
     /// The first changes, once there are so many different ones.
     async fn told(&self, count: usize) -> Vec<Arc<Change>> {
-        eventually(Duration::from_secs(60), || {
+        eventually(Duration::from_mins(1), || {
             let told = self.bus.told();
             (told.len() >= count).then_some(told)
         })

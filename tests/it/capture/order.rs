@@ -29,14 +29,14 @@ async fn rollback(kind: Kind) {
     let captured = Captured::install(kind, SCHEMA, ENTITIES).await;
     let relay = captured.start();
     let mut undone = captured.begin().await;
-    undone.execute(Statement::new("insert into notes values (1, 'undone')")).await.unwrap();
-    undone.rollback().await.unwrap();
+    undone.execute(Statement::new("insert into notes values (1, 'undone')")).await.expect("the database does it");
+    undone.rollback().await.expect("the database does it");
     let mut partly = captured.begin().await;
-    partly.execute(Statement::new("insert into notes values (2, 'kept')")).await.unwrap();
-    partly.execute(Statement::new("savepoint s")).await.unwrap();
-    partly.execute(Statement::new("insert into notes values (3, 'undone')")).await.unwrap();
-    partly.execute(Statement::new("rollback to savepoint s")).await.unwrap();
-    partly.commit().await.unwrap();
+    partly.execute(Statement::new("insert into notes values (2, 'kept')")).await.expect("the database does it");
+    partly.execute(Statement::new("savepoint s")).await.expect("the database does it");
+    partly.execute(Statement::new("insert into notes values (3, 'undone')")).await.expect("the database does it");
+    partly.execute(Statement::new("rollback to savepoint s")).await.expect("the database does it");
+    partly.commit().await.expect("the database does it");
     captured.run("insert into notes values (4, 'last')").await;
     relay.told(2).await;
     assert_eq!(relay.bus.lines(), ["notes create 2", "notes create 4"]);
@@ -64,19 +64,22 @@ async fn interleaved(kind: Kind) {
     let captured = Captured::install(kind, SCHEMA, ENTITIES).await;
     let relay = captured.start();
     let mut early = captured.begin().await;
-    early.execute(Statement::new("insert into notes values (1, 'early')")).await.unwrap();
+    early.execute(Statement::new("insert into notes values (1, 'early')")).await.expect("the database does it");
     let mut open = captured.begin().await;
-    open.execute(Statement::new("insert into notes values (2, 'open')")).await.unwrap();
+    open.execute(Statement::new("insert into notes values (2, 'open')")).await.expect("the database does it");
     captured.run("update counters set n = 1 where id = 1").await;
     relay.told(1).await;
-    early.execute(Statement::new("update counters set n = 2 where id = 1")).await.unwrap();
-    early.commit().await.unwrap();
+    early.execute(Statement::new("update counters set n = 2 where id = 1")).await.expect("the database does it");
+    early.commit().await.expect("the database does it");
     // One transaction is still open, and nobody waits for it.
     let told = relay.told(3).await;
-    let values: Vec<Value> =
-        told.iter().filter(|change| change.entity == "counters").map(|change| image(change.after.as_deref())["n"].clone()).collect();
+    let values: Vec<Value> = told
+        .iter()
+        .filter(|change| change.entity == "counters")
+        .map(|change| image(change.after.as_deref())["n"].clone())
+        .collect();
     assert_eq!(values, [json!(1), json!(2)]);
-    open.commit().await.unwrap();
+    open.commit().await.expect("the database does it");
     relay.told(4).await;
     assert_eq!(relay.bus.lines(), ["counters update 1", "notes create 1", "counters update 1", "notes create 2"]);
     relay.stop().await;
@@ -106,7 +109,7 @@ async fn concurrent(kind: Kind) {
             let database = captured.writer.clone();
             tasks.spawn(async move {
                 for turn in 0..WRITES {
-                    let mut transaction = database.begin(database.deadline(None)).await.unwrap();
+                    let mut transaction = database.begin(database.deadline(None)).await.expect("the database does it");
                     let note = Bind::Integer(writer * WRITES + turn + 1);
                     let counter = Bind::Integer((writer + turn) % 4 + 1);
                     let (insert, update) = match database.dialect() {
@@ -115,17 +118,17 @@ async fn concurrent(kind: Kind) {
                         }
                         _ => ("insert into notes values (?, 'x')", "update counters set n = n + 1 where id = ?"),
                     };
-                    transaction.execute(Statement::with_binds(insert, vec![note])).await.unwrap();
-                    transaction.execute(Statement::with_binds(update, vec![counter])).await.unwrap();
-                    transaction.commit().await.unwrap();
+                    transaction.execute(Statement::with_binds(insert, vec![note])).await.expect("the database does it");
+                    transaction.execute(Statement::with_binds(update, vec![counter])).await.expect("the database does it");
+                    transaction.commit().await.expect("the database does it");
                 }
             })
         })
         .collect();
     for writer in writers {
-        writer.await.unwrap();
+        writer.await.expect("the database does it");
     }
-    let expected = usize::try_from(2 * WRITERS * WRITES).unwrap();
+    let expected = usize::try_from(2 * WRITERS * WRITES).expect("the database does it");
     let told = relay.told(expected).await;
     assert_eq!(told.len(), expected);
     let mut latest: HashMap<String, Value> = HashMap::new();
@@ -142,7 +145,7 @@ async fn concurrent(kind: Kind) {
         Kind::Mariadb | Kind::Sqlite => "select json_object('id', id, 'n', n) from counters",
     });
     for row in rows.await {
-        let row: Value = serde_json::from_str(&row).unwrap();
+        let row: Value = serde_json::from_str(&row).expect("the database does it");
         assert_eq!(latest[&row["id"].to_string()], row);
     }
     relay.stop().await;

@@ -71,7 +71,7 @@ pub(super) fn triggers(entity: &Entity, home: &str) -> Vec<Trigger> {
                 "after {event} on {table} for each row
 insert into {home}.resolvespec_outbox
   (table_schema, table_name, operation, before_image, after_image, changed_by, occurred_at)
-values ({named}, '{operation}', {before}, {after}, @resolvespec_user, utc_timestamp(6))"
+values ({named}, '{operation}', {before}, {after}, @resolvespec_subject, utc_timestamp(6))"
             );
             Trigger::new(&body, |name| vec![format!("create trigger {schema}.{} {body}", quoted(name, DIALECT))])
         })
@@ -89,8 +89,7 @@ pub(super) async fn warnings(database: &Database, tables: &[Table]) -> Result<Ve
     let mut warnings = Vec::new();
     for text in database.fetch_texts(Statement::new(CASCADES)).await? {
         let key: Cascade = serde_json::from_str(&text)?;
-        let is_captured =
-            |table: &Table| table.name.schema.as_str() == key.schema && table.name.name.as_str() == key.table;
+        let is_captured = |table: &Table| table.name.schema.as_str() == key.schema && table.name.name.as_str() == key.table;
         if tables.iter().any(is_captured) {
             warnings.push(format!(
                 "{}.{}: what the foreign key {} does to rows by itself (cascade, set null) is not told, since it fires no trigger",

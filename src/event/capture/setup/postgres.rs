@@ -21,7 +21,7 @@ select row_to_json(t) from (
 
 pub(super) const HAS_OUTBOX: &str = "select '1' where to_regclass('public.resolvespec_outbox') is not null";
 
-const FUNCTION: &str = r#"create or replace function public.resolvespec_capture() returns trigger
+const FUNCTION: &str = "create or replace function public.resolvespec_capture() returns trigger
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
@@ -49,7 +49,7 @@ begin
   notify resolvespec_outbox;
   return null;
 end
-$resolvespec$"#;
+$resolvespec$";
 
 /// The outbox, the ids that were published lately, and the function.
 pub(super) fn outbox(first_id: u128) -> Vec<String> {
@@ -65,7 +65,7 @@ pub(super) fn outbox(first_id: u128) -> Vec<String> {
   operation text not null,
   before_image json,
   after_image json,
-  changed_by text default nullif(current_setting('resolvespec.user', true), ''),
+  changed_by text default nullif(current_setting('resolvespec.subject', true), ''),
   occurred_at timestamptz not null default clock_timestamp(),
   check ((operation = 'create') = (before_image is null) and (operation = 'delete') = (after_image is null))
 )"

@@ -62,6 +62,19 @@ impl Database {
         Ok(Self { shared: Arc::new(shared) })
     }
 
+    /// The same database through other connections, so that neither waits for the other's.
+    pub fn apart(&self, connections: usize) -> Result<Self, Error> {
+        let Shared { settings, dialect, sqlite_writer, committed, .. } = &*self.shared;
+        let (size, wait) = (connections.max(1), settings.acquire_timeout);
+        let pools = match dialect {
+            Dialect::Postgres => Pools::Postgres(Pool::new(postgres::Manager::new(settings)?, size, wait)),
+            Dialect::Mysql(_) => Pools::Mysql(Pool::new(mysql::Manager::new(settings)?, size, wait)),
+            Dialect::Sqlite => Pools::Sqlite(Pool::new(sqlite::Manager::new(settings), size, wait)),
+        };
+        let (sqlite_writer, committed) = (Arc::clone(sqlite_writer), Arc::clone(committed));
+        Ok(Self { shared: Arc::new(Shared { pools, dialect: *dialect, settings: settings.clone(), sqlite_writer, committed }) })
+    }
+
     /// Its SQL.
     #[must_use]
     pub fn dialect(&self) -> Dialect {
@@ -153,20 +166,29 @@ impl Database {
 
     /// Begins a transaction, on a new connection if an idle one turns out to be dead.
     pub async fn begin(&self, deadline: Instant) -> Result<Transaction, Error> {
-        match self.try_begin(deadline).await {
+        self.begin_for(Purpose::Write, deadline).await
+    }
+
+    /// Begins a transaction that only reads, all of whose statements see the database as it is at its first.
+    pub async fn begin_snapshot(&self, deadline: Instant) -> Result<Transaction, Error> {
+        self.begin_for(Purpose::Snapshot, deadline).await
+    }
+
+    async fn begin_for(&self, purpose: Purpose, deadline: Instant) -> Result<Transaction, Error> {
+        match self.try_begin(purpose, deadline).await {
             Err(Error::Unavailable(_)) => {
                 match &self.shared.pools {
                     Pools::Postgres(pool) => pool.forget_idle(),
                     Pools::Mysql(pool) => pool.forget_idle(),
                     Pools::Sqlite(_) => {}
                 }
-                self.try_begin(deadline).await
+                self.try_begin(purpose, deadline).await
             }
             outcome => outcome,
         }
     }
 
-    async fn try_begin(&self, deadline: Instant) -> Result<Transaction, Error> {
+    async fn try_begin(&self, purpose: Purpose, deadline: Instant) -> Result<Transaction, Error> {
         let held = match &self.shared.pools {
             Pools::Postgres(pool) => {
                 let mut lease = pool.acquire(deadline).await?;
@@ -179,16 +201,20 @@ impl Database {
                 Held::Mysql(lease)
             }
             Pools::Sqlite(pool) => {
-                let writer = Arc::clone(&self.shared.sqlite_writer).lock_owned();
-                let writer = timeout_at(deadline, writer).await.map_err(|_| Error::Busy)?;
+                let writer = match purpose {
+                    Purpose::Write => {
+                        let writer = Arc::clone(&self.shared.sqlite_writer).lock_owned();
+                        Some(timeout_at(deadline, writer).await.map_err(|_| Error::Busy)?)
+                    }
+                    Purpose::Snapshot => None,
+                };
                 let mut lease = pool.acquire(deadline).await?;
                 lease.begin();
                 Held::Sqlite { lease: Some(lease), _writer: writer }
             }
         };
-        let begin = if matches!(held, Held::Sqlite { .. }) { "begin immediate" } else { "begin" };
         let mut transaction = Transaction { held, deadline, committed: self.committed() };
-        transaction.batch(begin).await?;
+        transaction.batch(purpose.begin(self.dialect())).await?;
         Ok(transaction)
     }
 
@@ -225,10 +251,31 @@ pub struct Transaction {
     committed: Arc<Notify>,
 }
 
+/// What a transaction is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Write,
+    Snapshot,
+}
+
+impl Purpose {
+    fn begin(self, dialect: Dialect) -> &'static str {
+        match (self, dialect) {
+            (Purpose::Write, Dialect::Postgres | Dialect::Mysql(_)) => "begin",
+            (Purpose::Write, Dialect::Sqlite) => "begin immediate",
+            (Purpose::Snapshot, Dialect::Postgres) => "begin isolation level repeatable read read only",
+            (Purpose::Snapshot, Dialect::Mysql(_)) => {
+                "set transaction isolation level repeatable read; start transaction with consistent snapshot, read only"
+            }
+            (Purpose::Snapshot, Dialect::Sqlite) => "begin deferred",
+        }
+    }
+}
+
 enum Held {
     Postgres(Lease<postgres::Manager>),
     Mysql(Lease<mysql::Manager>),
-    Sqlite { lease: Option<Lease<sqlite::Manager>>, _writer: OwnedMutexGuard<()> },
+    Sqlite { lease: Option<Lease<sqlite::Manager>>, _writer: Option<OwnedMutexGuard<()>> },
 }
 
 /// What a write did.

@@ -10,7 +10,7 @@
 //! What was published leaves the table for a list of ids, which is kept for a while: who reads rows and wants the changes
 //! after that must know which of them the read has seen.
 
-use crate::database::{self, Bind, Database, Dialect, Statement};
+use crate::database::{self, Bind, Database, Dialect, Statement, Transaction};
 use crate::protocol::RowText;
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, stream};
@@ -53,6 +53,19 @@ pub(super) struct Row<'a> {
     #[serde(default)]
     pub(super) user: Option<String>,
     pub(super) occurred_at: String,
+}
+
+/// Rows of an outbox, as ranges of their ids.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen(Vec<(i64, i64)>);
+
+impl Seen {
+    /// Whether a row is among them.
+    #[must_use]
+    pub fn contains(&self, id: i64) -> bool {
+        let after = self.0.partition_point(|(first, _)| *first <= id);
+        after.checked_sub(1).is_some_and(|place| id <= self.0[place].1)
+    }
 }
 
 /// How full an outbox is.
@@ -151,6 +164,20 @@ impl<'a> Outbox<'a> {
         Ok(forgotten < u64::from(FORGET_ROWS))
     }
 
+    /// Which rows a snapshot sees, of those that wait and those that were published lately.
+    ///
+    /// Whoever has read rows in the same snapshot, and has followed the bus from before it began, must leave out the
+    /// changes of these rows and no others. It must have begun to follow less than a relay's `kept` ago.
+    pub async fn seen(&self, snapshot: &mut Transaction) -> Result<Seen, Error> {
+        let fetched = snapshot.fetch(Statement::new(self.sql(match self.database.dialect() {
+            Dialect::Postgres => POSTGRES_SEEN,
+            Dialect::Mysql(_) => MYSQL_SEEN,
+            Dialect::Sqlite => SQLITE_SEEN,
+        })));
+        let wrapped = [b"[".as_slice(), &fetched.await?.rows.joined, b"]"].concat();
+        Ok(Seen(serde_json::from_slice(&wrapped)?))
+    }
+
     /// How full it is.
     pub async fn backlog(&self) -> Result<Backlog, Error> {
         let text = match self.database.dialect() {
@@ -221,6 +248,25 @@ delete from {home}.resolvespec_published where id in (
   select id from {home}.resolvespec_published
   where published_at < julianday('now') - cast(? as real) / 86400 order by published_at limit {rows})";
 
+// Ids whose distance to their place is the same follow each other without a gap.
+const POSTGRES_SEEN: &str = "
+select json_build_array(min(id), max(id)) from (
+  select id, id - row_number() over (order by id) as gap from (
+    select id from {home}.resolvespec_outbox union all select id from {home}.resolvespec_published) a
+) b group by gap order by gap";
+
+const MYSQL_SEEN: &str = "
+select json_array(min(id), max(id)) from (
+  select id, id - cast(row_number() over (order by id) as signed) as gap from (
+    select id from {home}.resolvespec_outbox union all select id from {home}.resolvespec_published) a
+) b group by gap order by gap";
+
+const SQLITE_SEEN: &str = "
+select json_array(min(id), max(id)) from (
+  select id, id - row_number() over (order by id) as gap from (
+    select id from {home}.resolvespec_outbox union all select id from {home}.resolvespec_published) a
+) b group by gap order by gap";
+
 const POSTGRES_BACKLOG: &str = "
 select row_to_json(b) from (
   select (select count(*) from (select 1 from {home}.resolvespec_outbox limit {rows}) o) as rows,
@@ -237,3 +283,16 @@ const SQLITE_BACKLOG: &str = "
 select json_object('rows', (select count(*) from (select 1 from {home}.resolvespec_outbox limit {rows})),
   'oldest_seconds', ifnull((select max(0, cast((julianday('now') - julianday(occurred_at)) * 86400 as integer))
     from {home}.resolvespec_outbox order by id limit 1), 0))";
+
+#[cfg(test)]
+mod tests {
+    use super::Seen;
+
+    #[test]
+    fn ranges_hold_their_ends() {
+        let seen = Seen(vec![(2, 2), (5, 9)]);
+        let held: Vec<i64> = (0..12).filter(|id| seen.contains(*id)).collect();
+        assert_eq!(held, [2, 5, 6, 7, 8, 9]);
+        assert!(!Seen(Vec::new()).contains(1));
+    }
+}

@@ -110,7 +110,8 @@ impl Relay {
             return Ok(());
         }
         let Some(mut watch) = database.try_watch(NAME).await? else { return Ok(()) };
-        let outbox = Outbox::of(database).await?;
+        let own = database.apart(CONNECTIONS)?;
+        let outbox = Outbox::of(&own).await?;
         tracing::info!(source = self.source, "tells the changes of this database");
         let mut swept_at = None;
         let mut quiet = 0;
@@ -147,9 +148,11 @@ impl Relay {
             published?;
             marked?;
             told = batch.ids;
-            match following? {
-                Some(following) => batch = following,
-                None => break,
+            match following {
+                Ok(Some(following)) => batch = following,
+                // A slow bus may take longer than one statement may; the next pass goes on.
+                Ok(None) | Err(Failure::Database(database::Error::Deadline)) => break,
+                Err(failure) => return Err(failure),
             }
         }
         outbox.mark(&told).await?;
@@ -198,6 +201,9 @@ impl Relay {
         tracing::error!(source, retry_in = ?backoff, "changes can't be told: {failure}{hint}");
     }
 }
+
+/// One reads while another marks; those of the engine are left to requests.
+const CONNECTIONS: usize = 2;
 
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const LOOK_OFTEN: Duration = Duration::from_millis(20);

@@ -3,6 +3,8 @@
 use super::{Captured, image};
 use crate::support::database::Kind;
 use resolvespec::database::{Bind, Dialect, Statement};
+use resolvespec::event::capture::outbox::{Outbox, Seen};
+use resolvespec::event::capture::outbox_id;
 use resolvespec::protocol::ChangeOperation;
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -165,4 +167,70 @@ async fn concurrent_writers_are_told_in_order_for_each_record_on_mariadb() {
 #[tokio::test(flavor = "multi_thread")]
 async fn concurrent_writers_are_told_in_order_for_each_record_on_sqlite() {
     concurrent(Kind::Sqlite).await;
+}
+
+/// Rows of a snapshot, and after them every change that it has not seen, are the table as it is: no gap, no overlap.
+async fn snapshots(kind: Kind) {
+    let captured = Captured::install(kind, SCHEMA, ENTITIES).await;
+    let relay = captured.start();
+    let rows = match kind {
+        Kind::Postgres => "select row_to_json(c) from counters c",
+        Kind::Mariadb | Kind::Sqlite => "select json_object('id', id, 'n', n) from counters",
+    };
+    let database = captured.writer.clone();
+    let writers: Vec<_> = (1..=4)
+        .map(|id| {
+            let database = captured.writer.clone();
+            TaskTracker::new().spawn(async move {
+                for _ in 0..WRITES {
+                    let mut transaction = database.begin(database.deadline(None)).await.expect("a transaction");
+                    // Twice, so that the two changes of a transaction stand apart in the outbox.
+                    for _ in 0..2 {
+                        let update = Statement::new(format!("update counters set n = n + 1 where id = {id}"));
+                        transaction.execute(update).await.expect("the counter is counted up");
+                    }
+                    transaction.commit().await.expect("the change lasts");
+                }
+            })
+        })
+        .collect();
+    let outbox = Outbox::of(&database).await.expect("the outbox is there");
+    let mut taken: Vec<(HashMap<String, Value>, Seen)> = Vec::new();
+    while !writers.iter().all(tokio::task::JoinHandle::is_finished) {
+        let mut snapshot = database.begin_snapshot(database.deadline(None)).await.expect("a snapshot");
+        let fetched = snapshot.fetch(Statement::new(rows)).await.expect("the rows");
+        let seen = outbox.seen(&mut snapshot).await.expect("what was seen");
+        snapshot.rollback().await.expect("the snapshot ends");
+        let text = format!("[{}]", String::from_utf8_lossy(&fetched.rows.joined));
+        let read: Vec<Value> = serde_json::from_str(&text).expect("rows are JSON");
+        taken.push((read.into_iter().map(|row| (row["id"].to_string(), row)).collect(), seen));
+    }
+    let told = relay.told(usize::try_from(4 * 2 * WRITES).expect("few")).await;
+    let between = taken.iter().filter(|(rows, _)| rows["1"]["n"] != 0 && rows["1"]["n"] != 2 * WRITES).count();
+    assert!(between > 0, "no snapshot was taken between the writes");
+    for (mut rows, seen) in taken {
+        for change in told.iter().filter(|change| !seen.contains(outbox_id(&change.id).expect("an id"))) {
+            let (before, after) = (image(change.before.as_deref()), image(change.after.as_deref()));
+            let known = rows.insert(after["id"].to_string(), after);
+            assert_eq!(known, Some(before), "a change was left out or told again");
+        }
+        assert!(rows.values().all(|row| row["n"] == 2 * WRITES), "{rows:?}");
+    }
+    relay.stop().await;
+    captured.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_and_the_changes_after_it_are_the_table_on_postgres() {
+    snapshots(Kind::Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_and_the_changes_after_it_are_the_table_on_mariadb() {
+    snapshots(Kind::Mariadb).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_and_the_changes_after_it_are_the_table_on_sqlite() {
+    snapshots(Kind::Sqlite).await;
 }

@@ -2,6 +2,7 @@
 
 use super::error::Error;
 use super::postgres::{Manager, classify};
+use super::watch::REST_KEY;
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, stream};
 use std::future::{Future, poll_fn};
@@ -52,6 +53,17 @@ impl Session {
         }
         self.messages.notified = false;
         Ok(())
+    }
+
+    /// Takes the lock that lets writers notify.
+    pub(super) async fn rest(&mut self) -> Result<bool, Error> {
+        let answer = self.ask(&format!("select pg_try_advisory_lock({REST_KEY})::text")).await?;
+        Ok(answer.as_deref() == Some("true"))
+    }
+
+    /// Gives it back.
+    pub(super) async fn rise(&mut self) -> Result<(), Error> {
+        self.ask(&format!("select pg_advisory_unlock({REST_KEY})::text")).await.map(|_| ())
     }
 
     async fn ask(&mut self, text: &str) -> Result<Option<String>, Error> {

@@ -8,6 +8,9 @@ use super::error::Error;
 use super::{mysql_watch, postgres_watch, sqlite_watch};
 use std::time::Duration;
 
+/// The advisory lock by which who waits on PostgreSQL and who writes agree on notifications: see [`Watch::rest`].
+pub const REST_KEY: i64 = i64::from_be_bytes(*b"resolver");
+
 /// A session that holds the lock.
 pub struct Watch {
     session: Session,
@@ -43,6 +46,26 @@ impl Watch {
             Session::Postgres(session) => session.changed(at_most).await,
             Session::Mysql(session) => session.changed(at_most).await,
             Session::Sqlite(session) => session.changed(at_most).await,
+        }
+    }
+
+    /// Asks writers to notify of their commits from now on; `false` says that somebody writes who will not.
+    ///
+    /// On PostgreSQL a transaction that notifies can't share its flush to disk with others, so that none should unless
+    /// somebody sleeps. Who writes takes the lock `REST_KEY` shared until its commit, and notifies only if it can't. Who
+    /// sleeps holds it alone: it gets it when nobody is writing who has not notified, and must then look once more.
+    pub async fn rest(&mut self) -> Result<bool, Error> {
+        match &mut self.session {
+            Session::Postgres(session) => session.rest().await,
+            Session::Mysql(_) | Session::Sqlite(_) => Ok(true),
+        }
+    }
+
+    /// Asks writers to notify no more.
+    pub async fn rise(&mut self) -> Result<(), Error> {
+        match &mut self.session {
+            Session::Postgres(session) => session.rise().await,
+            Session::Mysql(_) | Session::Sqlite(_) => Ok(()),
         }
     }
 }

@@ -7,7 +7,7 @@
 use super::change::{Tables, Unreadable};
 use super::outbox::{self, Backlog, Outbox, Row};
 use crate::catalog::Capture;
-use crate::database::{self, Database, Dialect, Watch};
+use crate::database::{self, Dialect, Watch};
 use crate::engine::{Engine, Served};
 use crate::event::bus::{self, Bus};
 use crate::protocol::{Change, RowText};
@@ -114,7 +114,7 @@ impl Relay {
         let outbox = Outbox::of(&own).await?;
         tracing::info!(source = self.source, "tells the changes of this database");
         let mut swept_at = None;
-        let mut quiet = 0;
+        let mut idle = Idle::default();
         loop {
             // Another database under the same name needs another lock.
             let served = self.engine.served();
@@ -127,9 +127,10 @@ impl Relay {
                 self.sweep(&outbox).await?;
                 swept_at = Some(Instant::now());
             }
-            quiet = if told { 0 } else { quiet + 1 };
-            if !told {
-                self.wait(database, &mut watch, quiet).await?;
+            if told {
+                idle.rise(&mut watch).await?;
+            } else {
+                idle.wait(database.dialect(), &mut watch, self.settings.sweep).await?;
             }
         }
     }
@@ -178,16 +179,6 @@ impl Relay {
         Ok(())
     }
 
-    async fn wait(&self, database: &Database, watch: &mut Watch, quiet: u32) -> Result<(), Failure> {
-        let longest = match database.dialect() {
-            // Woken by the database; this is for a notification that went astray.
-            Dialect::Postgres | Dialect::Sqlite => Duration::from_secs(1),
-            // Nobody tells of others' commits; it is looked less often the longer nothing happens.
-            Dialect::Mysql(_) => (LOOK_OFTEN * quiet.max(1)).min(LOOK_SELDOM),
-        };
-        Ok(watch.changed(longest.min(self.settings.sweep)).await?)
-    }
-
     fn report(&self, failure: &Failure, backoff: Duration) {
         self.metrics.failed();
         let source = self.source.as_str();
@@ -206,8 +197,41 @@ impl Relay {
 const CONNECTIONS: usize = 2;
 
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
-const LOOK_OFTEN: Duration = Duration::from_millis(20);
-const LOOK_SELDOM: Duration = Duration::from_millis(250);
+/// How long nothing has happened, and whether commits are told.
+#[derive(Default)]
+struct Idle {
+    rests: bool,
+    looks: u32,
+}
+
+impl Idle {
+    /// There is something to do, and writers need not tell of more.
+    async fn rise(&mut self, watch: &mut Watch) -> Result<(), database::Error> {
+        if std::mem::take(&mut self.rests) {
+            watch.rise().await?;
+        }
+        self.looks = 0;
+        Ok(())
+    }
+
+    /// Waits until it is time to look again, which is at once when the rest has just begun.
+    async fn wait(&mut self, dialect: Dialect, watch: &mut Watch, at_most: Duration) -> Result<(), database::Error> {
+        if !self.rests && watch.rest().await? {
+            self.rests = true;
+            return Ok(());
+        }
+        self.looks = self.looks.saturating_add(1);
+        let longest = match dialect {
+            // Who writes will not tell, and is looked for until it is done.
+            Dialect::Postgres if !self.rests => (Duration::from_millis(2) * self.looks).min(Duration::from_millis(20)),
+            // Whoever commits tells; this is for a word that went astray.
+            Dialect::Postgres | Dialect::Sqlite => Duration::from_secs(1),
+            // Others' commits are not told. It is looked less often the longer nothing happens.
+            Dialect::Mysql(_) => (Duration::from_millis(20) * self.looks).min(Duration::from_millis(250)),
+        };
+        watch.changed(longest.min(at_most)).await
+    }
+}
 
 /// The next rows as changes.
 async fn next(

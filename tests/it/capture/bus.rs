@@ -6,6 +6,7 @@ use resolvespec::protocol::{Change, Position};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 #[derive(Default)]
 pub(super) struct Recorder {
@@ -21,6 +22,8 @@ pub(super) struct Recorder {
     /// Counts changes and drops them, for many.
     pub(super) count_only: AtomicBool,
     pub(super) counted: AtomicUsize,
+    /// When something was published.
+    pub(super) times: Mutex<Vec<Instant>>,
 }
 
 impl Recorder {
@@ -50,6 +53,7 @@ pub(super) fn line(change: &Change) -> String {
 #[async_trait]
 impl Bus for Recorder {
     async fn publish(&self, changes: &[Arc<Change>]) -> Result<(), Error> {
+        self.times.lock().expect("nobody panicked").push(Instant::now());
         self.largest.fetch_max(changes.len(), Ordering::Relaxed);
         let down = || Error::Unavailable("the test's bus is down".to_owned());
         if self.down.load(Ordering::Relaxed) {

@@ -4,11 +4,13 @@
 //! The function runs with its owner's rights and settings, so that whoever writes needs no right on the outbox and the
 //! session's own formats do not matter. A truncate is told as the delete of every row. The triggers fire for replicated
 //! changes too. What they can't see: a partition that is truncated by itself or detached. `lastval()` answers the
-//! outbox's id after a write, as with every trigger that inserts into a table with a sequence.
+//! outbox's id after a write, as with every trigger that inserts into a table with a sequence. A transaction that was
+//! prepared for a two-phase commit is refused by PostgreSQL if it had to notify.
 
 use super::trigger::{Trigger, literal, quoted};
 use crate::catalog::TableName;
 use crate::database::Dialect;
+use crate::database::watch::REST_KEY;
 
 const DIALECT: Dialect = Dialect::Postgres;
 
@@ -46,7 +48,10 @@ begin
       select $1, $2, ''delete'', row_to_json(t) from %I.%I t', tg_table_schema, tg_table_name)
     using tg_argv[0], tg_argv[1];
   end if;
-  notify resolvespec_outbox;
+  -- Only who sleeps holds this lock alone, and wants to be woken.
+  if not pg_try_advisory_xact_lock_shared({rest_key}) then
+    notify resolvespec_outbox;
+  end if;
   return null;
 end
 $resolvespec$";
@@ -76,7 +81,7 @@ pub(super) fn outbox(first_id: u128) -> Vec<String> {
 )"
         .to_owned(),
         "create index if not exists resolvespec_published_at on public.resolvespec_published (published_at)".to_owned(),
-        FUNCTION.to_owned(),
+        FUNCTION.replace("{rest_key}", &REST_KEY.to_string()),
         "revoke all on function public.resolvespec_capture() from public".to_owned(),
     ]
 }

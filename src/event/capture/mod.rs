@@ -5,6 +5,7 @@
 //! told out of its rows, `relay` carries them. The outbox is the truth: a row leaves it only after the bus has its change.
 
 mod change;
+mod floor;
 mod image;
 pub mod outbox;
 mod relay;

@@ -55,6 +55,17 @@ pub(super) struct Row<'a> {
     pub(super) occurred_at: String,
 }
 
+/// What tells which ids can still turn up.
+#[derive(Debug)]
+pub(super) struct Horizon {
+    /// The latest id that was given out.
+    pub(super) latest: i64,
+    /// The number of the oldest transaction that has not ended.
+    pub(super) oldest: i64,
+    /// A number that is higher than that of every transaction with an id up to `latest`.
+    pub(super) next: i64,
+}
+
 /// Rows of an outbox, as ranges of their ids.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen(Vec<(i64, i64)>);
@@ -116,14 +127,15 @@ impl<'a> Outbox<'a> {
         Ok(counted.numbers[0].and_then(|count| u64::try_from(count).ok()).unwrap_or_default())
     }
 
-    /// The first rows, in chunks of some hundred kilobytes, each rows' JSON texts with commas between them.
-    pub(super) async fn rows(&self) -> Result<BoxStream<'static, Result<RowText, database::Error>>, Error> {
+    /// The first rows above an id, in chunks of some hundred kilobytes, each rows' JSON texts with commas between them.
+    pub(super) async fn rows(&self, floor: i64) -> Result<BoxStream<'static, Result<RowText, database::Error>>, Error> {
         let text = match self.database.dialect() {
             Dialect::Postgres => POSTGRES_ROWS,
             Dialect::Mysql(_) => MYSQL_ROWS,
             Dialect::Sqlite => SQLITE_ROWS,
         };
-        let statement = Statement::new(self.sql(&format!("{text} limit {PASS_ROWS}")));
+        let binds = vec![Bind::Integer(floor)];
+        let statement = Statement::with_binds(self.sql(&format!("{text} limit {PASS_ROWS}")), binds);
         let fetched = self.database.fetch(statement, self.database.deadline(None)).await?;
         let first = stream::iter((fetched.rows.count > 0).then_some(Ok(fetched.rows)));
         let more = fetched.more.unwrap_or_else(|| stream::empty().boxed());
@@ -147,6 +159,25 @@ impl<'a> Outbox<'a> {
             transaction.execute(Statement::with_binds(self.sql(text), vec![Bind::from(list.as_str())])).await?;
         }
         Ok(transaction.commit().await?)
+    }
+
+    /// Which ids can still turn up; none where nothing that was removed is in the way.
+    pub(super) async fn horizon(&self) -> Result<Option<Horizon>, Error> {
+        if self.database.dialect() != Dialect::Postgres {
+            return Ok(None);
+        }
+        let mut transaction = self.database.begin(self.database.deadline(None)).await?;
+        let mut numbers = [None; 3];
+        // The latest id first: whoever has it has a number lower than the one that is drawn after.
+        for (text, count) in [(POSTGRES_LATEST, 1), (POSTGRES_TRANSACTIONS, 2)] {
+            let statement = Statement { numbers: count, ..Statement::new(self.sql(text)) };
+            let fetched = transaction.fetch(statement).await?.numbers;
+            let start = count - 1;
+            numbers[start..start + count].copy_from_slice(&fetched[..count]);
+        }
+        transaction.commit().await?;
+        let [latest, oldest, next] = numbers;
+        Ok(latest.zip(oldest).zip(next).map(|((latest, oldest), next)| Horizon { latest, oldest, next }))
     }
 
     /// Forgets what was published longer ago; `false` says that there is more to forget.
@@ -201,7 +232,7 @@ const POSTGRES_ROWS: &str = "
 select row_to_json(o) from (
   select id, transaction_id::text as transaction, table_schema as schema, table_name as table, operation,
     before_image as before, after_image as after, changed_by as user, occurred_at
-  from {home}.resolvespec_outbox order by id
+  from {home}.resolvespec_outbox where id > $1 order by id
 ) o";
 
 const MYSQL_ROWS: &str = r#"
@@ -209,13 +240,13 @@ select concat('{"id":',id,',"schema":',json_quote(table_schema),',"table":',json
   ',"operation":"',operation,'","before":',ifnull(before_image,'null'),',"after":',ifnull(after_image,'null'),
   ',"user":',ifnull(json_quote(changed_by),'null'),
   ',"occurred_at":"',date_format(occurred_at,'%Y-%m-%dT%H:%i:%s.%f+00:00'),'"}')
-from {home}.resolvespec_outbox order by id"#;
+from {home}.resolvespec_outbox where id > ? order by id"#;
 
 const SQLITE_ROWS: &str = r#"
 select '{"id":'||id||',"schema":"main","table":'||json_quote(table_name)||',"operation":"'||operation||
   '","before":'||ifnull(before_image,'null')||',"after":'||ifnull(after_image,'null')||
   ',"occurred_at":"'||occurred_at||'"}'
-from {home}.resolvespec_outbox order by id"#;
+from {home}.resolvespec_outbox where id > ? order by id"#;
 
 const POSTGRES_MARK: &str = "
 with moved as (delete from {home}.resolvespec_outbox where id = any($1::bigint[]) returning id)
@@ -225,14 +256,20 @@ const MYSQL_PUBLISHED: &str = "
 insert ignore into {home}.resolvespec_published (id, published_at)
 select j.id, utc_timestamp(6) from json_table(?, '$[*]' columns (id bigint path '$')) j";
 
-// A sub-select would be asked once for each row of the outbox.
+// Each row must be found by its key: to look at others would be to wait for the transactions that have just written them.
 const MYSQL_REMOVE: &str = "
 delete o from json_table(?, '$[*]' columns (id bigint path '$')) j
-straight_join {home}.resolvespec_outbox o on o.id = j.id";
+straight_join {home}.resolvespec_outbox o force index (primary) on o.id = j.id";
 
 const SQLITE_PUBLISHED: &str = "insert or ignore into {home}.resolvespec_published (id) select value from json_each(?)";
 
 const SQLITE_REMOVE: &str = "delete from {home}.resolvespec_outbox where id in (select value from json_each(?))";
+
+const POSTGRES_LATEST: &str = "
+select 'null', coalesce(pg_sequence_last_value(pg_get_serial_sequence('{home}.resolvespec_outbox', 'id')::regclass), 0)";
+
+const POSTGRES_TRANSACTIONS: &str = "
+select 'null', pg_snapshot_xmin(pg_current_snapshot())::text::bigint, pg_current_xact_id()::text::bigint";
 
 const POSTGRES_FORGET: &str = "
 delete from {home}.resolvespec_published where id = any(array(

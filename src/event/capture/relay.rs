@@ -5,9 +5,10 @@
 //! the first row that has not been moved to the published ones, so that nothing is lost and some is told twice.
 
 use super::change::{Tables, Unreadable};
+use super::floor::Floor;
 use super::outbox::{self, Backlog, Outbox, Row};
 use crate::catalog::Capture;
-use crate::database::{self, Dialect, Watch};
+use crate::database::{self, Database, Dialect, Watch};
 use crate::engine::{Engine, Served};
 use crate::event::bus::{self, Bus};
 use crate::protocol::{Change, RowText};
@@ -115,18 +116,19 @@ impl Relay {
         tracing::info!(source = self.source, "tells the changes of this database");
         let mut swept_at = None;
         let mut idle = Idle::default();
+        let mut floor = Floor::default();
         loop {
-            // Another database under the same name needs another lock.
             let served = self.engine.served();
-            if !served.databases.get(&self.source).is_some_and(|now| now.settings() == database.settings()) {
+            if !self.is_led(&served, database) {
                 return Ok(());
             }
-            let told = self.pass(&outbox, &served).await?;
-            *backoff = FIRST_BACKOFF;
+            // Before the first pass, so that what waits is known even while nothing can be told.
             if swept_at.is_none_or(|at: Instant| at.elapsed() >= self.settings.sweep) {
-                self.sweep(&outbox).await?;
+                self.sweep(&outbox, &mut floor).await?;
                 swept_at = Some(Instant::now());
             }
+            let told = self.pass(&outbox, &mut floor, &served).await?;
+            *backoff = FIRST_BACKOFF;
             if told {
                 idle.rise(&mut watch).await?;
             } else {
@@ -135,13 +137,22 @@ impl Relay {
         }
     }
 
+    /// Whether the source is still captured, and by the database whose lock is held.
+    fn is_led(&self, served: &Served, database: &Database) -> bool {
+        let same = served.databases.get(&self.source).is_some_and(|now| now.settings() == database.settings());
+        same && served.catalog.capture(&self.source) == Capture::Trigger
+    }
+
     /// Tells everything that is visible now, as one statement sees it; `false` says that there was nothing.
     ///
     /// Reading, telling and marking overlap: while a batch is told, the one before is marked and the next is read.
-    async fn pass(&self, outbox: &Outbox<'_>, served: &Served) -> Result<bool, Failure> {
+    async fn pass(&self, outbox: &Outbox<'_>, floor: &mut Floor, served: &Served) -> Result<bool, Failure> {
         let tables = Tables::of(&served.catalog, &self.source);
-        let mut rows = outbox.rows().await?;
-        let Some(mut batch) = next(&mut rows, &tables).await? else { return Ok(false) };
+        let mut rows = outbox.rows(floor.id()).await?;
+        let Some(mut batch) = next(&mut rows, &tables).await? else {
+            floor.pass();
+            return Ok(false);
+        };
         let mut told = Vec::new();
         loop {
             let publish = self.publish(&batch);
@@ -169,8 +180,11 @@ impl Relay {
     }
 
     /// Forgets old ids and measures what waits.
-    async fn sweep(&self, outbox: &Outbox<'_>) -> Result<(), Failure> {
+    async fn sweep(&self, outbox: &Outbox<'_>, floor: &mut Floor) -> Result<(), Failure> {
         while !outbox.forget(self.settings.kept).await? {}
+        if let Some(horizon) = outbox.horizon().await? {
+            floor.observe(&horizon);
+        }
         let Backlog { rows, oldest_seconds } = outbox.backlog().await?;
         self.metrics.backlog(rows, oldest_seconds);
         if rows >= self.settings.warn_rows {

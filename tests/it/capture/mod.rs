@@ -106,7 +106,9 @@ impl Captured {
 
     fn relay(&self, bus: Arc<dyn Bus>) -> Relay {
         let metrics = Metrics::new().expect("the metrics have different names").capture(SOURCE);
-        let settings = RelaySettings { stand_by: Duration::from_millis(50), ..RelaySettings::default() };
+        // Often, so that every test has them in its way.
+        let (stand_by, sweep) = (Duration::from_millis(50), Duration::from_millis(20));
+        let settings = RelaySettings { stand_by, sweep, ..RelaySettings::default() };
         Relay { source: SOURCE.to_owned(), engine: self.engine.clone(), bus, metrics, settings }
     }
 

@@ -98,6 +98,38 @@ async fn interleaved_transactions_are_told_in_the_order_of_their_commits_on_mari
     interleaved(Kind::Mariadb).await;
 }
 
+/// A transaction is open for so long that everything else is told, forgotten and stepped over.
+async fn late(kind: Kind) {
+    let captured = Captured::install(kind, SCHEMA, ENTITIES).await;
+    let relay = captured.start();
+    captured.run("insert into notes values (100, 'first')").await;
+    let mut early = captured.begin().await;
+    early.execute(Statement::new("insert into notes values (1, 'early')")).await.expect("the database does it");
+    for id in 101..200 {
+        captured.run(&format!("insert into notes values ({id}, 'x')")).await;
+        relay.told(id - 99).await;
+    }
+    early.commit().await.expect("the database does it");
+    relay.told(101).await;
+    for id in 201..250 {
+        captured.run(&format!("insert into notes values ({id}, 'x')")).await;
+        relay.told(id - 99).await;
+    }
+    assert_eq!(relay.bus.lines()[100], "notes create 1");
+    relay.stop().await;
+    captured.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_is_committed_late_is_told_on_postgres() {
+    late(Kind::Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_is_committed_late_is_told_on_mariadb() {
+    late(Kind::Mariadb).await;
+}
+
 const WRITERS: i64 = 8;
 const WRITES: i64 = 40;
 

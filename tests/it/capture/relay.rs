@@ -271,6 +271,34 @@ async fn a_commit_is_seen_soon_on_sqlite() {
     woken(Kind::Sqlite, Duration::from_millis(100)).await;
 }
 
+/// What the engine of the same process commits is known at once, without a look.
+async fn own_commits(kind: Kind) {
+    let captured = Captured::install(kind, SCHEMA, ENTITIES).await;
+    let relay = captured.start();
+    let mut times = Vec::new();
+    for turn in 1..=20 {
+        captured.database().run_script(&many(kind, turn, 1)).await.expect("a row is written");
+        let committed = Instant::now();
+        relay.told(turn as usize).await;
+        let published = relay.bus.times.lock().expect("nobody panicked").last().copied();
+        times.push(published.expect("something was published").saturating_duration_since(committed));
+    }
+    times.sort_unstable();
+    assert!(times[5] <= Duration::from_millis(10), "{times:?}");
+    relay.stop().await;
+    captured.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commits_of_the_same_process_are_told_at_once_on_mariadb() {
+    own_commits(Kind::Mariadb).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commits_of_the_same_process_are_told_at_once_on_sqlite() {
+    own_commits(Kind::Sqlite).await;
+}
+
 /// Ids of published rows are kept for a while and then forgotten.
 async fn forgotten(kind: Kind) {
     let captured = Captured::install(kind, SCHEMA, ENTITIES).await;

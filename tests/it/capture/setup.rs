@@ -189,6 +189,19 @@ async fn a_younger_trigger_makes_ours_out_of_date_on_sqlite() {
     captured.remove().await;
 }
 
+/// A server has many databases, and one's capture is no other's.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_database_stays_captured_on_mariadb() {
+    let captured = Captured::install(Kind::Mariadb, SCHEMA, ENTITIES).await;
+    let other = Captured::install(Kind::Mariadb, SCHEMA, ENTITIES).await;
+    let removal = removal(&captured.database()).await.expect("the database tells what is there");
+    captured.database().run_all(&removal.statements).await.expect("everything can be removed");
+    assert_eq!(captured.states().await, all(State::Missing));
+    assert_eq!(other.states().await, all(State::Installed));
+    captured.remove().await;
+    other.remove().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn triggers_of_others_stay_on_mariadb() {
     let captured = Captured::bare(Kind::Mariadb, SCHEMA, ENTITIES).await;

@@ -11,10 +11,12 @@ use crate::database::{Database, Dialect, Statement};
 use crate::engine::sql::{Side, image};
 use serde::Deserialize;
 
+// Other databases of the server have outboxes of their own, and triggers that write to those.
 pub(super) const EXISTING: &str = r"
 select json_object('schema', t.event_object_schema, 'table', t.event_object_table, 'name', t.trigger_name)
 from information_schema.triggers t
-where t.trigger_name like '0\_resolvespec\_%'";
+where t.trigger_name like '0\_resolvespec\_%'
+  and locate(concat('insert into `', replace(database(), '`', '``'), '`.resolvespec_outbox'), t.action_statement) > 0";
 
 pub(super) const HAS_OUTBOX: &str =
     "select '1' from information_schema.tables where table_schema = database() and table_name = 'resolvespec_outbox'";

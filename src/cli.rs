@@ -27,6 +27,8 @@ enum Command {
     Introspect(IntrospectArgs),
     /// Holds manifests against their live databases and tells every contradiction.
     Check(CheckArgs),
+    /// Makes, tells or removes the triggers and the outbox that capture changes.
+    Capture(CaptureArgs),
     /// Prints the CustomResourceDefinitions.
     Crds,
 }
@@ -53,6 +55,50 @@ pub struct CheckArgs {
     pub paths: Vec<PathBuf>,
 }
 
+/// What to do with what captures changes.
+#[derive(Debug, Args)]
+pub struct CaptureArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: CaptureCommand,
+}
+
+/// What can be done with what captures changes.
+#[derive(Debug, Subcommand)]
+pub enum CaptureCommand {
+    /// Makes what is missing or out of date for sources whose capture mode is `trigger`.
+    Install(InstallArgs),
+    /// Removes every trigger of ours and the outbox.
+    Remove(RemoveArgs),
+    /// Tells for each table whether its triggers are installed, missing or out of date.
+    Status(CheckArgs),
+}
+
+/// What to install.
+#[derive(Debug, Args)]
+pub struct InstallArgs {
+    /// Manifest files, or folders with them.
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// Prints the SQL and runs nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// What to remove.
+#[derive(Debug, Args)]
+pub struct RemoveArgs {
+    /// Manifest files, or folders with them.
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// Prints the SQL and runs nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Loses the changes that were not told yet.
+    #[arg(long)]
+    pub discard: bool,
+}
+
 impl Cli {
     /// Runs the subcommand to its end.
     pub fn run(self) -> Result<(), Error> {
@@ -62,6 +108,7 @@ impl Cli {
             Command::Serve(args) => runtime()?.block_on(command::serve(*args)),
             Command::Introspect(args) => runtime()?.block_on(command::introspect(args)),
             Command::Check(args) => runtime()?.block_on(command::check(args)),
+            Command::Capture(args) => runtime()?.block_on(command::capture(args)),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The catalog as a whole: entities by name and by place.
 
 use super::entity::{Entity, EntityId};
+use super::source::Capture;
 use crate::protocol::Target;
 use std::collections::HashMap;
 
@@ -11,18 +12,23 @@ pub struct Catalog {
     by_schema: HashMap<String, HashMap<String, EntityId>>,
     by_name: HashMap<String, Vec<EntityId>>,
     default_schemas: Vec<String>,
+    captures: HashMap<String, Capture>,
 }
 
 impl Catalog {
     /// Indexes entities, whose ids must be their places.
-    pub(in crate::catalog) fn new(entities: Vec<Entity>, default_schemas: Vec<String>) -> Self {
+    pub(in crate::catalog) fn new(
+        entities: Vec<Entity>,
+        default_schemas: Vec<String>,
+        captures: HashMap<String, Capture>,
+    ) -> Self {
         let mut by_schema: HashMap<String, HashMap<String, EntityId>> = HashMap::new();
         let mut by_name: HashMap<String, Vec<EntityId>> = HashMap::new();
         for entity in &entities {
             by_schema.entry(entity.schema.clone()).or_default().insert(entity.name.clone(), entity.id);
             by_name.entry(entity.name.clone()).or_default().push(entity.id);
         }
-        Self { entities, by_schema, by_name, default_schemas }
+        Self { entities, by_schema, by_name, default_schemas, captures }
     }
 
     /// Finds an entity. Without a schema, a default schema's entity comes first, else the name must be unique.
@@ -51,5 +57,11 @@ impl Catalog {
     #[must_use]
     pub fn entities(&self) -> &[Entity] {
         &self.entities
+    }
+
+    /// How the changes of a source are captured.
+    #[must_use]
+    pub fn capture(&self, source: &str) -> Capture {
+        self.captures.get(source).copied().unwrap_or_default()
     }
 }

@@ -29,4 +29,4 @@ pub use introspect::{Scope, introspect};
 pub use kind::Kind;
 pub use lookup::Catalog;
 pub use relation::{Link, Relation, RelationKind};
-pub use source::scope;
+pub use source::{Capture, scope};

@@ -1,5 +1,6 @@
 //! The subcommands, one function each.
 
+mod capture;
 mod check;
 mod crds;
 mod dev;
@@ -7,6 +8,7 @@ mod introspect;
 mod serve;
 mod watch;
 
+pub use capture::capture;
 pub use check::check;
 pub use crds::crds;
 pub use dev::dev;

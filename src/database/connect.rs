@@ -12,7 +12,7 @@ use super::{mysql, postgres, sqlite};
 use futures_util::StreamExt;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::sync::{Mutex, Notify, OwnedMutexGuard};
 use tokio::time::{Instant, timeout_at};
 
 /// A database. Cheap to clone.
@@ -27,9 +27,11 @@ struct Shared {
     settings: Settings,
     // SQLite has one writer; the others have their own locks and never take this one.
     sqlite_writer: Arc<Mutex<()>>,
+    // Where a server does not tell of commits, those of this process are told here.
+    committed: Arc<Notify>,
 }
 
-enum Pools {
+pub(super) enum Pools {
     Postgres(Pool<postgres::Manager>, Lanes),
     Mysql(Pool<mysql::Manager>),
     Sqlite(Pool<sqlite::Manager>),
@@ -58,8 +60,22 @@ impl Database {
                 (Pools::Sqlite(pool), Dialect::Sqlite)
             }
         };
-        let shared = Shared { pools, dialect, settings: settings.clone(), sqlite_writer: Arc::default() };
+        let shared =
+            Shared { pools, dialect, settings: settings.clone(), sqlite_writer: Arc::default(), committed: Arc::default() };
         Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// The same database through other connections, so that neither waits for the other's.
+    pub fn apart(&self, connections: usize) -> Result<Self, Error> {
+        let Shared { settings, dialect, sqlite_writer, committed, .. } = &*self.shared;
+        let (size, wait) = (connections.max(1), settings.acquire_timeout);
+        let pools = match dialect {
+            Dialect::Postgres => Pools::Postgres(Pool::new(postgres::Manager::new(settings)?, size, wait), Lanes::new(0)),
+            Dialect::Mysql(_) => Pools::Mysql(Pool::new(mysql::Manager::new(settings)?, size, wait)),
+            Dialect::Sqlite => Pools::Sqlite(Pool::new(sqlite::Manager::new(settings), size, wait)),
+        };
+        let (sqlite_writer, committed) = (Arc::clone(sqlite_writer), Arc::clone(committed));
+        Ok(Self { shared: Arc::new(Shared { pools, dialect: *dialect, settings: settings.clone(), sqlite_writer, committed }) })
     }
 
     /// Its SQL.
@@ -80,7 +96,29 @@ impl Database {
         transaction.batch("rollback").await?;
         transaction.batch(text).await?;
         transaction.finish();
+        self.shared.committed.notify_one();
         Ok(())
+    }
+
+    /// Runs statements of our own in one transaction, which MySQL ends at each that changes a schema.
+    pub async fn run_all(&self, statements: &[String]) -> Result<(), Error> {
+        let mut transaction = self.begin(self.deadline(None)).await?;
+        for statement in statements {
+            if let Err(error) = transaction.batch(statement).await {
+                transaction.rollback().await?;
+                return Err(error);
+            }
+        }
+        transaction.commit().await
+    }
+
+    pub(super) fn pools(&self) -> &Pools {
+        &self.shared.pools
+    }
+
+    /// Is notified of commits through this handle.
+    pub(super) fn committed(&self) -> Arc<Notify> {
+        Arc::clone(&self.shared.committed)
     }
 
     /// When a statement that begins now must be done.
@@ -148,20 +186,29 @@ impl Database {
 
     /// Begins a transaction, on a new connection if an idle one turns out to be dead.
     pub async fn begin(&self, deadline: Instant) -> Result<Transaction, Error> {
-        match self.try_begin(deadline).await {
+        self.begin_for(Purpose::Write, deadline).await
+    }
+
+    /// Begins a transaction that only reads, all of whose statements see the database as it is at its first.
+    pub async fn begin_snapshot(&self, deadline: Instant) -> Result<Transaction, Error> {
+        self.begin_for(Purpose::Snapshot, deadline).await
+    }
+
+    async fn begin_for(&self, purpose: Purpose, deadline: Instant) -> Result<Transaction, Error> {
+        match self.try_begin(purpose, deadline).await {
             Err(Error::Unavailable(_)) => {
                 match &self.shared.pools {
                     Pools::Postgres(pool, _) => pool.forget_idle(),
                     Pools::Mysql(pool) => pool.forget_idle(),
                     Pools::Sqlite(_) => {}
                 }
-                self.try_begin(deadline).await
+                self.try_begin(purpose, deadline).await
             }
             outcome => outcome,
         }
     }
 
-    async fn try_begin(&self, deadline: Instant) -> Result<Transaction, Error> {
+    async fn try_begin(&self, purpose: Purpose, deadline: Instant) -> Result<Transaction, Error> {
         let held = match &self.shared.pools {
             Pools::Postgres(pool, _) => {
                 let mut lease = pool.acquire(deadline).await?;
@@ -174,16 +221,20 @@ impl Database {
                 Held::Mysql(lease)
             }
             Pools::Sqlite(pool) => {
-                let writer = Arc::clone(&self.shared.sqlite_writer).lock_owned();
-                let writer = timeout_at(deadline, writer).await.map_err(|_| Error::Busy)?;
+                let writer = match purpose {
+                    Purpose::Write => {
+                        let writer = Arc::clone(&self.shared.sqlite_writer).lock_owned();
+                        Some(timeout_at(deadline, writer).await.map_err(|_| Error::Busy)?)
+                    }
+                    Purpose::Snapshot => None,
+                };
                 let mut lease = pool.acquire(deadline).await?;
                 lease.begin();
                 Held::Sqlite { lease: Some(lease), _writer: writer }
             }
         };
-        let begin = if matches!(held, Held::Sqlite { .. }) { "begin immediate" } else { "begin" };
-        let mut transaction = Transaction { held, deadline };
-        transaction.batch(begin).await?;
+        let mut transaction = Transaction { held, deadline, committed: self.committed() };
+        transaction.batch(purpose.begin(self.dialect())).await?;
         Ok(transaction)
     }
 
@@ -235,12 +286,34 @@ impl Database {
 pub struct Transaction {
     held: Held,
     deadline: Instant,
+    committed: Arc<Notify>,
+}
+
+/// What a transaction is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Write,
+    Snapshot,
+}
+
+impl Purpose {
+    fn begin(self, dialect: Dialect) -> &'static str {
+        match (self, dialect) {
+            (Purpose::Write, Dialect::Postgres | Dialect::Mysql(_)) => "begin",
+            (Purpose::Write, Dialect::Sqlite) => "begin immediate",
+            (Purpose::Snapshot, Dialect::Postgres) => "begin isolation level repeatable read read only",
+            (Purpose::Snapshot, Dialect::Mysql(_)) => {
+                "set transaction isolation level repeatable read; start transaction with consistent snapshot, read only"
+            }
+            (Purpose::Snapshot, Dialect::Sqlite) => "begin deferred",
+        }
+    }
 }
 
 enum Held {
     Postgres(Lease<postgres::Manager>),
     Mysql(Lease<mysql::Manager>),
-    Sqlite { lease: Option<Lease<sqlite::Manager>>, _writer: OwnedMutexGuard<()> },
+    Sqlite { lease: Option<Lease<sqlite::Manager>>, _writer: Option<OwnedMutexGuard<()>> },
 }
 
 /// What a write did.
@@ -289,6 +362,7 @@ impl Transaction {
     pub async fn commit(mut self) -> Result<(), Error> {
         self.batch("commit").await?;
         self.finish();
+        self.committed.notify_one();
         Ok(())
     }
 

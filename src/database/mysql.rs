@@ -45,7 +45,7 @@ impl Manager {
         Ok(Self { options, timeout_seconds: settings.statement_timeout.as_secs_f64() })
     }
 
-    async fn open(&self) -> Result<MySqlConnection, Error> {
+    pub(super) async fn open(&self) -> Result<MySqlConnection, Error> {
         self.options.connect().await.map_err(|error| classify(&error))
     }
 
@@ -255,7 +255,7 @@ fn driven<T, F: Future<Output = ()>>(start: impl FnOnce(mpsc::Sender<T>) -> F) -
 }
 
 /// Reads what the server or the connection says.
-fn classify(error: &sqlx::Error) -> Error {
+pub(super) fn classify(error: &sqlx::Error) -> Error {
     let text = error.to_string();
     let sqlx::Error::Database(database) = error else {
         return match error {

@@ -65,6 +65,11 @@ impl<M: Manage> Pool<M> {
         Self { shared: Arc::new(shared) }
     }
 
+    /// What opens connections, for those that are not lent.
+    pub(super) fn manage(&self) -> &M {
+        &self.shared.manage
+    }
+
     /// Lends a connection; opens one if none is idle.
     pub(super) async fn acquire(&self, deadline: Instant) -> Result<Lease<M>, Error> {
         let shared = &self.shared;
@@ -102,11 +107,6 @@ impl<M: Manage> Pool<M> {
             let idle = std::mem::take(&mut *place.lock().unwrap_or_else(PoisonError::into_inner));
             self.shared.open.fetch_sub(idle.len(), Ordering::Relaxed);
         }
-    }
-
-    /// What opens connections.
-    pub(super) fn manage(&self) -> &M {
-        &self.shared.manage
     }
 
     /// Open and lent connections.

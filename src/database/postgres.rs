@@ -18,9 +18,13 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 use tokio::time::{Instant, timeout_at};
 use tokio_postgres::error::SqlState;
+use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::types::{Format, FromSql, IsNull, ToSql, Type};
-use tokio_postgres::{Client, Config, RowStream};
+use tokio_postgres::{Client, Config, RowStream, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
+
+/// Moves the bytes of a connection outside the pool, and tells what the server sends by itself.
+pub(super) type SessionDriver = tokio_postgres::Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>;
 
 /// Statements that a connection keeps prepared.
 const PREPARED_STATEMENTS: usize = 256;
@@ -75,7 +79,7 @@ impl Manager {
     }
 
     /// Opens a connection; its driver has to be polled for anything to happen on it.
-    pub(super) async fn open(&self) -> Result<(Client, impl Future<Output = Result<(), tokio_postgres::Error>> + use<>), Error> {
+    pub(super) async fn open(&self) -> Result<(Client, SessionDriver), Error> {
         self.config.connect(self.tls.clone()).await.map_err(|error| classify(&error))
     }
 

@@ -27,6 +27,11 @@ impl Manager {
     pub(super) fn new(settings: &Settings) -> Self {
         Self { path: settings.sqlite_path().to_owned() }
     }
+
+    /// The database's file.
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
 }
 
 impl Manage for Manager {
@@ -213,7 +218,7 @@ pub(super) async fn batch(slot: &mut Option<Lease<Manager>>, text: &str) -> Resu
     on_lease(slot, move |connection| connection.execute_batch(&text).map_err(|error| classify(&error))).await
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
     tokio::task::spawn_blocking(work).await.map_err(|_| Error::Statement("a SQLite thread ended early".to_owned()))?
 }
 
@@ -231,7 +236,7 @@ impl ToSql for Bind {
 }
 
 /// Reads what SQLite says.
-fn classify(error: &rusqlite::Error) -> Error {
+pub(super) fn classify(error: &rusqlite::Error) -> Error {
     let text = error.to_string();
     let (code, extended) = match error {
         rusqlite::Error::SqliteFailure(failure, _) => (failure.code, failure.extended_code),

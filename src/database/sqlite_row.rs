@@ -1,6 +1,7 @@
 //! Rows of SQLite as JSON: put together in SQL, or value by value here, where no text is made on the way.
 
 use super::rows::{Gather, MAX_NUMBERS};
+use super::sqlite_timestamp;
 use super::statement::{RowField, RowForm, Statement, ValueForm};
 use base64::Engine as _;
 use bytes::{BufMut, BytesMut};
@@ -96,24 +97,8 @@ pub(super) fn base64(value: ValueRef<'_>) -> Option<String> {
 pub(super) fn timestamp(value: ValueRef<'_>) -> Option<String> {
     match value {
         ValueRef::Null | ValueRef::Blob(_) => None,
-        ValueRef::Text(text) => Some(rfc3339(&String::from_utf8_lossy(text))),
-        ValueRef::Integer(seconds) => jiff::Timestamp::from_second(seconds).ok().map(|moment| rfc3339(&moment.to_string())),
-        ValueRef::Real(julian) => {
-            let seconds = (julian - 2_440_587.5) * 86_400.0;
-            let since = jiff::SignedDuration::try_from_secs_f64(seconds).ok()?;
-            jiff::Timestamp::from_duration(since).ok().map(|moment| rfc3339(&moment.to_string()))
-        }
-    }
-}
-
-/// A stored time in the form that every database answers; a text that is no time stays as it is.
-fn rfc3339(text: &str) -> String {
-    let parsed = text.parse::<jiff::Timestamp>().ok().or_else(|| {
-        let civil: jiff::civil::DateTime = text.parse().ok()?;
-        civil.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
-    });
-    match parsed {
-        Some(moment) => format!("{}+00:00", moment.to_string().trim_end_matches('Z')),
-        None => text.replace(['"', '\\'], "").chars().filter(|character| !character.is_control()).collect(),
+        ValueRef::Text(text) => Some(sqlite_timestamp::of_text(&String::from_utf8_lossy(text))),
+        ValueRef::Integer(seconds) => sqlite_timestamp::of_seconds(seconds),
+        ValueRef::Real(julian) => sqlite_timestamp::of_julian(julian),
     }
 }

@@ -4,4 +4,5 @@
 //! finds whom each concerns.
 
 pub mod bus;
+pub mod capture;
 pub mod matcher;

@@ -110,18 +110,18 @@ pub struct Capture {
     pub mode: CaptureMode,
 }
 
-/// Where changes are seen.
+/// Where changes are seen; `none` unless given, as long as nobody can subscribe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum CaptureMode {
-    /// Triggers write an outbox: changes by any program.
-    #[default]
+    /// Triggers write an outbox: changes by any program. `resolvespec capture install` makes them.
     Trigger,
-    /// PostgreSQL's logical replication, without triggers.
+    /// PostgreSQL's logical replication, without triggers. Not there yet.
     Wal,
-    /// The service writes the outbox: its own changes only.
+    /// The service writes the outbox: its own changes only. Not there yet.
     Api,
     /// No events.
+    #[default]
     None,
 }
 

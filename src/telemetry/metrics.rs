@@ -3,6 +3,7 @@
 //! What happens often is counted through a handle that was looked up once: `RequestMetrics` for a route, `QueryMetrics`
 //! for an operation on an entity. What happens rarely has a method here.
 
+use super::capture::CaptureMetrics;
 use super::family::{Family, families};
 use super::query::QueryMetrics;
 use super::request::{RequestMetrics, RequestTimer, Routes};
@@ -43,6 +44,14 @@ families! {
     catalog_entities: IntGauge = "resolvespec_catalog_entities" {};
     /// Catalogs that were compiled, by whether they are served or were refused for the last good one.
     catalog_reloads: IntCounterVec = "resolvespec_catalog_reloads_total" { "result" };
+    /// Committed changes that the relay has put on the bus.
+    capture_published: IntCounterVec = "resolvespec_capture_published_total" { "source" };
+    /// Times that the relay could not go on, for its database or its bus, and began anew.
+    capture_failures: IntCounterVec = "resolvespec_capture_failures_total" { "source" };
+    /// Rows that wait in the outbox, counted up to 100,000.
+    capture_waiting: IntGaugeVec = "resolvespec_capture_waiting_rows" { "source" };
+    /// How long the first of the waiting rows has waited.
+    capture_lag: IntGaugeVec = "resolvespec_capture_lag_seconds" { "source" };
 }
 
 /// The metrics of one process. Cheap to clone.
@@ -98,6 +107,12 @@ impl Metrics {
     #[must_use]
     pub fn sessions(&self) -> SessionMetrics {
         SessionMetrics::new(Arc::clone(&self.families))
+    }
+
+    /// The handle for the relay of a source.
+    #[must_use]
+    pub fn capture(&self, source: &str) -> CaptureMetrics {
+        CaptureMetrics::new(&self.families, source)
     }
 
     /// Counts the bytes of an answer's body.

@@ -5,6 +5,7 @@
 //!
 //! In reading order: the metrics, the handles through which requests and statements are counted, logs and traces.
 
+mod capture;
 mod family;
 pub mod metrics;
 mod query;
@@ -15,6 +16,7 @@ mod tracing_export;
 #[cfg(test)]
 mod tracing_tests;
 
+pub use capture::CaptureMetrics;
 pub use metrics::Metrics;
 pub use query::QueryMetrics;
 pub use request::{RequestMetrics, RequestTimer};

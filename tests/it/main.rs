@@ -1,6 +1,7 @@
 //! The integration tests: one binary, a file per behaviour.
 
 mod bus;
+mod capture;
 mod conformance;
 mod declared_sql;
 mod draining;

@@ -20,6 +20,7 @@ use super::entity::{Entity, EntityId, Limits};
 use super::facts::FactsBySource;
 use super::lookup::Catalog;
 use super::relation::Relation;
+use super::source::captures;
 use crate::manifest::{Declared, Manifests, Problem};
 use std::collections::HashMap;
 
@@ -33,6 +34,7 @@ pub struct Settings {
 /// Makes the catalog. Facts are by the sources' keys.
 pub fn compile(manifests: &Manifests, facts: &FactsBySource, settings: &Settings) -> Result<Catalog, Vec<Problem>> {
     let mut problems: Vec<Problem> = manifests.policies.iter().map(refuse).collect();
+    let captures = captures(manifests, &mut problems);
     let mut drafts = Vec::new();
     let mut missing = Vec::new();
     for declared in &manifests.entities {
@@ -55,7 +57,7 @@ pub fn compile(manifests: &Manifests, facts: &FactsBySource, settings: &Settings
     }
     let with_relations = |(draft, relations): (Draft<'_>, _)| Entity { relations, ..draft.entity };
     let entities = drafts.into_iter().zip(relations).map(with_relations).collect();
-    Ok(Catalog::new(entities, default_schemas(manifests, facts)))
+    Ok(Catalog::new(entities, default_schemas(manifests, facts), captures))
 }
 
 fn relations(

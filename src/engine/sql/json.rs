@@ -13,6 +13,11 @@ pub(super) fn column(sql: &mut Sql, entity: &Entity, alias: Alias, id: ColumnId)
     value(sql, &column.kind, Some(column), &raw);
 }
 
+/// Writes a column's value for the JSON of a row, however it is named.
+pub(super) fn of_column(sql: &mut Sql, column: &Column, raw: &dyn Fn(&mut Sql)) {
+    value(sql, &column.kind, Some(column), raw);
+}
+
 /// Writes a declared column for the JSON of a row.
 pub(super) fn computed(sql: &mut Sql, entity: &Entity, place: usize) {
     let computed = &entity.computed[place];

@@ -3,6 +3,7 @@
 //! Identifiers come from the catalog, values are binds. On PostgreSQL a row is `row_to_json` over a sub-select; on MySQL
 //! and SQLite it is a text that the statement puts together column by column.
 
+mod image;
 mod json;
 mod operand;
 mod order;
@@ -15,4 +16,5 @@ mod value;
 pub(super) mod write;
 mod writer;
 
+pub use image::{Side, image};
 pub use read::{page, record, summary};

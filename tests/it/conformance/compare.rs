@@ -43,7 +43,8 @@ pub(crate) fn differences(expected: &Expected, seen: &Seen) -> Vec<String> {
     problems
 }
 
-fn find(path: &str, expected: &Value, seen: &Value, problems: &mut Vec<String>) {
+/// Every difference between two values.
+pub(crate) fn find(path: &str, expected: &Value, seen: &Value, problems: &mut Vec<String>) {
     match (expected, seen) {
         (Value::Object(left), Value::Object(right)) => {
             for (key, value) in left {

@@ -5,7 +5,7 @@
 
 mod body_style;
 mod case;
-mod compare;
+pub(crate) mod compare;
 mod header_style;
 mod ws;
 
@@ -18,9 +18,9 @@ use compare::Seen;
 use serde_json::Value;
 use std::fmt::Write;
 
-const ENTITIES: &str = include_str!("schema/entities.yaml");
+pub(crate) const ENTITIES: &str = include_str!("schema/entities.yaml");
 
-fn script(kind: Kind) -> &'static str {
+pub(crate) fn script(kind: Kind) -> &'static str {
     match kind {
         Kind::Postgres => include_str!("schema/postgres.sql"),
         Kind::Mariadb => include_str!("schema/mysql.sql"),

@@ -4,7 +4,7 @@ mod columns;
 mod filters;
 
 use crate::support::database::{Fresh, Kind};
-use crate::support::server::load;
+use crate::support::server::{load, unobserved};
 use columns::{Column, columns};
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use resolvespec::auth::Principal;
@@ -140,7 +140,7 @@ async fn read(engine: &Engine, filters: &Value, columns: &[&str]) -> Result<Vec<
 async fn any_filter_matches_what_it_finds(kind: Kind) {
     let fresh = Fresh::create(kind).await;
     let columns = columns(kind);
-    let engine = Engine::new(load(kind, &fresh, &script(kind, &columns), ENTITIES).await, Vec::new());
+    let engine = Engine::new(load(kind, &fresh, &script(kind, &columns), ENTITIES).await, Vec::new(), unobserved());
     let rows = read(&engine, &json!([]), &[]).await.expect("the rows can be read");
     assert_eq!(rows.len(), ROWS);
     let bench = Bench { engine, rows, kind };

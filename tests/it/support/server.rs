@@ -5,9 +5,11 @@ use super::database::{Fresh, Kind};
 use resolvespec::catalog::{compile, introspect, scope};
 use resolvespec::config::{Config, DevArgs};
 use resolvespec::database::Database;
-use resolvespec::engine::{Hook, Served};
+use resolvespec::engine::{Hook, Observe, Served};
 use resolvespec::manifest::{Problem, read, settings};
+use resolvespec::observed::Observed;
 use resolvespec::serve::bind;
+use resolvespec::telemetry::Metrics;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -67,10 +69,12 @@ impl Server {
     }
 }
 
+/// Fills a database and compiles the entities over it; they name the source `conformance`.
 pub(crate) async fn load(kind: Kind, fresh: &Fresh, script: &str, entities: &str) -> Served {
     let source = format!(
         "apiVersion: resolvespec.dev/v1alpha1\nkind: DataSource\nmetadata: {{name: conformance}}\n\
-         spec: {{engine: {}, connection: {{env: DATABASE}}, pool: {{maxConnections: 4}}}}\n---\n",
+         spec: {{engine: {}, connection: {{env: DATABASE}}, pool: {{maxConnections: 4}},\n  \
+         capture: {{mode: trigger}}}}\n---\n",
         kind.engine()
     );
     let manifests = told(read::text(Path::new("manifests.yaml"), &format!("{source}{entities}")));
@@ -90,4 +94,9 @@ fn told<T>(outcome: Result<T, Vec<Problem>>) -> T {
     outcome.unwrap_or_else(|problems| {
         panic!("{}", problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
     })
+}
+
+/// For engines whose metrics nobody asks for.
+pub(crate) fn unobserved() -> Arc<dyn Observe> {
+    Arc::new(Observed(Metrics::new().expect("metrics have names of their own")))
 }

@@ -1,0 +1,115 @@
+//! `capture`: makes, tells and removes what captures the changes of the manifests' databases.
+
+use crate::catalog::Capture;
+use crate::cli::{CaptureArgs, CaptureCommand, Error, InstallArgs, RemoveArgs};
+use crate::database::Database;
+use crate::engine::Served;
+use crate::event::capture::setup::{self, State, Survey};
+use crate::load::load;
+use std::collections::{BTreeMap, HashMap};
+use std::io::Write;
+
+/// Runs one of the subcommands.
+pub async fn capture(args: CaptureArgs) -> Result<(), Error> {
+    match args.command {
+        CaptureCommand::Install(args) => install(args).await,
+        CaptureCommand::Remove(args) => remove(args).await,
+        CaptureCommand::Status(args) => status(&load(&args.paths, &HashMap::new(), false).await.map_err(Error::Manifests)?).await,
+    }
+}
+
+async fn install(args: InstallArgs) -> Result<(), Error> {
+    let served = load(&args.paths, &HashMap::new(), false).await.map_err(Error::Manifests)?;
+    let sources = captured(&served);
+    one_source_a_database(&sources)?;
+    for (source, database) in sources {
+        let survey = setup::survey(database, &served.catalog, source).await?;
+        let statements = survey.install();
+        let mut out = std::io::stdout().lock();
+        for warning in &survey.warnings {
+            writeln!(out, "-- warning: {warning}")?;
+        }
+        if args.dry_run {
+            print(&mut out, source, &statements)?;
+            continue;
+        }
+        drop(out);
+        database.run_all(&statements).await?;
+        let count = survey.tables().len();
+        writeln!(std::io::stdout().lock(), "{source}: {count} {} captured", if count == 1 { "table is" } else { "tables are" })?;
+    }
+    Ok(())
+}
+
+async fn remove(args: RemoveArgs) -> Result<(), Error> {
+    let served = load(&args.paths, &HashMap::new(), false).await.map_err(Error::Manifests)?;
+    for (source, database) in sorted(&served) {
+        let removal = setup::removal(database).await?;
+        if args.dry_run {
+            print(&mut std::io::stdout().lock(), source, &removal.statements)?;
+            continue;
+        }
+        if removal.untold > 0 && !args.discard {
+            let changes =
+                if removal.untold == 1 { "1 change waits".to_owned() } else { format!("{} changes wait", removal.untold) };
+            return Err(Error::new(format!(
+                "{changes} in the outbox of '{source}' to be told; let a replica tell them, or lose them with --discard"
+            )));
+        }
+        database.run_all(&removal.statements).await?;
+        writeln!(std::io::stdout().lock(), "{source}: nothing is captured")?;
+    }
+    Ok(())
+}
+
+async fn status(served: &Served) -> Result<(), Error> {
+    for (source, database) in captured(served) {
+        let survey = setup::survey(database, &served.catalog, source).await?;
+        write_status(source, &survey)?;
+    }
+    Ok(())
+}
+
+fn write_status(source: &str, survey: &Survey) -> Result<(), Error> {
+    let mut out = std::io::stdout().lock();
+    for table in survey.tables() {
+        let state = match table.state {
+            State::Installed => "installed",
+            State::Missing => "missing",
+            State::Outdated => "out of date",
+        };
+        writeln!(out, "{state:<12} {} ({source})", table.name)?;
+    }
+    for warning in &survey.warnings {
+        writeln!(out, "warning      {warning}")?;
+    }
+    Ok(())
+}
+
+fn print(out: &mut impl Write, source: &str, statements: &[String]) -> std::io::Result<()> {
+    writeln!(out, "-- {source}")?;
+    statements.iter().try_for_each(|statement| writeln!(out, "{statement};"))
+}
+
+/// The sources whose changes triggers capture.
+fn captured(served: &Served) -> BTreeMap<&str, &Database> {
+    let mut sources = sorted(served);
+    sources.retain(|source, _| served.catalog.capture(source) == Capture::Trigger);
+    sources
+}
+
+fn sorted(served: &Served) -> BTreeMap<&str, &Database> {
+    served.databases.iter().map(|(source, database)| (source.as_str(), database)).collect()
+}
+
+/// A database has one outbox, and who tells it tells one source's entities.
+fn one_source_a_database(sources: &BTreeMap<&str, &Database>) -> Result<(), Error> {
+    let mut seen: HashMap<&str, &str> = HashMap::new();
+    for (source, database) in sources {
+        if let Some(other) = seen.insert(&database.settings().url, source) {
+            let reason = "lead to the same database, which only one of them can capture";
+            return Err(Error::new(format!("'{other}' and '{source}' {reason}; set the other's capture mode to none")));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,335 @@
+//! What is asked of an outbox: its rows in order, which of them were published, and how many wait.
+//!
+//! Rows are read in the order of their ids, and every visible row is taken, not only those of finished neighbours. A
+//! transaction holds a row's lock from its change to its commit, so of two changes of one row the later has the higher id
+//! and becomes visible no earlier; ids of different rows may become visible in any order, on every database. So nothing
+//! may be skipped by its number: what was published is removed by exactly its id, and each pass begins at the start, in
+//! one statement with one view of the table. To hold back what is not below the oldest running transaction would order it
+//! worse: a transaction that began before and waits for a row until a later one has changed it would be told first.
+//!
+//! What was published leaves the table for a list of ids, which is kept for a while: who reads rows and wants the changes
+//! after that must know which of them the read has seen.
+
+use crate::database::{self, Bind, Database, Dialect, Statement, Transaction};
+use crate::protocol::RowText;
+use futures_util::stream::BoxStream;
+use futures_util::{StreamExt, stream};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::time::Duration;
+
+/// Rows of one pass. A pass is one statement, which must end before the database's own limit ends it.
+const PASS_ROWS: u32 = 20_000;
+
+/// Ids that one statement forgets.
+const FORGET_ROWS: u32 = 10_000;
+
+/// Rows that are counted at most when it is asked how many wait.
+const COUNT_ROWS: u32 = 100_000;
+
+/// A database's outbox.
+pub struct Outbox<'a> {
+    database: &'a Database,
+    home: String,
+}
+
+/// A row of the outbox.
+#[derive(Debug, Deserialize)]
+pub(super) struct Row<'a> {
+    pub(super) id: i64,
+    #[serde(default)]
+    pub(super) transaction: Option<String>,
+    #[serde(borrow)]
+    pub(super) schema: Cow<'a, str>,
+    #[serde(borrow)]
+    pub(super) table: Cow<'a, str>,
+    #[serde(borrow)]
+    pub(super) operation: Cow<'a, str>,
+    #[serde(borrow)]
+    pub(super) before: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(super) after: Option<&'a RawValue>,
+    #[serde(default)]
+    pub(super) user: Option<String>,
+    pub(super) occurred_at: String,
+}
+
+/// What tells which ids can still turn up.
+#[derive(Debug)]
+pub(super) struct Horizon {
+    /// The latest id that was given out.
+    pub(super) latest: i64,
+    /// The number of the oldest transaction that has not ended.
+    pub(super) oldest: i64,
+    /// A number that is higher than that of every transaction with an id up to `latest`.
+    pub(super) next: i64,
+}
+
+/// Rows of an outbox, as ranges of their ids.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen(Vec<(i64, i64)>);
+
+impl Seen {
+    /// Whether a row is among them.
+    #[must_use]
+    pub fn contains(&self, id: i64) -> bool {
+        let after = self.0.partition_point(|(first, _)| *first <= id);
+        after.checked_sub(1).is_some_and(|place| id <= self.0[place].1)
+    }
+}
+
+/// How full an outbox is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct Backlog {
+    /// Rows that wait, counted up to a bound.
+    pub rows: u64,
+    /// How long the first of them has waited.
+    pub oldest_seconds: u64,
+}
+
+/// Why an outbox can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The database refuses or can't be reached.
+    #[error(transparent)]
+    Database(#[from] database::Error),
+    /// It holds something that our triggers do not write.
+    #[error("the outbox can't be read: {0}")]
+    Unreadable(#[from] serde_json::Error),
+}
+
+impl<'a> Outbox<'a> {
+    /// The outbox of a database, whether it is there or not.
+    pub async fn of(database: &'a Database) -> Result<Self, Error> {
+        let home = match database.dialect() {
+            Dialect::Postgres => "public".to_owned(),
+            Dialect::Sqlite => "main".to_owned(),
+            // The connection's database, whichever databases its entities are in.
+            Dialect::Mysql(_) => {
+                let rows = database.fetch_texts(Statement::new("select json_quote(database())")).await?;
+                serde_json::from_str(rows.first().map_or("null", String::as_str))?
+            }
+        };
+        Ok(Self { database, home })
+    }
+
+    /// The schema that has it.
+    pub(super) fn home(&self) -> &str {
+        &self.home
+    }
+
+    /// How many rows wait.
+    pub async fn count(&self) -> Result<u64, Error> {
+        let mut statement = Statement::new(self.sql("select 'null', (select count(*) from {home}.resolvespec_outbox)"));
+        statement.numbers = 1;
+        let counted = self.database.fetch(statement, self.database.deadline(None)).await?;
+        Ok(counted.numbers[0].and_then(|count| u64::try_from(count).ok()).unwrap_or_default())
+    }
+
+    /// The first rows above an id, in chunks of some hundred kilobytes, each rows' JSON texts with commas between them.
+    pub(super) async fn rows(&self, floor: i64) -> Result<BoxStream<'static, Result<RowText, database::Error>>, Error> {
+        let text = match self.database.dialect() {
+            Dialect::Postgres => POSTGRES_ROWS,
+            Dialect::Mysql(_) => MYSQL_ROWS,
+            Dialect::Sqlite => SQLITE_ROWS,
+        };
+        let binds = vec![Bind::Integer(floor)];
+        let statement = Statement::with_binds(self.sql(&format!("{text} limit {PASS_ROWS}")), binds);
+        let fetched = self.database.fetch(statement, self.database.deadline(None)).await?;
+        let first = stream::iter((fetched.rows.count > 0).then_some(Ok(fetched.rows)));
+        let more = fetched.more.unwrap_or_else(|| stream::empty().boxed());
+        let has_rows = |chunk: &Result<RowText, database::Error>| !matches!(chunk, Ok(rows) if rows.count == 0);
+        Ok(first.chain(more).filter(move |chunk| std::future::ready(has_rows(chunk))).boxed())
+    }
+
+    /// Moves rows to the published ones. Rows that somebody else has moved already are left alone.
+    pub(super) async fn mark(&self, ids: &[i64]) -> Result<(), Error> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let list = ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+        let statements: &[(&str, String)] = match self.database.dialect() {
+            Dialect::Postgres => &[(POSTGRES_MARK, format!("{{{list}}}"))],
+            Dialect::Mysql(_) => &[(MYSQL_PUBLISHED, format!("[{list}]")), (MYSQL_REMOVE, format!("[{list}]"))],
+            Dialect::Sqlite => &[(SQLITE_PUBLISHED, format!("[{list}]")), (SQLITE_REMOVE, format!("[{list}]"))],
+        };
+        let mut transaction = self.database.begin(self.database.deadline(None)).await?;
+        for (text, list) in statements {
+            transaction.execute(Statement::with_binds(self.sql(text), vec![Bind::from(list.as_str())])).await?;
+        }
+        Ok(transaction.commit().await?)
+    }
+
+    /// Which ids can still turn up; none where nothing that was removed is in the way.
+    pub(super) async fn horizon(&self) -> Result<Option<Horizon>, Error> {
+        if self.database.dialect() != Dialect::Postgres {
+            return Ok(None);
+        }
+        let mut transaction = self.database.begin(self.database.deadline(None)).await?;
+        let mut numbers = [None; 3];
+        // The latest id first: whoever has it has a number lower than the one that is drawn after.
+        for (text, count) in [(POSTGRES_LATEST, 1), (POSTGRES_TRANSACTIONS, 2)] {
+            let statement = Statement { numbers: count, ..Statement::new(self.sql(text)) };
+            let fetched = transaction.fetch(statement).await?.numbers;
+            let start = count - 1;
+            numbers[start..start + count].copy_from_slice(&fetched[..count]);
+        }
+        transaction.commit().await?;
+        let [latest, oldest, next] = numbers;
+        Ok(latest.zip(oldest).zip(next).map(|((latest, oldest), next)| Horizon { latest, oldest, next }))
+    }
+
+    /// Forgets what was published longer ago; `false` says that there is more to forget.
+    pub(super) async fn forget(&self, kept: Duration) -> Result<bool, Error> {
+        let text = match self.database.dialect() {
+            Dialect::Postgres => POSTGRES_FORGET,
+            Dialect::Mysql(_) => MYSQL_FORGET,
+            Dialect::Sqlite => SQLITE_FORGET,
+        };
+        let text = self.sql(&text.replace("{rows}", &FORGET_ROWS.to_string()));
+        let mut transaction = self.database.begin(self.database.deadline(None)).await?;
+        let statement = Statement::with_binds(text, vec![Bind::from(kept.as_secs().to_string())]);
+        let forgotten = transaction.execute(statement).await?.rows;
+        transaction.commit().await?;
+        Ok(forgotten < u64::from(FORGET_ROWS))
+    }
+
+    /// Which rows a snapshot sees, of those that wait and those that were published lately.
+    ///
+    /// Whoever has read rows in the same snapshot, and has followed the bus from before it began, must leave out the
+    /// changes of these rows and no others. It must have begun to follow less than a relay's `kept` ago.
+    pub async fn seen(&self, snapshot: &mut Transaction) -> Result<Seen, Error> {
+        let fetched = snapshot.fetch(Statement::new(self.sql(match self.database.dialect() {
+            Dialect::Postgres => POSTGRES_SEEN,
+            Dialect::Mysql(_) => MYSQL_SEEN,
+            Dialect::Sqlite => SQLITE_SEEN,
+        })));
+        let wrapped = [b"[".as_slice(), &fetched.await?.rows.joined, b"]"].concat();
+        Ok(Seen(serde_json::from_slice(&wrapped)?))
+    }
+
+    /// How full it is.
+    pub async fn backlog(&self) -> Result<Backlog, Error> {
+        let text = match self.database.dialect() {
+            Dialect::Postgres => POSTGRES_BACKLOG,
+            Dialect::Mysql(_) => MYSQL_BACKLOG,
+            Dialect::Sqlite => SQLITE_BACKLOG,
+        };
+        let text = self.sql(&text.replace("{rows}", &COUNT_ROWS.to_string()));
+        let rows = self.database.fetch_texts(Statement::new(text)).await?;
+        Ok(serde_json::from_str(rows.first().map_or("null", String::as_str))?)
+    }
+
+    fn sql(&self, text: &str) -> String {
+        let mut home = String::new();
+        crate::catalog::ident::quote(&self.home, self.database.dialect(), &mut home);
+        text.replace("{home}", &home)
+    }
+}
+
+const POSTGRES_ROWS: &str = "
+select row_to_json(o) from (
+  select id, transaction_id::text as transaction, table_schema as schema, table_name as table, operation,
+    before_image as before, after_image as after, changed_by as user, occurred_at
+  from {home}.resolvespec_outbox where id > $1 order by id
+) o";
+
+const MYSQL_ROWS: &str = r#"
+select concat('{"id":',id,',"schema":',json_quote(table_schema),',"table":',json_quote(table_name),
+  ',"operation":"',operation,'","before":',ifnull(before_image,'null'),',"after":',ifnull(after_image,'null'),
+  ',"user":',ifnull(json_quote(changed_by),'null'),
+  ',"occurred_at":"',date_format(occurred_at,'%Y-%m-%dT%H:%i:%s.%f+00:00'),'"}')
+from {home}.resolvespec_outbox where id > ? order by id"#;
+
+const SQLITE_ROWS: &str = r#"
+select '{"id":'||id||',"schema":"main","table":'||json_quote(table_name)||',"operation":"'||operation||
+  '","before":'||ifnull(before_image,'null')||',"after":'||ifnull(after_image,'null')||
+  ',"occurred_at":"'||occurred_at||'"}'
+from {home}.resolvespec_outbox where id > ? order by id"#;
+
+const POSTGRES_MARK: &str = "
+with moved as (delete from {home}.resolvespec_outbox where id = any($1::bigint[]) returning id)
+insert into {home}.resolvespec_published (id) select id from moved";
+
+const MYSQL_PUBLISHED: &str = "
+insert ignore into {home}.resolvespec_published (id, published_at)
+select j.id, utc_timestamp(6) from json_table(?, '$[*]' columns (id bigint path '$')) j";
+
+// Each row must be found by its key: to look at others would be to wait for the transactions that have just written them.
+const MYSQL_REMOVE: &str = "
+delete o from json_table(?, '$[*]' columns (id bigint path '$')) j
+straight_join {home}.resolvespec_outbox o force index (primary) on o.id = j.id";
+
+const SQLITE_PUBLISHED: &str = "insert or ignore into {home}.resolvespec_published (id) select value from json_each(?)";
+
+const SQLITE_REMOVE: &str = "delete from {home}.resolvespec_outbox where id in (select value from json_each(?))";
+
+const POSTGRES_LATEST: &str = "
+select 'null', coalesce(pg_sequence_last_value(pg_get_serial_sequence('{home}.resolvespec_outbox', 'id')::regclass), 0)";
+
+const POSTGRES_TRANSACTIONS: &str = "
+select 'null', pg_snapshot_xmin(pg_current_snapshot())::text::bigint, pg_current_xact_id()::text::bigint";
+
+const POSTGRES_FORGET: &str = "
+delete from {home}.resolvespec_published where id = any(array(
+  select id from {home}.resolvespec_published
+  where published_at < now() - make_interval(secs => $1::float8) order by published_at limit {rows}))";
+
+const MYSQL_FORGET: &str = "
+delete from {home}.resolvespec_published
+where published_at < utc_timestamp(6) - interval ? second order by published_at limit {rows}";
+
+const SQLITE_FORGET: &str = "
+delete from {home}.resolvespec_published where id in (
+  select id from {home}.resolvespec_published
+  where published_at < julianday('now') - cast(? as real) / 86400 order by published_at limit {rows})";
+
+// Ids whose distance to their place is the same follow each other without a gap.
+const POSTGRES_SEEN: &str = "
+select json_build_array(min(id), max(id)) from (
+  select id, id - row_number() over (order by id) as gap from (
+    select id from {home}.resolvespec_outbox union all select id from {home}.resolvespec_published) a
+) b group by gap order by gap";
+
+const MYSQL_SEEN: &str = "
+select json_array(min(id), max(id)) from (
+  select id, id - cast(row_number() over (order by id) as signed) as gap from (
+    select id from {home}.resolvespec_outbox union all select id from {home}.resolvespec_published) a
+) b group by gap order by gap";
+
+const SQLITE_SEEN: &str = "
+select json_array(min(id), max(id)) from (
+  select id, id - row_number() over (order by id) as gap from (
+    select id from {home}.resolvespec_outbox union all select id from {home}.resolvespec_published) a
+) b group by gap order by gap";
+
+const POSTGRES_BACKLOG: &str = "
+select row_to_json(b) from (
+  select (select count(*) from (select 1 from {home}.resolvespec_outbox limit {rows}) o) as rows,
+    coalesce((select greatest(0, floor(extract(epoch from clock_timestamp() - occurred_at)))::bigint
+      from {home}.resolvespec_outbox order by id limit 1), 0) as oldest_seconds
+) b";
+
+const MYSQL_BACKLOG: &str = "
+select json_object('rows', (select count(*) from (select 1 from {home}.resolvespec_outbox limit {rows}) o),
+  'oldest_seconds', ifnull((select greatest(0, timestampdiff(second, occurred_at, utc_timestamp(6)))
+    from {home}.resolvespec_outbox order by id limit 1), 0))";
+
+const SQLITE_BACKLOG: &str = "
+select json_object('rows', (select count(*) from (select 1 from {home}.resolvespec_outbox limit {rows})),
+  'oldest_seconds', ifnull((select max(0, cast((julianday('now') - julianday(occurred_at)) * 86400 as integer))
+    from {home}.resolvespec_outbox order by id limit 1), 0))";
+
+#[cfg(test)]
+mod tests {
+    use super::Seen;
+
+    #[test]
+    fn ranges_hold_their_ends() {
+        let seen = Seen(vec![(2, 2), (5, 9)]);
+        let held: Vec<i64> = (0..12).filter(|id| seen.contains(*id)).collect();
+        assert_eq!(held, [2, 5, 6, 7, 8, 9]);
+        assert!(!Seen(Vec::new()).contains(1));
+    }
+}

@@ -1,0 +1,264 @@
+//! The relay: one per database, elected by the database itself, carries the outbox to the bus.
+//!
+//! It leads while it holds the database's lock. Two that lead at once, as when a session is cut off and does not know it
+//! yet, tell the same changes under the same ids, which the bus drops. Whatever fails ends the lead; the next begins at
+//! the first row that has not been moved to the published ones, so that nothing is lost and some is told twice.
+
+use super::change::{Tables, Unreadable};
+use super::floor::Floor;
+use super::outbox::{self, Backlog, Outbox, Row};
+use crate::catalog::Capture;
+use crate::database::{self, Database, Dialect, Watch};
+use crate::engine::{Engine, Served};
+use crate::event::bus::{self, Bus};
+use crate::protocol::{Change, RowText};
+use crate::telemetry::CaptureMetrics;
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// The name of the lock, and of PostgreSQL's channel.
+const NAME: &str = "resolvespec_outbox";
+
+/// Carries one source's changes.
+pub struct Relay {
+    /// The source's key.
+    pub source: String,
+    /// Whose catalog and database are used, as they are at the time.
+    pub engine: Engine,
+    /// Where changes go.
+    pub bus: Arc<dyn Bus>,
+    /// What is counted.
+    pub metrics: CaptureMetrics,
+    /// Times and bounds.
+    pub settings: Settings,
+}
+
+/// Times and bounds of a relay.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// How long the ids of published rows are kept.
+    pub kept: Duration,
+    /// How often somebody who does not lead tries to.
+    pub stand_by: Duration,
+    /// How often published ids are forgotten and the outbox is measured.
+    pub sweep: Duration,
+    /// The longest wait after something failed.
+    pub longest_backoff: Duration,
+    /// How many rows may wait before it is warned of.
+    pub warn_rows: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            kept: Duration::from_mins(1),
+            stand_by: Duration::from_secs(1),
+            sweep: Duration::from_secs(5),
+            longest_backoff: Duration::from_secs(5),
+            warn_rows: 100_000,
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Database(#[from] database::Error),
+    #[error(transparent)]
+    Outbox(#[from] outbox::Error),
+    #[error(transparent)]
+    Bus(#[from] bus::Error),
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
+}
+
+/// Changes of a chunk of rows, and the rows' ids.
+struct Batch {
+    ids: Vec<i64>,
+    changes: Vec<Arc<Change>>,
+}
+
+impl Relay {
+    /// Leads when it can and stands by when another does, until the end. It can be dropped at any moment.
+    pub async fn run(&self, end: &CancellationToken) {
+        let mut backoff = FIRST_BACKOFF;
+        loop {
+            let turn = async {
+                match Box::pin(self.lead(&mut backoff)).await {
+                    Ok(()) => tokio::time::sleep(self.settings.stand_by).await,
+                    Err(failure) => {
+                        self.report(&failure, backoff);
+                        tokio::time::sleep(backoff).await;
+                        backoff = (backoff * 2).min(self.settings.longest_backoff);
+                    }
+                }
+            };
+            if end.run_until_cancelled(turn).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Leads until something fails; comes back at once if there is nothing to lead or another does.
+    async fn lead(&self, backoff: &mut Duration) -> Result<(), Failure> {
+        let served = self.engine.served();
+        let Some(database) = served.databases.get(&self.source) else { return Ok(()) };
+        if served.catalog.capture(&self.source) != Capture::Trigger {
+            return Ok(());
+        }
+        let Some(mut watch) = database.try_watch(NAME).await? else { return Ok(()) };
+        let own = database.apart(CONNECTIONS)?;
+        let outbox = Outbox::of(&own).await?;
+        tracing::info!(source = self.source, "tells the changes of this database");
+        let mut swept_at = None;
+        let mut idle = Idle::default();
+        let mut floor = Floor::default();
+        loop {
+            let served = self.engine.served();
+            if !self.is_led(&served, database) {
+                return Ok(());
+            }
+            // Before the first pass, so that what waits is known even while nothing can be told.
+            if swept_at.is_none_or(|at: Instant| at.elapsed() >= self.settings.sweep) {
+                self.sweep(&outbox, &mut floor).await?;
+                swept_at = Some(Instant::now());
+            }
+            let told = self.pass(&outbox, &mut floor, &served).await?;
+            *backoff = FIRST_BACKOFF;
+            if told {
+                idle.rise(&mut watch).await?;
+            } else {
+                idle.wait(database.dialect(), &mut watch, self.settings.sweep).await?;
+            }
+        }
+    }
+
+    /// Whether the source is still captured, and by the database whose lock is held.
+    fn is_led(&self, served: &Served, database: &Database) -> bool {
+        let same = served.databases.get(&self.source).is_some_and(|now| now.settings() == database.settings());
+        same && served.catalog.capture(&self.source) == Capture::Trigger
+    }
+
+    /// Tells everything that is visible now, as one statement sees it; `false` says that there was nothing.
+    ///
+    /// Reading, telling and marking overlap: while a batch is told, the one before is marked and the next is read.
+    async fn pass(&self, outbox: &Outbox<'_>, floor: &mut Floor, served: &Served) -> Result<bool, Failure> {
+        let tables = Tables::of(&served.catalog, &self.source);
+        let mut rows = outbox.rows(floor.id()).await?;
+        let Some(mut batch) = next(&mut rows, &tables).await? else {
+            floor.pass();
+            return Ok(false);
+        };
+        let mut told = Vec::new();
+        loop {
+            let publish = self.publish(&batch);
+            let (published, marked, following) = tokio::join!(publish, outbox.mark(&told), next(&mut rows, &tables));
+            published?;
+            marked?;
+            told = batch.ids;
+            match following {
+                Ok(Some(following)) => batch = following,
+                // A slow bus may take longer than one statement may; the next pass goes on.
+                Ok(None) | Err(Failure::Database(database::Error::Deadline)) => break,
+                Err(failure) => return Err(failure),
+            }
+        }
+        outbox.mark(&told).await?;
+        Ok(true)
+    }
+
+    async fn publish(&self, batch: &Batch) -> Result<(), bus::Error> {
+        if !batch.changes.is_empty() {
+            self.bus.publish(&batch.changes).await?;
+            self.metrics.published(batch.changes.len());
+        }
+        Ok(())
+    }
+
+    /// Forgets old ids and measures what waits.
+    async fn sweep(&self, outbox: &Outbox<'_>, floor: &mut Floor) -> Result<(), Failure> {
+        while !outbox.forget(self.settings.kept).await? {}
+        if let Some(horizon) = outbox.horizon().await? {
+            floor.observe(&horizon);
+        }
+        let Backlog { rows, oldest_seconds } = outbox.backlog().await?;
+        self.metrics.backlog(rows, oldest_seconds);
+        if rows >= self.settings.warn_rows {
+            tracing::warn!(source = self.source, rows, oldest_seconds, "many changes wait to be told");
+        }
+        Ok(())
+    }
+
+    fn report(&self, failure: &Failure, backoff: Duration) {
+        self.metrics.failed();
+        let source = self.source.as_str();
+        let hint = match failure {
+            Failure::Database(database::Error::Schema(_))
+            | Failure::Outbox(outbox::Error::Database(database::Error::Schema(_))) => {
+                "; if capture is not installed, run `resolvespec capture install`"
+            }
+            _ => "",
+        };
+        tracing::error!(source, retry_in = ?backoff, "changes can't be told: {failure}{hint}");
+    }
+}
+
+/// One reads while another marks; those of the engine are left to requests.
+const CONNECTIONS: usize = 2;
+
+const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+/// How long nothing has happened, and whether commits are told.
+#[derive(Default)]
+struct Idle {
+    rests: bool,
+    looks: u32,
+}
+
+impl Idle {
+    /// There is something to do, and writers need not tell of more.
+    async fn rise(&mut self, watch: &mut Watch) -> Result<(), database::Error> {
+        if std::mem::take(&mut self.rests) {
+            watch.rise().await?;
+        }
+        self.looks = 0;
+        Ok(())
+    }
+
+    /// Waits until it is time to look again, which is at once when the rest has just begun.
+    async fn wait(&mut self, dialect: Dialect, watch: &mut Watch, at_most: Duration) -> Result<(), database::Error> {
+        if !self.rests && watch.rest().await? {
+            self.rests = true;
+            return Ok(());
+        }
+        self.looks = self.looks.saturating_add(1);
+        let longest = match dialect {
+            // Who writes will not tell, and is looked for until it is done.
+            Dialect::Postgres if !self.rests => (Duration::from_millis(2) * self.looks).min(Duration::from_millis(20)),
+            // Whoever commits tells; this is for a word that went astray.
+            Dialect::Postgres | Dialect::Sqlite => Duration::from_secs(1),
+            // Others' commits are not told. It is looked less often the longer nothing happens.
+            Dialect::Mysql(_) => (Duration::from_millis(20) * self.looks).min(Duration::from_millis(250)),
+        };
+        watch.changed(longest.min(at_most)).await
+    }
+}
+
+/// The next rows as changes.
+async fn next(
+    rows: &mut BoxStream<'static, Result<RowText, database::Error>>,
+    tables: &Tables<'_>,
+) -> Result<Option<Batch>, Failure> {
+    let Some(chunk) = rows.next().await.transpose()? else { return Ok(None) };
+    let wrapped = [b"[".as_slice(), &chunk.joined, b"]"].concat();
+    let found: Vec<Row<'_>> = serde_json::from_slice(&wrapped).map_err(outbox::Error::from)?;
+    let mut batch = Batch { ids: Vec::with_capacity(found.len()), changes: Vec::with_capacity(found.len()) };
+    for row in &found {
+        tables.tell(row, &mut batch.changes)?;
+        batch.ids.push(row.id);
+    }
+    Ok(Some(batch))
+}

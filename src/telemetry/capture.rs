@@ -1,0 +1,40 @@
+//! The relay of one source: what it has told, and what waits.
+
+use super::metrics::Families;
+use prometheus::{IntCounter, IntGauge};
+
+/// What is counted of one source's relay. Cheap to clone.
+#[derive(Clone)]
+pub struct CaptureMetrics {
+    published: IntCounter,
+    failures: IntCounter,
+    waiting: IntGauge,
+    lag: IntGauge,
+}
+
+impl CaptureMetrics {
+    pub(super) fn new(families: &Families, source: &str) -> Self {
+        Self {
+            published: families.capture_published.with_label_values(&[source]),
+            failures: families.capture_failures.with_label_values(&[source]),
+            waiting: families.capture_waiting.with_label_values(&[source]),
+            lag: families.capture_lag.with_label_values(&[source]),
+        }
+    }
+
+    /// So many changes are on the bus.
+    pub fn published(&self, changes: usize) {
+        self.published.inc_by(u64::try_from(changes).unwrap_or(u64::MAX));
+    }
+
+    /// The database or the bus has failed.
+    pub fn failed(&self) {
+        self.failures.inc();
+    }
+
+    /// So many rows wait in the outbox, the first of them for so long.
+    pub fn backlog(&self, rows: u64, oldest_seconds: u64) {
+        self.waiting.set(i64::try_from(rows).unwrap_or(i64::MAX));
+        self.lag.set(i64::try_from(oldest_seconds).unwrap_or(i64::MAX));
+    }
+}

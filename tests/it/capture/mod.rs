@@ -1,0 +1,168 @@
+//! Changes by plain SQL, told by the relay: on all three databases, with a bus that only remembers.
+
+mod bus;
+mod command;
+mod images;
+mod order;
+mod relay;
+mod setup;
+
+use crate::support::database::{Fresh, Kind};
+use crate::support::server::{load, unobserved};
+use bus::Recorder;
+use resolvespec::database::{Database, Settings, Statement, Transaction};
+use resolvespec::engine::Engine;
+use resolvespec::event::bus::Bus;
+use resolvespec::event::capture::{Relay, Settings as RelaySettings, setup as capture};
+use resolvespec::protocol::Change;
+use resolvespec::telemetry::Metrics;
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// The source that support's manifests declare.
+const SOURCE: &str = "conformance";
+
+/// A database whose tables are captured.
+struct Captured {
+    kind: Kind,
+    fresh: Fresh,
+    engine: Engine,
+    /// Another program: connections of its own, none of which the relay knows.
+    writer: Database,
+}
+
+/// A relay that runs.
+struct Running {
+    bus: Arc<Recorder>,
+    end: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Captured {
+    /// Fills a database, and installs capture for the entities.
+    async fn install(kind: Kind, script: &str, entities: &str) -> Self {
+        let captured = Self::bare(kind, script, entities).await;
+        captured.run_install().await;
+        captured
+    }
+
+    /// Fills a database and installs nothing.
+    async fn bare(kind: Kind, script: &str, entities: &str) -> Self {
+        let fresh = Fresh::create(kind).await;
+        let served = load(kind, &fresh, script, entities).await;
+        let writer = Database::connect(&Settings::new("writer", &fresh.url)).await.expect("the database answers");
+        Self { kind, fresh, engine: Engine::new(served, Vec::new(), unobserved()), writer }
+    }
+
+    fn database(&self) -> Database {
+        self.engine.served().databases[SOURCE].clone()
+    }
+
+    async fn survey(&self) -> capture::Survey {
+        let served = self.engine.served();
+        capture::survey(&self.database(), &served.catalog, SOURCE).await.expect("the database can be surveyed")
+    }
+
+    async fn run_install(&self) {
+        let statements = self.survey().await.install();
+        self.database().run_all(&statements).await.unwrap_or_else(|error| panic!("{error}\n{}", statements.join(";\n")));
+    }
+
+    /// Runs plain SQL as another program.
+    async fn run(&self, sql: &str) {
+        self.writer.run_script(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+
+    async fn begin(&self) -> Transaction {
+        self.writer.begin(self.writer.deadline(None)).await.expect("a transaction begins")
+    }
+
+    /// The first column of each row.
+    async fn texts(&self, sql: &str) -> Vec<String> {
+        self.writer.fetch_texts(Statement::new(sql)).await.unwrap_or_else(|error| panic!("{sql}: {error}"))
+    }
+
+    /// The ids in one of capture's tables.
+    async fn ids(&self, table: &str) -> Vec<i64> {
+        let cast = if self.kind == Kind::Mariadb { "char" } else { "text" };
+        let rows = self.texts(&format!("select cast(id as {cast}) from {table} order by id")).await;
+        rows.iter().map(|id| id.parse().expect("ids are numbers")).collect()
+    }
+
+    /// Waits until nothing is left to be told.
+    async fn drained(&self) {
+        let empty = async {
+            while !self.ids("resolvespec_outbox").await.is_empty() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), empty).await.expect("the outbox is emptied");
+    }
+
+    fn relay(&self, bus: Arc<dyn Bus>) -> Relay {
+        let metrics = Metrics::new().expect("the metrics have different names").capture(SOURCE);
+        // Often, so that every test has them in its way.
+        let (stand_by, sweep) = (Duration::from_millis(50), Duration::from_millis(20));
+        let settings = RelaySettings { stand_by, sweep, ..RelaySettings::default() };
+        Relay { source: SOURCE.to_owned(), engine: self.engine.clone(), bus, metrics, settings }
+    }
+
+    /// Starts a relay with a bus of its own.
+    fn start(&self) -> Running {
+        self.start_on(Arc::default())
+    }
+
+    fn start_on(&self, bus: Arc<Recorder>) -> Running {
+        let relay = self.relay(bus.clone());
+        let end = CancellationToken::new();
+        let ended = end.clone();
+        let task = TaskTracker::new().spawn(async move { relay.run(&ended).await });
+        Running { bus, end, task }
+    }
+
+    async fn remove(self) {
+        self.writer.close().await;
+        self.database().close().await;
+        self.fresh.remove().await;
+    }
+}
+
+impl Running {
+    /// The first changes, once there are so many different ones.
+    async fn told(&self, count: usize) -> Vec<Arc<Change>> {
+        eventually(Duration::from_mins(1), || {
+            let told = self.bus.told();
+            (told.len() >= count).then_some(told)
+        })
+        .await
+        .unwrap_or_else(|| panic!("only {} of {count} changes were told: {:#?}", self.bus.told().len(), self.bus.lines()))
+    }
+
+    async fn stop(self) {
+        self.end.cancel();
+        self.task.await.expect("the relay did not panic");
+    }
+}
+
+/// Waits for something, up to a deadline.
+async fn eventually<T>(at_most: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+    let deadline = Instant::now() + at_most;
+    loop {
+        if let Some(found) = look() {
+            return Some(found);
+        }
+        if Instant::now() >= deadline {
+            return None;
+        }
+        sleep(Duration::from_millis(2)).await;
+    }
+}
+
+fn image(image: Option<&serde_json::value::RawValue>) -> Value {
+    image.map_or(Value::Null, |image| serde_json::from_str(image.get()).expect("an image is JSON"))
+}

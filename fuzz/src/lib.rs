@@ -70,6 +70,7 @@ fn column(name: &str, kind: Kind, nullable: bool) -> ColumnFacts {
         has_default: false,
         auto_increment: false,
         generated: false,
+        collation: resolvespec::catalog::Collation::default(),
         comment: None,
     }
 }

@@ -35,7 +35,7 @@ pub(super) struct Pool<M: Manage> {
 
 struct Shared<M: Manage> {
     manage: M,
-    // A connection goes back to the thread that used it, whose runtime it belongs to. Last in, first out: a busy connection
+    // A connection goes back to the thread that asked for it, whose runtime it belongs to. Last in, first out: a busy connection
     // has warm caches. The locks are held for a push or a pop only.
     idle: Box<[Mutex<Vec<M::Connection>>]>,
     permits: Arc<Semaphore>,
@@ -87,6 +87,7 @@ impl<M: Manage> Pool<M> {
                         shared: Arc::clone(shared),
                         connection: Some(connection),
                         finished: true,
+                        home: here(),
                         _permit: permit,
                     });
                 }
@@ -98,7 +99,7 @@ impl<M: Manage> Pool<M> {
         let connected = tokio::time::timeout_at(latest, shared.manage.connect()).await;
         let connection = connected.map_err(|_| Error::Unavailable("connecting took too long".to_owned()))??;
         shared.open.fetch_add(1, Ordering::Relaxed);
-        Ok(Lease { shared: Arc::clone(shared), connection: Some(connection), finished: true, _permit: permit })
+        Ok(Lease { shared: Arc::clone(shared), connection: Some(connection), finished: true, home: here(), _permit: permit })
     }
 
     /// Forgets idle connections, which died with the one that a statement just lost.
@@ -161,6 +162,8 @@ pub(super) struct Lease<M: Manage> {
     shared: Arc<Shared<M>>,
     connection: Option<M::Connection>,
     finished: bool,
+    // The thread that asked for it, which is not always the one that drops it.
+    home: usize,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -201,7 +204,7 @@ impl<M: Manage> Drop for Lease<M> {
         let Some(connection) = self.connection.take() else { return };
         let closed = self.shared.permits.is_closed();
         if self.finished && !closed && self.shared.manage.is_usable(&connection) {
-            self.shared.place(here()).push(connection);
+            self.shared.place(self.home).push(connection);
             return;
         }
         self.shared.open.fetch_sub(1, Ordering::Relaxed);

@@ -41,23 +41,39 @@ fn write_fields(row: &rusqlite::Row<'_>, fields: &[RowField], buffer: &mut Bytes
         match (field.form, value) {
             (_, ValueRef::Null) => buffer.put_slice(b"null"),
             (ValueForm::Json, ValueRef::Text(text)) => buffer.put_slice(text),
-            (ValueForm::Boolean, ValueRef::Integer(number)) => buffer.put_slice(if number == 0 { b"false" } else { b"true" }),
+            (ValueForm::Boolean, value) => buffer.put_slice(if is_true(value) { b"true" } else { b"false" }),
             (ValueForm::Timestamp, value) => write_quoted(timestamp(value), buffer),
             (ValueForm::Bytes, value) => write_quoted(base64(value), buffer),
-            (ValueForm::Stored, ValueRef::Integer(number)) => write_json(&number, buffer),
+            (ValueForm::Json | ValueForm::Stored, ValueRef::Integer(number)) => write_json(&number, buffer),
             // SQLite's own form of what JSON has no number for.
-            (ValueForm::Stored, ValueRef::Real(number)) if number.is_infinite() => {
+            (ValueForm::Json | ValueForm::Stored, ValueRef::Real(number)) if number.is_infinite() => {
                 buffer.put_slice(if number > 0.0 { b"9e999" } else { b"-9e999" });
             }
-            (ValueForm::Stored, ValueRef::Real(number)) => write_json(&number, buffer),
+            (ValueForm::Json | ValueForm::Stored, ValueRef::Real(number)) => write_json(&number, buffer),
             (ValueForm::Stored, ValueRef::Text(text)) => write_json(&String::from_utf8_lossy(text), buffer),
-            (ValueForm::Json | ValueForm::Boolean | ValueForm::Stored, other) => {
+            (ValueForm::Json | ValueForm::Stored, other) => {
                 return Err(unexpected(place, &field.lead, other.data_type()));
             }
         }
     }
     buffer.put_u8(b'}');
     Ok(())
+}
+
+/// Whether SQLite takes a value for true: a number that is not zero, also one that a text begins with.
+fn is_true(value: ValueRef<'_>) -> bool {
+    match value {
+        ValueRef::Null => false,
+        ValueRef::Integer(number) => number != 0,
+        ValueRef::Real(number) => number != 0.0,
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => {
+            let text = String::from_utf8_lossy(bytes);
+            let text = text.trim_ascii_start();
+            let end = text.find(|c: char| !matches!(c, '0'..='9' | '+' | '-' | '.' | 'e' | 'E')).unwrap_or(text.len());
+            let number = (1..=end).rev().find_map(|end| text[..end].parse::<f64>().ok());
+            number.is_some_and(|number| number != 0.0)
+        }
+    }
 }
 
 /// The database holds what the column's kind does not allow.

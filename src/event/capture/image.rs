@@ -73,6 +73,11 @@ fn postgres(column: &Column, raw: &str) -> Option<String> {
     match column.kind {
         Kind::Timestamp { zoned: false } if declared.starts_with("timestamp") => in_utc(raw),
         Kind::Bytes => base64_of_hex(raw),
+        Kind::Array(ref item) => match **item {
+            Kind::Timestamp { zoned: false } => each_item(raw, &in_utc),
+            Kind::Bytes => each_item(raw, &base64_of_hex),
+            _ => None,
+        },
         Kind::Other if declared == "inet" => masked(raw),
         // A text that holds JSON.
         Kind::Json if !declared.starts_with("json") => {
@@ -84,6 +89,17 @@ fn postgres(column: &Column, raw: &str) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// A list whose items are brought into another form, whatever its dimensions; items without one stay as they are.
+fn each_item(raw: &str, form: &dyn Fn(&str) -> Option<String>) -> Option<String> {
+    let items: Vec<&RawValue> = serde_json::from_str(raw).ok()?;
+    let item = |item: &&RawValue| {
+        let text = item.get();
+        let formed = if text.starts_with('[') { each_item(text, form) } else { form(text) };
+        formed.unwrap_or_else(|| text.to_owned())
+    };
+    Some(format!("[{}]", items.iter().map(item).collect::<Vec<_>>().join(",")))
 }
 
 /// `"2024-03-10T02:30:00"` with its zone, which stands before an era. Infinity has none.

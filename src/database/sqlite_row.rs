@@ -1,8 +1,8 @@
 //! Rows of SQLite as JSON: put together in SQL, or value by value here, where no text is made on the way.
 
 use super::rows::{Gather, MAX_NUMBERS};
-use super::sqlite_timestamp;
 use super::statement::{RowField, RowForm, Statement, ValueForm};
+use super::{sqlite_real, sqlite_timestamp};
 use base64::Engine as _;
 use bytes::{BufMut, BytesMut};
 use rusqlite::types::{Type, ValueRef};
@@ -45,11 +45,10 @@ fn write_fields(row: &rusqlite::Row<'_>, fields: &[RowField], buffer: &mut Bytes
             (ValueForm::Timestamp, value) => write_quoted(timestamp(value), buffer),
             (ValueForm::Bytes, value) => write_quoted(base64(value), buffer),
             (ValueForm::Json | ValueForm::Stored, ValueRef::Integer(number)) => write_json(&number, buffer),
-            // SQLite's own form of what JSON has no number for.
-            (ValueForm::Json | ValueForm::Stored, ValueRef::Real(number)) if number.is_infinite() => {
-                buffer.put_slice(if number > 0.0 { b"9e999" } else { b"-9e999" });
+            // SQLite's own form, so that the rows that it writes itself have the same.
+            (ValueForm::Json | ValueForm::Stored, ValueRef::Real(number)) => {
+                buffer.put_slice(sqlite_real::text(number).as_bytes())
             }
-            (ValueForm::Json | ValueForm::Stored, ValueRef::Real(number)) => write_json(&number, buffer),
             (ValueForm::Stored, ValueRef::Text(text)) => write_json(&String::from_utf8_lossy(text), buffer),
             (ValueForm::Json | ValueForm::Stored, other) => {
                 return Err(unexpected(place, &field.lead, other.data_type()));

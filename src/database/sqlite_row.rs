@@ -47,7 +47,7 @@ fn write_fields(row: &rusqlite::Row<'_>, fields: &[RowField], buffer: &mut Bytes
             (ValueForm::Json | ValueForm::Stored, ValueRef::Integer(number)) => write_json(&number, buffer),
             // SQLite's own form, so that the rows that it writes itself have the same.
             (ValueForm::Json | ValueForm::Stored, ValueRef::Real(number)) => {
-                buffer.put_slice(sqlite_real::text(number).as_bytes())
+                buffer.put_slice(sqlite_real::text(number).as_bytes());
             }
             (ValueForm::Stored, ValueRef::Text(text)) => write_json(&String::from_utf8_lossy(text), buffer),
             (ValueForm::Json | ValueForm::Stored, other) => {

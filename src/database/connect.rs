@@ -134,7 +134,7 @@ impl Database {
     pub async fn fetch(&self, statement: Statement, deadline: Instant) -> Result<Fetched, Error> {
         match &self.shared.pools {
             Pools::Postgres(pool, lanes) => {
-                if statement.short
+                if statement.short.is_some()
                     && let Some(outcome) = lanes.fetch(pool.manage(), &statement, deadline).await
                 {
                     return outcome;

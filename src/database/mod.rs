@@ -29,5 +29,5 @@ pub use dialect::{Dialect, Flavour};
 pub use error::{Error, Violation};
 pub use rows::Fetched;
 pub use settings::Settings;
-pub use statement::{Bind, RowField, RowForm, Statement, ValueForm};
+pub use statement::{Bind, Placeholders, RowField, RowForm, Statement, ValueForm};
 pub use watch::Watch;

@@ -20,7 +20,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::types::{Format, FromSql, IsNull, ToSql, Type};
-use tokio_postgres::{Client, Config, RowStream, Socket};
+use tokio_postgres::{CancelToken, Client, Config, RowStream, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// Moves the bytes of a connection outside the pool, and tells what the server sends by itself.
@@ -88,9 +88,9 @@ impl Manager {
         client.batch_execute(&self.session).await.map_err(|error| classify(&error))
     }
 
-    /// Ends whatever runs on a client's connection.
-    pub(super) fn cancel(&self, client: &Client) -> impl Future<Output = ()> + Send + use<> {
-        let (token, tls) = (client.cancel_token(), self.tls.clone());
+    /// Ends whatever runs on a connection.
+    pub(super) fn cancel(&self, token: CancelToken) -> impl Future<Output = ()> + Send + use<> {
+        let tls = self.tls.clone();
         async move {
             if let Err(error) = token.cancel_query(tls).await {
                 tracing::debug!(%error, "cancelling a statement failed");
@@ -114,7 +114,7 @@ impl Manage for Manager {
     }
 
     async fn abandon(&self, connection: Connection) {
-        self.cancel(&connection.client).await;
+        self.cancel(connection.client.cancel_token()).await;
     }
 }
 
@@ -278,7 +278,7 @@ fn read_row(
 }
 
 /// The bytes of a text or json value.
-struct Raw<'a>(&'a [u8]);
+pub(super) struct Raw<'a>(pub(super) &'a [u8]);
 
 impl<'a> FromSql<'a> for Raw<'a> {
     fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {

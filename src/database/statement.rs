@@ -9,11 +9,16 @@ pub struct Statement {
     pub binds: Vec<Bind>,
     /// How many number columns follow the row.
     pub numbers: usize,
-    /// Whether it finds one row at most, by a key, and does nothing else; the database answers it at once.
-    pub short: bool,
+    /// Where its placeholders stand, if it finds one row at most by a key and does nothing else: the database answers such a
+    /// statement at once, and may be asked it for many keys together.
+    pub short: Option<Placeholders>,
     /// What the columns of the row are.
     pub row: RowForm,
 }
+
+/// The places in a statement's text at which its placeholders begin, in the order of the binds.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Placeholders(pub Vec<usize>);
 
 /// What the columns of a row are.
 #[derive(Debug, Clone, PartialEq, Default)]

@@ -9,6 +9,7 @@ mod flights;
 mod hooks;
 mod idempotency;
 mod introspect;
+mod lanes;
 mod limited_preloads;
 mod malformed;
 mod matching;

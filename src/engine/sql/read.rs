@@ -177,7 +177,7 @@ pub fn record(plan: &ReadPlan<'_>) -> Statement {
         (Dialect::Postgres, false) => ") r",
         _ => "",
     });
-    Statement { short: plan.is_short(), ..sql.finish(usize::from(ranked)) }
+    if plan.is_short() { sql.finish_short() } else { sql.finish(usize::from(ranked)) }
 }
 
 /// Writes one more than the number of rows before the row of `alias`, under the same filter and order.

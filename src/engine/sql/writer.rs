@@ -2,7 +2,7 @@
 
 use super::value::to_bind;
 use crate::catalog::{ColumnId, Entity, Ident, TableName};
-use crate::database::{Bind, Dialect, RowForm, Statement};
+use crate::database::{Bind, Dialect, Placeholders, RowForm, Statement};
 use crate::engine::plan::Value;
 use std::fmt::Write;
 
@@ -11,6 +11,7 @@ pub(super) struct Sql {
     pub(super) dialect: Dialect,
     text: String,
     binds: Vec<Bind>,
+    placeholders: Vec<usize>,
     aliases: u32,
     /// What the columns of its rows are.
     pub(super) row: RowForm,
@@ -22,7 +23,14 @@ pub(super) struct Alias(u32);
 
 impl Sql {
     pub(super) fn new(dialect: Dialect) -> Self {
-        Self { dialect, text: String::with_capacity(512), binds: Vec::new(), aliases: 0, row: RowForm::Text }
+        Self {
+            dialect,
+            text: String::with_capacity(512),
+            binds: Vec::new(),
+            placeholders: Vec::new(),
+            aliases: 0,
+            row: RowForm::Text,
+        }
     }
 
     /// The table that a statement writes to, where names need no alias or can't have one.
@@ -30,7 +38,13 @@ impl Sql {
 
     /// Ends it, with so many number columns beside the JSON text.
     pub(super) fn finish(self, numbers: usize) -> Statement {
-        Statement { text: self.text, binds: self.binds, numbers, row: self.row, short: false }
+        Statement { text: self.text, binds: self.binds, numbers, row: self.row, short: None }
+    }
+
+    /// Ends a statement that finds one row at most by a key.
+    pub(super) fn finish_short(self) -> Statement {
+        let short = Some(Placeholders(self.placeholders));
+        Statement { text: self.text, binds: self.binds, numbers: 0, row: self.row, short }
     }
 
     /// A new name for a table.
@@ -105,6 +119,7 @@ impl Sql {
     /// A value's placeholder.
     pub(super) fn bind(&mut self, bind: Bind) -> &mut Self {
         self.binds.push(bind);
+        self.placeholders.push(self.text.len());
         match self.dialect {
             Dialect::Postgres => _ = write!(self.text, "${}", self.binds.len()),
             Dialect::Mysql(_) | Dialect::Sqlite => self.text.push('?'),

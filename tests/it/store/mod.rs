@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use resolvespec::nats::{Connection, Settings};
-use resolvespec::store::{Bucket, BucketSettings, MemoryBucket, NatsBucket, Told, Watch};
+use resolvespec::store::{Bucket, BucketSettings, Error, MemoryBucket, NatsBucket, Told, Watch};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

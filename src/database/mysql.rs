@@ -280,6 +280,8 @@ pub(super) fn classify(error: &sqlx::Error) -> Error {
             let constraint = message.split(['`', '\'']).nth(1);
             Error::violation(Violation::Check, constraint, Vec::new(), message)
         }
+        // A trigger or function refuses, by `signal`.
+        1644 => Error::violation(Violation::Check, None, Vec::new(), message),
         1213 | 1205 | 1020 => Error::Serialization(text),
         1969 | 3024 | 1317 => Error::Deadline,
         1264 | 1265 | 1292 | 1366 | 1406 | 1411 | 1690 | 3140 => Error::Value(text),

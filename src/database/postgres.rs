@@ -345,7 +345,10 @@ pub(super) fn classify(error: &tokio_postgres::Error) -> Error {
         &SqlState::UNIQUE_VIOLATION | &SqlState::EXCLUSION_VIOLATION => violation(Violation::Unique),
         &SqlState::FOREIGN_KEY_VIOLATION | &SqlState::RESTRICT_VIOLATION => violation(Violation::ForeignKey),
         &SqlState::NOT_NULL_VIOLATION => violation(Violation::NotNull),
-        &SqlState::CHECK_VIOLATION | &SqlState::WITH_CHECK_OPTION_VIOLATION => violation(Violation::Check),
+        // The last is what triggers and functions refuse with.
+        &SqlState::CHECK_VIOLATION | &SqlState::WITH_CHECK_OPTION_VIOLATION | &SqlState::RAISE_EXCEPTION => {
+            violation(Violation::Check)
+        }
         &SqlState::T_R_SERIALIZATION_FAILURE | &SqlState::T_R_DEADLOCK_DETECTED | &SqlState::LOCK_NOT_AVAILABLE => {
             Error::Serialization(text)
         }
@@ -353,6 +356,8 @@ pub(super) fn classify(error: &tokio_postgres::Error) -> Error {
         &SqlState::INSUFFICIENT_PRIVILEGE => Error::Permission(text),
         &SqlState::UNDEFINED_TABLE | &SqlState::UNDEFINED_COLUMN => Error::Schema(text),
         &SqlState::TOO_MANY_CONNECTIONS => Error::Unavailable(text),
+        // Such as a text that is too long for an index.
+        &SqlState::PROGRAM_LIMIT_EXCEEDED => Error::Value(text),
         code => match code.code().get(..2) {
             Some("22") => Error::Value(text),
             Some("08" | "57") => Error::Unavailable(text),

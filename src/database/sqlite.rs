@@ -258,6 +258,8 @@ pub(super) fn classify(error: &rusqlite::Error) -> Error {
         }
         ffi::SQLITE_CONSTRAINT_NOTNULL => return Error::violation(Violation::NotNull, None, columns, &text),
         ffi::SQLITE_CONSTRAINT_CHECK => return Error::violation(Violation::Check, Some(subject), Vec::new(), &text),
+        // A trigger refuses, by `raise`.
+        ffi::SQLITE_CONSTRAINT_TRIGGER => return Error::violation(Violation::Check, None, Vec::new(), &text),
         ffi::SQLITE_CONSTRAINT_FOREIGNKEY => return Error::violation(Violation::ForeignKey, None, Vec::new(), &text),
         ffi::SQLITE_CONSTRAINT_DATATYPE => return Error::Value(text),
         _ => {}

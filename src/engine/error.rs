@@ -59,8 +59,8 @@ fn violation(kind: Violation, constraint: Option<&str>, columns: &[String], enti
         ),
         Violation::NotNull => (Code::NotNullViolation, format!("a value is missing{on} in {}", entity.full_name())),
         Violation::Check => {
-            let check = named.map_or_else(String::new, |name| format!(" '{name}'"));
-            (Code::CheckViolation, format!("the check{check} of {} refuses the row", entity.full_name()))
+            let check = named.map_or_else(|| "a check or trigger".to_owned(), |name| format!("the check '{name}'"));
+            (Code::CheckViolation, format!("{check} of {} refuses the row", entity.full_name()))
         }
     };
     let error = Error::new(code, message);

@@ -17,6 +17,7 @@ mod memory;
 mod observed;
 mod outage;
 mod properties;
+mod refusals;
 mod serving;
 mod stalls;
 mod statements;

@@ -1,0 +1,62 @@
+//! What databases refuse by rules of their own: a clear code, never a 5xx.
+
+use crate::support::client::{Answer, Call};
+use crate::support::database::Kind;
+use crate::support::server::Server;
+use serde_json::{Value, json};
+
+const ENTITIES: &str = "
+apiVersion: resolvespec.dev/v1alpha1
+kind: Entity
+metadata: {name: notes}
+spec: {source: conformance, apiSchema: public}
+";
+
+const NOTES: &str = "create table notes (id integer primary key, body text not null);";
+
+async fn ask(server: &Server, request: Value) -> Answer {
+    server.client.send(&Call::post("/api/public/notes", &request)).await.expect("an answer")
+}
+
+async fn a_trigger_refuses(kind: Kind, trigger: &str) {
+    let server = Server::start(kind, &format!("{NOTES}\n{trigger}"), ENTITIES).await;
+    let create = |id: u32, body: &str| json!({"operation": "create", "data": {"id": id, "body": body}});
+    let refused = ask(&server, create(1, "bad")).await;
+    assert_eq!((refused.status.as_u16(), &refused.body["error"]["code"]), (400, &json!("check_violation")), "{}", refused.body);
+    assert!(!refused.body.to_string().contains("internal rule"), "the trigger's text stays inside: {}", refused.body);
+    let taken = ask(&server, create(1, "good")).await;
+    assert_eq!(taken.status, 200, "{}", taken.body);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trigger_that_refuses_a_row_is_a_check_violation_on_postgres() {
+    let trigger = "create function refuse() returns trigger language plpgsql as $$ \
+         begin if new.body = 'bad' then raise exception 'internal rule'; end if; return new; end $$; \
+         create trigger refuses before insert on notes for each row execute function refuse();";
+    a_trigger_refuses(Kind::Postgres, trigger).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trigger_that_refuses_a_row_is_a_check_violation_on_mariadb() {
+    let trigger = "create trigger refuses before insert on notes for each row \
+         if new.body = 'bad' then signal sqlstate '45000' set message_text = 'internal rule'; end if;";
+    a_trigger_refuses(Kind::Mariadb, trigger).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trigger_that_refuses_a_row_is_a_check_violation_on_sqlite() {
+    let trigger = "create trigger refuses before insert on notes when new.body = 'bad' \
+         begin select raise(abort, 'internal rule'); end;";
+    a_trigger_refuses(Kind::Sqlite, trigger).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_too_long_for_an_index_is_an_invalid_value_on_postgres() {
+    let server = Server::start(Kind::Postgres, &format!("{NOTES} create unique index on notes (body);"), ENTITIES).await;
+    // Numbers without a pattern, since what repeats would be compressed until it fits.
+    let body: String = (0..4000_u64).map(|n| (n * 2_654_435_761 % 4_294_967_296).to_string()).collect();
+    let refused = ask(&server, json!({"operation": "create", "data": {"id": 1, "body": body}})).await;
+    assert_eq!((refused.status.as_u16(), &refused.body["error"]["code"]), (400, &json!("invalid_value")), "{}", refused.body);
+    server.stop().await;
+}

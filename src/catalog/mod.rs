@@ -14,6 +14,7 @@ pub mod kind;
 mod lexer;
 pub mod lookup;
 pub mod metadata;
+mod opaque;
 pub mod relation;
 pub mod source;
 

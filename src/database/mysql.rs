@@ -284,7 +284,7 @@ pub(super) fn classify(error: &sqlx::Error) -> Error {
         1644 => Error::violation(Violation::Check, None, Vec::new(), message),
         1213 | 1205 | 1020 => Error::Serialization(text),
         1969 | 3024 | 1317 => Error::Deadline,
-        1264 | 1265 | 1292 | 1366 | 1406 | 1411 | 1690 | 3140 => Error::Value(text),
+        1264 | 1265 | 1292 | 1366 | 1406 | 1411 | 1416 | 1690 | 3140 => Error::Value(text),
         1142 | 1143 | 1227 | 1370 => Error::Permission(text),
         1044 | 1045 | 1049 => Error::Configuration(text),
         1146 | 1054 => Error::Schema(text),

@@ -1,4 +1,4 @@
-//! What databases refuse by rules of their own: a clear code, never a 5xx.
+//! What databases refuse by rules of their own, and types that they can't compare: a clear code, never a 5xx.
 
 use crate::support::client::{Answer, Call};
 use crate::support::database::Kind;
@@ -59,4 +59,54 @@ async fn a_text_too_long_for_an_index_is_an_invalid_value_on_postgres() {
     let refused = ask(&server, json!({"operation": "create", "data": {"id": 1, "body": body}})).await;
     assert_eq!((refused.status.as_u16(), &refused.body["error"]["code"]), (400, &json!("invalid_value")), "{}", refused.body);
     server.stop().await;
+}
+
+/// Columns that can be neither compared nor sorted are read, tested for NULL and searched as text.
+async fn opaque_columns(kind: Kind, schema: &str, columns: &[(&str, &str)]) {
+    let server = Server::start(kind, schema, ENTITIES).await;
+    let read = |options: Value| json!({"operation": "read", "options": options});
+    for (column, text) in columns {
+        let filter =
+            |operator: &str, value: &str| read(json!({"filters": [{"column": column, "operator": operator, "value": value}]}));
+        let found = ask(&server, filter("contains", &text[1..])).await;
+        assert_eq!((found.status.as_u16(), &found.body["data"][0][column]), (200, &json!(text)), "{}", found.body);
+        let found = ask(&server, filter("is_not_null", "")).await;
+        assert_eq!((found.status.as_u16(), &found.body["metadata"]["count"]), (200, &json!(1)), "{}", found.body);
+        for operator in ["eq", "neq", "gt", "in", "between"] {
+            let refused = ask(&server, filter(operator, "x,y")).await;
+            assert_eq!(
+                (refused.status.as_u16(), &refused.body["error"]["code"]),
+                (400, &json!("invalid_operator")),
+                "{}",
+                refused.body
+            );
+        }
+        let refused = ask(&server, read(json!({"sort": [{"column": column}]}))).await;
+        assert_eq!(
+            (refused.status.as_u16(), &refused.body["error"]["code"]),
+            (400, &json!("invalid_column")),
+            "{}",
+            refused.body
+        );
+        let refused = ask(&server, json!({"operation": "update", "id": 1, "data": {*column: "no such value <"}})).await;
+        assert_eq!((refused.status.as_u16(), &refused.body["error"]["code"]), (400, &json!("invalid_value")), "{}", refused.body);
+    }
+    let every = ask(&server, read(json!({"filters": [{"column": "all", "operator": "eq", "value": "1"}]}))).await;
+    assert_eq!((every.status.as_u16(), &every.body["metadata"]["count"]), (200, &json!(1)), "{}", every.body);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn columns_without_comparison_are_read_and_not_compared_on_postgres() {
+    let schema = "create table notes (id integer primary key, place point, area box, page xml); \
+         insert into notes values (1, '(1,2)', '(3,4),(1,2)', '<a>x</a>'), (2, null, null, null);";
+    let columns = [("place", "(1,2)"), ("area", "(3,4),(1,2)"), ("page", "<a>x</a>")];
+    opaque_columns(Kind::Postgres, schema, &columns).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn columns_without_comparison_are_read_and_not_compared_on_mariadb() {
+    let schema = "create table notes (id integer primary key, place point, area geometry); \
+         insert into notes values (1, point(1, 2), st_geomfromtext('LINESTRING(1 2,3 4)')), (2, null, null);";
+    opaque_columns(Kind::Mariadb, schema, &[("place", "POINT(1 2)"), ("area", "LINESTRING(1 2,3 4)")]).await;
 }

@@ -59,6 +59,11 @@ impl Operand {
         }
     }
 
+    /// Whether the database can neither compare nor sort its values.
+    pub(in crate::engine) fn is_opaque(&self, entity: &Entity) -> bool {
+        matches!(self.source, OperandSource::Column(id) if entity.column(id).is_opaque(entity.dialect))
+    }
+
     /// A column of the catalog.
     #[must_use]
     pub fn column(entity: &Entity, id: ColumnId) -> Self {

@@ -46,6 +46,10 @@ pub(super) fn resolve_order(entity: &Entity, sort: &[Sort]) -> Result<Vec<OrderK
             let message = format!("{} can't be sorted by: {} values have no order", key.column, operand.kind.as_str());
             return Err(Error::new(Code::InvalidColumn, message).with_detail(key.column.clone()));
         }
+        if operand.is_opaque(entity) {
+            let message = format!("{} can't be sorted by: the database has no order for its type", key.column);
+            return Err(Error::new(Code::InvalidColumn, message).with_detail(key.column.clone()));
+        }
         keys.push(OrderKey::new(operand, key.direction, key.nulls));
     }
     if sort.is_empty() {

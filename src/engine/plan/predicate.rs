@@ -202,6 +202,7 @@ fn compare(entity: &Entity, operand: &mut Operand, leaf: &Leaf) -> Result<Compar
             }
             text_match(leaf)
         }
+        _ if operand.is_opaque(entity) => refused("the database has no comparison for its type"),
         _ if operand.kind == Kind::Json => refused("compare a place in it, such as column->>key"),
         Operator::Eq => Ok(Comparison::Value(Match::Equal, one_value(operand, leaf)?)),
         Operator::Neq => Ok(Comparison::Value(Match::NotEqual, one_value(operand, leaf)?)),

@@ -104,6 +104,9 @@ fn postgres_list(sql: &mut Sql, item: &Kind, raw: &dyn Fn(&mut Sql)) {
 fn mysql(sql: &mut Sql, kind: &Kind, column: Option<&Column>, raw: &dyn Fn(&mut Sql)) {
     let fractional = column.is_none_or(|column| column.declared_type.contains('('));
     match kind {
+        Kind::Other if column.is_some_and(|column| column.is_opaque(sql.dialect)) => {
+            around(sql, "ifnull(json_quote(st_astext(", raw, ")),'null')");
+        }
         Kind::Integer | Kind::Decimal | Kind::Float => around(sql, "ifnull(", raw, ",'null')"),
         Kind::Boolean => {
             around(sql, "if(", raw, " is null,'null',");

@@ -60,6 +60,11 @@ pub(super) fn text_operand(sql: &mut Sql, entity: &Entity, alias: Alias, target:
             operand(sql, entity, alias, target);
             sql.push(")::text");
         }
+        Dialect::Mysql(_) if target.is_opaque(entity) => {
+            sql.push("st_astext(");
+            operand(sql, entity, alias, target);
+            sql.push(")");
+        }
         Dialect::Mysql(_) | Dialect::Sqlite => {
             sql.push("cast(");
             operand(sql, entity, alias, target);

@@ -110,3 +110,27 @@ async fn columns_without_comparison_are_read_and_not_compared_on_mariadb() {
          insert into notes values (1, point(1, 2), st_geomfromtext('LINESTRING(1 2,3 4)')), (2, null, null);";
     opaque_columns(Kind::Mariadb, schema, &[("place", "POINT(1 2)"), ("area", "LINESTRING(1 2,3 4)")]).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn text_that_is_no_json_does_not_end_the_read_of_its_neighbours_on_sqlite() {
+    let schema = "create table notes (id integer primary key, body text); \
+         insert into notes values (1, '{\"a\":1}'), (2, 'not json'), (3, null), (4, '{\"a\":\"1\",\"b\":true}');";
+    let entities = ENTITIES.replace("apiSchema: public", "apiSchema: public, columns: [{name: body, type: json}]");
+    let server = Server::start(Kind::Sqlite, schema, &entities).await;
+    let filters = [
+        (json!({"column": "body->>a", "operator": "is_not_null"}), json!([1, 4])),
+        (json!({"column": "body->>a", "operator": "eq", "value": 1}), json!([1])),
+        (json!({"column": "body->>a", "operator": "eq", "value": "1"}), json!([1, 4])),
+        (json!({"column": "body->>b", "operator": "eq", "value": true}), json!([4])),
+        (json!({"column": "body->>b", "operator": "is_null"}), json!([1, 2, 3])),
+    ];
+    for (filter, expected) in filters {
+        let answer = ask(&server, json!({"operation": "read", "options": {"columns": ["id"], "filters": [filter]}})).await;
+        let ids: Vec<&Value> = answer.body["data"].as_array().expect("a list").iter().map(|row| &row["id"]).collect();
+        assert_eq!(json!(ids), expected, "{filter}: {}", answer.body);
+    }
+    let sorted =
+        ask(&server, json!({"operation": "read", "options": {"columns": ["id"], "sort": [{"column": "body->>a"}]}})).await;
+    assert_eq!(sorted.status, 200, "{}", sorted.body);
+    server.stop().await;
+}

@@ -155,7 +155,8 @@ fn sqlite_place(sql: &mut Sql, entity: &Entity, alias: Alias, id: ColumnId, path
     let call = |sql: &mut Sql, function: &str| {
         sql.push(function).push("(").column(alias, entity, id).push(",").bind(bind.clone()).push(")");
     };
-    sql.push("(case ");
+    // Text that is no JSON has no places, and must not end the statement of others.
+    sql.push("(case when json_valid(").column(alias, entity, id).push(") then case ");
     call(sql, "json_type");
     match kind {
         Kind::Decimal | Kind::Integer | Kind::Float => {
@@ -171,7 +172,7 @@ fn sqlite_place(sql: &mut Sql, entity: &Entity, alias: Alias, id: ColumnId, path
             sql.push(" as text)");
         }
     }
-    sql.push(" end)");
+    sql.push(" end end)");
 }
 
 fn extract(sql: &mut Sql, entity: &Entity, alias: Alias, id: ColumnId, path: &[PathStep]) {

@@ -2,6 +2,7 @@
 //!
 //! The table lies beside the data and is made at the first use. Claims are forgotten after a day.
 
+use crate::auth::Principal;
 use crate::catalog::Entity;
 use crate::database::{self, Bind, Database, Dialect, Statement, Transaction};
 use crate::engine::error::from_database;
@@ -10,6 +11,8 @@ use crate::protocol::response::{Deleted, Written};
 use crate::protocol::{Code, Error, Request, Response, RowText};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 use xxhash_rust::xxh3::xxh3_128;
@@ -34,8 +37,7 @@ impl Claim {
         if key.is_empty() || key.len() > MAX_KEY_BYTES {
             return Err(Error::new(Code::InvalidRequest, format!("an idempotency key has 1 to {MAX_KEY_BYTES} bytes")));
         }
-        let subject = context.principal.subject.as_deref().unwrap_or_default();
-        let id = format!("{subject}\n{key}");
+        let id = format!("{}\n{key}", caller(context.principal));
         let what = format!(
             "{} {} {:?} {}",
             request.operation.as_str(),
@@ -46,6 +48,21 @@ impl Claim {
         let hash = |text: &str| format!("{:032x}", xxh3_128(text.as_bytes()));
         Ok(Self { id: hash(&id), request: hash(&what), outlived: false })
     }
+}
+
+/// Claims that a renewed token has anew.
+const RENEWED: [&str; 5] = ["exp", "iat", "nbf", "jti", "auth_time"];
+
+/// Whose key it is: the issuer's subject, and of a token without one whoever else has the same claims. On one line.
+fn caller(principal: &Principal) -> String {
+    if principal.is_anonymous() {
+        return String::new();
+    }
+    if let Some(subject) = &principal.subject {
+        return json!({"iss": principal.claims.get("iss"), "sub": subject}).to_string();
+    }
+    let lasting: BTreeMap<_, _> = principal.claims.iter().filter(|(name, _)| !RENEWED.contains(&name.as_str())).collect();
+    json!(lasting).to_string()
 }
 
 /// The stored form of an answer.
@@ -197,4 +214,38 @@ fn statement(dialect: Dialect, text: &str, binds: Vec<Bind>) -> Statement {
 fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::caller;
+    use crate::auth::Principal;
+    use serde_json::{Value, json};
+
+    fn principal(claims: &Value) -> Principal {
+        let claims = claims.as_object().cloned().unwrap_or_default();
+        let subject = claims.get("sub").and_then(Value::as_str).map(ToOwned::to_owned);
+        Principal { subject, claims, expires_at: Some(1), ..Principal::default() }
+    }
+
+    #[test]
+    fn keys_belong_to_one_caller_and_outlive_its_token() {
+        let callers = [
+            Principal::anonymous(),
+            principal(&json!({"exp": 1})),
+            principal(&json!({"exp": 1, "roles": ["writer"]})),
+            principal(&json!({"exp": 1, "roles": ["reader"]})),
+            principal(&json!({"exp": 1, "sub": ""})),
+            principal(&json!({"exp": 1, "sub": "ada"})),
+            principal(&json!({"exp": 1, "sub": "ada\nkey"})),
+            principal(&json!({"exp": 1, "sub": "ada", "iss": "elsewhere"})),
+        ];
+        let names: Vec<String> = callers.iter().map(caller).collect();
+        for (place, name) in names.iter().enumerate() {
+            assert!(!name.contains('\n'), "{name}");
+            assert!(!names[..place].contains(name), "{name} is another's too");
+        }
+        let renewed = principal(&json!({"exp": 2, "iat": 1, "jti": "b", "roles": ["writer"]}));
+        assert_eq!(caller(&renewed), names[2]);
+    }
 }

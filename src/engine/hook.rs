@@ -57,7 +57,8 @@ pub trait Hook: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Before rows are added.
+    /// Before rows are added. As in the other phases of writes, rows with a `_request` of their own have the turn of what is done
+    /// to them, an upsert those of create and update; related rows that are written with a row have none.
     async fn before_create(&self, context: Context<'_>, write: &mut NarrowWrite<'_, '_>) -> Result<(), Refusal> {
         Ok(())
     }
@@ -157,6 +158,7 @@ impl NarrowRead<'_, '_> {
 /// A write that a hook may narrow.
 pub struct NarrowWrite<'p, 'c> {
     pub(super) plan: &'p mut WritePlan<'c>,
+    /// Its operation is the hook's, which is the one of some rows and not always of the request.
     pub(super) context: Context<'p>,
 }
 
@@ -164,18 +166,18 @@ impl NarrowWrite<'_, '_> {
     /// Adds a condition that a row must meet to be changed or removed.
     pub fn filter(&mut self, condition: &Condition) -> Result<(), Refusal> {
         let predicate = resolve(self.context, condition)?;
-        self.plan.narrow(&predicate);
+        self.plan.narrow(self.context.operation, &predicate);
         Ok(())
     }
 
     /// Sets a column of every row that is added or changed, also one that clients can't write.
     pub fn set(&mut self, column: &str, value: &Value) -> Result<(), Refusal> {
-        self.plan.set(column, value).map_err(Refusal::from)
+        self.plan.set(self.context.operation, column, value).map_err(Refusal::from)
     }
 
     /// Leaves a column that the client wrote unwritten.
     pub fn drop_column(&mut self, column: &str) -> Result<(), Refusal> {
-        self.plan.unset(column).map_err(Refusal::from)
+        self.plan.unset(self.context.operation, column).map_err(Refusal::from)
     }
 }
 

@@ -162,11 +162,14 @@ impl Engine {
         let mut scope = Scope::new(context.catalog, context.principal, context.entity);
         let mut plan = plan_write(&mut scope, grant, &request.selector, request.data.as_ref(), &request.options)?;
         for hook in &*self.hooks {
-            let narrow = &mut NarrowWrite { plan: &mut plan, context };
-            match request.operation {
-                Operation::Create => hook.before_create(context, narrow).await?,
-                Operation::Update => hook.before_update(context, narrow).await?,
-                _ => hook.before_delete(context, narrow).await?,
+            for operation in plan.phases() {
+                let context = Context { operation, ..context };
+                let narrow = &mut NarrowWrite { plan: &mut plan, context };
+                match operation {
+                    Operation::Create => hook.before_create(context, narrow).await?,
+                    Operation::Update => hook.before_update(context, narrow).await?,
+                    _ => hook.before_delete(context, narrow).await?,
+                }
             }
         }
         write(runner, &plan, context, &self.hooks, request, deadline).await

@@ -147,3 +147,33 @@ async fn writes_are_set_narrowed_refused_and_undone() {
     assert_eq!(audit, expected);
     server.stop().await;
 }
+
+/// A row's `_request` decides which hooks are asked for it, whatever the request's operation is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_of_a_rows_own_does_not_get_past_the_hooks_of_what_is_done() {
+    let (server, _) = serve().await;
+    let create = |row: Value| json!({"operation": "create", "data": row});
+    let (status, _) = call(&server, "notes", create(json!({"_request": "update", "id": 2, "body": "mine"}))).await;
+    assert_eq!(status, 404, "the row is bob's");
+    let (status, _) = call(&server, "notes", create(json!({"_request": "upsert", "id": 2, "body": "mine"}))).await;
+    assert_eq!(status, 409, "the row is bob's, and its key is taken");
+    let (status, body) = call(&server, "notes", create(json!({"_request": "delete", "id": 1}))).await;
+    assert_eq!((status, &body["error"]["code"]), (400, &json!("invalid_data")), "{body}");
+    let (status, body) =
+        call(&server, "notes/1", json!({"operation": "update", "data": {"_request": "insert", "body": "x"}})).await;
+    assert_eq!((status, &body["error"]["code"]), (400, &json!("invalid_data")), "{body}");
+
+    let rows =
+        json!([{"_request": "insert", "id": 20, "owner": "bob", "body": "x"}, {"id": 1, "owner": "bob", "body": "changed"}]);
+    let (status, body) = call(&server, "notes", json!({"operation": "update", "data": rows})).await;
+    let owners = [&body["data"][0]["owner"], &body["data"][1]["owner"]];
+    assert_eq!((status, owners), (200, [&json!("ada"), &json!("bob")]), "a value is set in the row that is added alone: {body}");
+    let rows = json!([{"_request": "insert", "id": 21, "body": "forbidden"}]);
+    let (status, body) = call(&server, "notes", json!({"operation": "update", "data": rows})).await;
+    assert_eq!(
+        (status, &body["error"]["code"]),
+        (400, &json!("hook_error")),
+        "after-hooks are asked by what was done too: {body}"
+    );
+    server.stop().await;
+}

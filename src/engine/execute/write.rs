@@ -76,10 +76,13 @@ async fn in_transaction(
         _ => create_or_update(writer, plan).await?,
     };
     for hook in hooks {
-        match plan.operation {
-            Operation::Create => hook.after_create(context, &rows).await?,
-            Operation::Update => hook.after_update(context, &rows).await?,
-            _ => hook.after_delete(context, &rows).await?,
+        for operation in plan.phases() {
+            let context = Context { operation, ..context };
+            match operation {
+                Operation::Create => hook.after_create(context, &rows).await?,
+                Operation::Update => hook.after_update(context, &rows).await?,
+                _ => hook.after_delete(context, &rows).await?,
+            }
         }
     }
     let stored = idempotency::stored(&response)?;

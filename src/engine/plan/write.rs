@@ -71,16 +71,25 @@ pub struct Related<'c> {
 }
 
 impl WritePlan<'_> {
-    /// Adds a condition that each top row must meet to be changed or removed.
-    pub(in crate::engine) fn narrow(&mut self, predicate: &Predicate) {
-        for row in &mut self.rows {
+    /// What is done to the top rows, whose `_request` may differ from the request's operation.
+    pub(in crate::engine) fn phases(&self) -> Vec<Operation> {
+        if self.rows.is_empty() {
+            return vec![self.operation];
+        }
+        let all = [Operation::Create, Operation::Update, Operation::Delete];
+        all.into_iter().filter(|phase| self.rows.iter().any(|row| row.action.is_in(*phase))).collect()
+    }
+
+    /// Adds a condition that each top row of a phase must meet to be changed or removed.
+    pub(in crate::engine) fn narrow(&mut self, phase: Operation, predicate: &Predicate) {
+        for row in self.rows.iter_mut().filter(|row| row.action.is_in(phase)) {
             row.grant.narrow(predicate.clone());
         }
     }
 
-    /// Sets a column of each top row that is added or changed.
-    pub(in crate::engine) fn set(&mut self, column: &str, json: &Json) -> Result<(), Error> {
-        for row in self.rows.iter_mut().filter(|row| row.action != Action::Delete) {
+    /// Sets a column of each top row of a phase that is added or changed.
+    pub(in crate::engine) fn set(&mut self, phase: Operation, column: &str, json: &Json) -> Result<(), Error> {
+        for row in self.rows.iter_mut().filter(|row| row.action.is_in(phase) && row.action != Action::Delete) {
             let entity = row.grant.entity();
             let id = entity.find_column(column).ok_or_else(|| unknown_column(entity, column))?;
             let value = Value::from_json(json, &entity.column(id).kind, column)?;
@@ -90,9 +99,9 @@ impl WritePlan<'_> {
         Ok(())
     }
 
-    /// Leaves a column of each top row unwritten.
-    pub(in crate::engine) fn unset(&mut self, column: &str) -> Result<(), Error> {
-        for row in &mut self.rows {
+    /// Leaves a column of each top row of a phase unwritten.
+    pub(in crate::engine) fn unset(&mut self, phase: Operation, column: &str) -> Result<(), Error> {
+        for row in self.rows.iter_mut().filter(|row| row.action.is_in(phase)) {
             let entity = row.grant.entity();
             let id = entity.find_column(column).ok_or_else(|| unknown_column(entity, column))?;
             row.values.retain(|(other, _)| *other != id);
@@ -256,6 +265,13 @@ fn plan_row<'c>(
         None => inherited,
         Some(word) => read_action(word)?,
     };
+    if depth == 0 && action == Action::Delete {
+        let message = "a row of a create or update can't be deleted by _request; send the operation delete";
+        return Err(Error::new(Code::InvalidData, message).with_detail("_request"));
+    }
+    if action == Action::Insert && key.is_some() {
+        return Err(Error::new(Code::InvalidData, "an insert takes its key in the row; leave out the id").with_detail("_request"));
+    }
     let grant = grant_for(scope, entity, action)?;
     let readable = authorize(scope.principal, entity, Operation::Read).is_ok();
     let mut write = RowWrite { grant, action, readable, key, values: Vec::new(), referred: Vec::new(), referring: Vec::new() };
@@ -345,6 +361,16 @@ fn read_action(word: &Json) -> Result<Action, Error> {
 }
 
 impl Action {
+    /// Whether a row with this action is added, changed or removed; an upsert may do either of two.
+    fn is_in(self, phase: Operation) -> bool {
+        match phase {
+            Operation::Create => matches!(self, Action::Insert | Action::Upsert),
+            Operation::Update => matches!(self, Action::Update | Action::Upsert),
+            Operation::Delete => self == Action::Delete,
+            Operation::Read | Operation::Meta => false,
+        }
+    }
+
     fn word(self) -> &'static str {
         match self {
             Action::Insert => "an insert",

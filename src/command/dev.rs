@@ -6,6 +6,7 @@ use crate::cli::Error;
 use crate::config::{Config, DevArgs};
 use crate::load::load;
 use crate::{drain, serve as wiring, telemetry};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::collections::HashMap;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -32,12 +33,31 @@ fn print_welcome(address: SocketAddr, catalog: &Catalog) -> std::io::Result<()> 
     writeln!(out, "ResolveSpec serves {} entities at http://{address}", catalog.entities().len())?;
     writeln!(out, "It is open to every program on this machine; use `resolvespec serve` for others.\n")?;
     for entity in catalog.entities() {
-        writeln!(
-            out,
-            "  curl -s http://{address}/api/{}/{} -d '{{\"operation\":\"read\",\"options\":{{\"limit\":3}}}}'",
-            entity.schema, entity.name
-        )?;
+        writeln!(out, "  {}", try_it(address, &entity.schema, &entity.name))?;
     }
     writeln!(out, "\nManifests are reloaded when they change. Ctrl-C ends it.")?;
     out.flush()
+}
+
+/// What neither a URL nor a shell takes for anything else.
+const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
+/// A command that reads an entity.
+fn try_it(address: SocketAddr, schema: &str, name: &str) -> String {
+    let (schema, name) = (utf8_percent_encode(schema, PLAIN), utf8_percent_encode(name, PLAIN));
+    format!("curl -s http://{address}/api/{schema}/{name} -d '{{\"operation\":\"read\",\"options\":{{\"limit\":3}}}}'")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::try_it;
+
+    #[test]
+    fn names_are_encoded_for_urls_and_shells() {
+        let command = try_it(([127, 0, 0, 1], 8080).into(), "public", "order $(l)ines'\"é");
+        assert!(
+            command.starts_with("curl -s http://127.0.0.1:8080/api/public/order%20%24%28l%29ines%27%22%C3%A9 -d '{"),
+            "{command}"
+        );
+    }
 }

@@ -23,9 +23,12 @@ pub struct DevArgs {
     #[arg(long, env = "RESOLVESPEC_PORT", default_value_t = 8080)]
     pub port: u16,
     /// What is logged, such as `info,resolvespec=debug`.
-    #[arg(long, env = "RESOLVESPEC_LOG", default_value = "warn", value_name = "FILTER")]
+    #[arg(long, env = "RESOLVESPEC_LOG", default_value = DEV_LOG, value_name = "FILTER")]
     pub log: String,
 }
+
+/// Warnings, with the id of the request that they belong to.
+const DEV_LOG: &str = "warn,resolvespec::transport::rest::enter=info";
 
 /// What `serve` takes.
 #[derive(Debug, Args)]

@@ -1,5 +1,6 @@
 //! The routes of the header style: the verb is the operation.
 
+use super::answer;
 use super::gate::read_body;
 use super::header::{self, HeaderRequest, Parameters, Shown};
 use super::openapi_routes;
@@ -7,7 +8,7 @@ use super::router::{Names, Rest, authenticate, target, with_headers};
 use crate::protocol::{Code, Error, KeyInput, Operation, Request, Selector, Target};
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Request as HttpRequest, State};
+use axum::extract::{Path, Request as HttpRequest, State};
 use axum::http::{Method, Response};
 use axum::routing::any;
 use serde_json::Value;
@@ -26,6 +27,10 @@ async fn call(State(rest): State<Rest>, names: Names, request: HttpRequest) -> R
     if openapi_routes::is_asked(parts.uri.query()) {
         return openapi_routes::of_entity(&rest, &parts.headers, names).await;
     }
+    let methods = match &names {
+        Ok(Path(names)) if names.iter().any(|(name, _)| name == "id") => "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
+        _ => "GET, HEAD, POST, DELETE, OPTIONS",
+    };
     let outcome = async {
         let principal = authenticate(&rest, &parts.headers).await?;
         let (target, id) = target(names)?;
@@ -47,7 +52,7 @@ async fn call(State(rest): State<Rest>, names: Names, request: HttpRequest) -> R
         };
         Ok(header::encode(&shown, response))
     };
-    outcome.await.unwrap_or_else(|error: Error| header::encode_error(&error))
+    outcome.await.unwrap_or_else(|error: Error| answer::allowing(header::encode_error(&error), methods))
 }
 
 async fn metadata(State(rest): State<Rest>, names: Names, request: HttpRequest) -> Response<Body> {
@@ -66,7 +71,7 @@ async fn metadata(State(rest): State<Rest>, names: Names, request: HttpRequest) 
     match outcome.await {
         Ok(crate::protocol::Response::Meta(description)) => header::encode_meta(&description),
         Ok(_) => header::encode_error(&Error::internal()),
-        Err(error) => header::encode_error(&error),
+        Err(error) => answer::allowing(header::encode_error(&error), "GET, OPTIONS"),
     }
 }
 

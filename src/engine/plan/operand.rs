@@ -78,7 +78,8 @@ pub(super) fn unknown_column(entity: &Entity, name: &str) -> Error {
     let mut message = format!("{} has no column '{short}'", entity.full_name());
     let near = entity.columns().filter(|(_, column)| column.readable()).find(|(_, column)| {
         let (left, right) = (column.name.to_lowercase(), name.to_lowercase());
-        left.contains(&right) || right.contains(&left)
+        // A short name is a part of many that it has nothing to do with.
+        left.contains(&right) || (left.len() > 2 && right.contains(&left))
     });
     if let Some((_, column)) = near.filter(|_| !name.is_empty()) {
         message.push_str("; did you mean '");
@@ -112,4 +113,20 @@ fn read_step(step: &str) -> Option<PathStep> {
         return None;
     }
     Some(step.parse().map_or_else(|_| PathStep::Key(step.to_owned()), PathStep::Item))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unknown_column;
+    use crate::catalog::test_shop::{catalog, entity};
+
+    #[test]
+    fn only_a_name_that_is_near_is_proposed() {
+        let catalog = catalog(&[entity("customers", "")]);
+        let customers = &catalog.entities()[0];
+        let message = |name: &str| unknown_column(customers, name).message;
+        assert_eq!(message("nam"), "main.customers has no column 'nam'; did you mean 'name'?");
+        assert_eq!(message("customers.name"), "main.customers has no column 'customers.name'; did you mean 'name'?");
+        assert_eq!(message("idle"), "main.customers has no column 'idle'", "it has 'id' in it");
+    }
 }

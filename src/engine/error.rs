@@ -47,7 +47,7 @@ fn violation(kind: Violation, constraint: Option<&str>, columns: &[String], enti
     }
     let subject = if names.is_empty() { None } else { Some(names.join(",")) };
     let on = subject.as_ref().map_or_else(String::new, |names| format!(" in {names}"));
-    let named = constraint.filter(|name| !name.is_empty());
+    let named = constraint.filter(|name| is_name(name));
     let (code, message) = match kind {
         Violation::Unique => (Code::Conflict, format!("another row of {} has the same value{on}", entity.full_name())),
         Violation::ForeignKey => (
@@ -68,6 +68,11 @@ fn violation(kind: Violation, constraint: Option<&str>, columns: &[String], enti
         Some(detail) => error.with_detail(detail),
         None => error,
     }
+}
+
+/// Whether it is a constraint's name. SQLite tells an unnamed check by its SQL, which stays inside.
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|character| character.is_alphanumeric() || matches!(character, '_' | '$' | '-' | '.'))
 }
 
 /// Database names as public ones; columns that clients can't see stay unnamed.

@@ -52,6 +52,21 @@ async fn a_trigger_that_refuses_a_row_is_a_check_violation_on_sqlite() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_unnamed_check_keeps_its_sql_to_itself_on_sqlite() {
+    let schema = "create table notes (id integer primary key, body text not null check (length(body) < 4));";
+    let server = Server::start(Kind::Sqlite, schema, ENTITIES).await;
+    let refused = ask(&server, json!({"operation": "create", "data": {"id": 1, "body": "long"}})).await;
+    let error = &refused.body["error"];
+    assert_eq!(
+        (refused.status.as_u16(), &error["code"], &error["detail"]),
+        (400, &json!("check_violation"), &json!("body")),
+        "{error}"
+    );
+    assert!(!error.to_string().contains("length"), "{error}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_text_too_long_for_an_index_is_an_invalid_value_on_postgres() {
     let server = Server::start(Kind::Postgres, &format!("{NOTES} create unique index on notes (body);"), ENTITIES).await;
     // Numbers without a pattern, since what repeats would be compressed until it fits.

@@ -7,6 +7,7 @@ mod declared_sql;
 mod draining;
 mod flights;
 mod hooks;
+mod http;
 mod idempotency;
 mod introspect;
 mod lanes;

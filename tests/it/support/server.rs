@@ -35,12 +35,20 @@ impl Server {
         Self::over(kind, fresh, script, entities, Vec::new()).await
     }
 
+    /// The same with other settings.
+    pub(crate) async fn configured(kind: Kind, script: &str, entities: &str, change: impl FnOnce(Config) -> Config) -> Self {
+        let fresh = Fresh::create(kind).await;
+        let served = load(kind, &fresh, script, entities).await;
+        Self::run(fresh, served, Vec::new(), change(settings_of_tests())).await
+    }
+
     /// Serves a database that may have rows already, with hooks.
     pub(crate) async fn over(kind: Kind, fresh: Fresh, script: &str, entities: &str, hooks: Vec<Arc<dyn Hook>>) -> Self {
         let served = load(kind, &fresh, script, entities).await;
-        let args = DevArgs { paths: Vec::new(), port: 0, log: "warn".to_owned() };
-        // A body beyond this still fits into the socket's buffers, so the refusal can be read.
-        let config = Config { max_body_bytes: MAX_BODY_BYTES, ..Config::dev(&args) };
+        Self::run(fresh, served, hooks, settings_of_tests()).await
+    }
+
+    async fn run(fresh: Fresh, served: Served, hooks: Vec<Arc<dyn Hook>>, config: Config) -> Self {
         let replica = bind(&config, served, hooks).await.expect("a port is free");
         let client = Client::new(replica.address());
         let (end, ended) = oneshot::channel();
@@ -67,6 +75,12 @@ impl Server {
         self.task.await.expect("the replica did not panic");
         self.database.remove().await;
     }
+}
+
+fn settings_of_tests() -> Config {
+    let args = DevArgs { paths: Vec::new(), port: 0, log: "warn".to_owned() };
+    // A body beyond this still fits into the socket's buffers, so the refusal can be read.
+    Config { max_body_bytes: MAX_BODY_BYTES, ..Config::dev(&args) }
 }
 
 /// Fills a database and compiles the entities over it; they name the source `conformance`.

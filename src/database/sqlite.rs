@@ -14,6 +14,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::functions::FunctionFlags;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, InterruptHandle, OpenFlags, ToSql, ffi};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -89,24 +90,42 @@ struct Interrupt {
 
 /// Whether a connection still runs the statement that it was lent for. Others have it afterwards, and theirs must go on.
 #[derive(Clone)]
-struct Running(Arc<Mutex<bool>>);
+struct Running {
+    going: Arc<Mutex<bool>>,
+    /// SQLite forgets an interrupt that comes before the statement's first step, so the statement asks as well.
+    abandoned: Arc<AtomicBool>,
+}
+
+/// Steps of SQLite's machine between two such questions, less than a millisecond.
+const STEPS: i32 = 10_000;
 
 impl Interrupt {
     fn of(connection: &Connection) -> (Self, Running) {
-        let running = Running(Arc::new(Mutex::new(true)));
+        let running = Running { going: Arc::new(Mutex::new(true)), abandoned: Arc::default() };
         (Self { handle: connection.get_interrupt_handle(), running: running.clone() }, running)
     }
 }
 
 impl Running {
-    fn ended(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = false;
+    fn begins(&self, connection: &mut Connection) -> Result<(), Error> {
+        let abandoned = Arc::clone(&self.abandoned);
+        let ask = move || abandoned.load(Ordering::Relaxed);
+        connection.progress_handler(STEPS, Some(ask)).map_err(|error| classify(&error))
+    }
+
+    /// The connection's next holder must not be asked for this one.
+    fn ended(&self, connection: &mut Connection) {
+        *self.going.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        if let Err(error) = connection.progress_handler(STEPS, None::<fn() -> bool>) {
+            tracing::debug!(%error, "a connection keeps its question, which its next statement replaces");
+        }
     }
 }
 
 impl Drop for Interrupt {
     fn drop(&mut self) {
-        let running = self.running.0.lock().unwrap_or_else(PoisonError::into_inner);
+        self.running.abandoned.store(true, Ordering::Relaxed);
+        let running = self.running.going.lock().unwrap_or_else(PoisonError::into_inner);
         if *running {
             self.handle.interrupt();
         }
@@ -142,15 +161,17 @@ pub(super) async fn prepare(pool: &Pool<Manager>, text: &str, deadline: Instant)
     blocking(move || lease.prepare(&text).map(|_| ()).map_err(|error| classify(&error))).await
 }
 
-fn pump(lease: Lease<Manager>, running: &Running, statement: &Statement, sender: &mpsc::Sender<Chunk>) {
+fn pump(mut lease: Lease<Manager>, running: &Running, statement: &Statement, sender: &mpsc::Sender<Chunk>) {
     let mut gather = Gather::default();
     let mut numbers = [None; MAX_NUMBERS];
-    let outcome = each_row(&lease, statement, |row| {
-        read_row(row, statement, &mut gather, &mut numbers)?;
-        Ok(!gather.is_full() || sender.blocking_send(Ok((gather.take(), numbers, false))).is_ok())
+    let outcome = running.begins(&mut lease).and_then(|()| {
+        each_row(&lease, statement, |row| {
+            read_row(row, statement, &mut gather, &mut numbers)?;
+            Ok(!gather.is_full() || sender.blocking_send(Ok((gather.take(), numbers, false))).is_ok())
+        })
     });
     // The connection goes back before the last chunk does, so that it is free when the answer is there.
-    running.ended();
+    running.ended(&mut lease);
     drop(lease);
     _ = sender.blocking_send(outcome.map(|()| (gather.take(), numbers, true)));
 }
@@ -179,11 +200,11 @@ async fn on_lease<T: Send + 'static>(
     work: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
     let gone = || Error::Statement("the transaction has lost its connection".to_owned());
-    let lease = slot.take().ok_or_else(gone)?;
+    let mut lease = slot.take().ok_or_else(gone)?;
     let (_interrupt, running) = Interrupt::of(&lease);
     let task = tokio::task::spawn_blocking(move || {
-        let outcome = work(&lease);
-        running.ended();
+        let outcome = running.begins(&mut lease).and_then(|()| work(&lease));
+        running.ended(&mut lease);
         (lease, outcome)
     });
     let (lease, outcome) = task.await.map_err(|_| gone())?;
@@ -274,5 +295,34 @@ pub(super) fn classify(error: &rusqlite::Error) -> Error {
         ErrorCode::TypeMismatch | ErrorCode::TooBig => Error::Value(text),
         _ if text.contains("no such table") || text.contains("no such column") => Error::Schema(text),
         _ => Error::Statement(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Interrupt, each_row, open};
+    use crate::database::{Error, Statement};
+
+    #[test]
+    fn a_statement_that_is_given_up_before_its_first_step_ends_all_the_same() {
+        let file = std::env::temp_dir().join(format!("resolvespec-interrupt-{}.db", std::process::id()));
+        std::fs::File::create(&file).expect("the temporary folder can be written");
+        let mut connection = open(file.to_str().expect("UTF-8")).expect("an empty file is a database");
+        let count = |most: &str| {
+            Statement::new(format!(
+                "with recursive n(i) as (select 1 union all select i + 1 from n where i < {most}) select count(*) from n"
+            ))
+        };
+        let (interrupt, running) = Interrupt::of(&connection);
+        drop(interrupt);
+        running.begins(&mut connection).expect("it can be asked");
+        let outcome = each_row(&connection, &count("20000000000"), |_| Ok(true));
+        assert!(matches!(outcome, Err(Error::Deadline)), "{outcome:?}");
+        running.ended(&mut connection);
+        each_row(&connection, &count("100000"), |_| Ok(true)).expect("the next statement is not asked for it");
+        drop(connection);
+        for suffix in ["", "-wal", "-shm"] {
+            _ = std::fs::remove_file(format!("{}{suffix}", file.display()));
+        }
     }
 }

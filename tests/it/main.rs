@@ -10,6 +10,7 @@ mod hooks;
 mod idempotency;
 mod introspect;
 mod limited_preloads;
+mod live;
 mod malformed;
 mod matching;
 mod memory;

@@ -77,6 +77,12 @@ impl Seen {
         let after = self.0.partition_point(|(first, _)| *first <= id);
         after.checked_sub(1).is_some_and(|place| id <= self.0[place].1)
     }
+
+    /// Whether all of them have lower ids.
+    #[must_use]
+    pub fn is_before(&self, id: i64) -> bool {
+        self.0.last().is_none_or(|(_, last)| *last < id)
+    }
 }
 
 /// How full an outbox is.
@@ -331,5 +337,6 @@ mod tests {
         let held: Vec<i64> = (0..12).filter(|id| seen.contains(*id)).collect();
         assert_eq!(held, [2, 5, 6, 7, 8, 9]);
         assert!(!Seen(Vec::new()).contains(1));
+        assert!(Seen(Vec::new()).is_before(1) && seen.is_before(10) && !seen.is_before(9) && !seen.is_before(4));
     }
 }

@@ -6,7 +6,7 @@
 use super::Ws;
 use super::connection::Connection;
 use super::connections::{Full, Seat};
-use super::live::Silent;
+use super::live::Hearing;
 use super::socket::Ended;
 use crate::auth::Credentials;
 use crate::engine::Session;
@@ -23,6 +23,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use std::sync::Arc;
 use tungstenite::handshake::derive_accept_key;
 use url::form_urlencoded;
 
@@ -132,7 +133,7 @@ fn no_handshake() -> Response<Body> {
 
 /// The life of a connection: hooks, service, hooks.
 async fn serve(ws: Ws, seat: Seat, upgrade: OnUpgrade) {
-    let entry = std::sync::Arc::clone(seat.entry());
+    let entry = Arc::clone(seat.entry());
     let stream = match upgrade.await {
         Ok(upgraded) => TokioIo::new(upgraded),
         Err(error) => {
@@ -140,8 +141,10 @@ async fn serve(ws: Ws, seat: Seat, upgrade: OnUpgrade) {
             return;
         }
     };
+    let session = ws.hub.join(Arc::clone(&entry.principal), Arc::clone(&entry.subscriptions));
+    let live = Hearing { session, max_bytes: ws.settings.max_answer_bytes };
     let session = Session { id: entry.id, principal: &entry.principal, remote: entry.remote };
-    let connection = Connection::new(stream, Silent, ws.clone(), std::sync::Arc::clone(&entry));
+    let connection = Connection::new(stream, live, ws.clone(), Arc::clone(&entry));
     let ended = match Box::pin(ws.engine.connect(session)).await {
         Ok(()) => {
             let ended = connection.run().await;

@@ -101,10 +101,16 @@ impl<'m> Replay<'m> {
         let mut chunks = deliveries.ready_chunks(CHUNK);
         while let Some(chunk) = chunks.next().await {
             let mut reached = None;
+            let mut woken = Woken::default();
             for delivery in chunk {
                 let delivery = delivery?;
-                self.tell(hub, &delivery);
+                self.tell(hub, &delivery, &mut woken);
                 reached = Some(self.mark.at(delivery.offset));
+            }
+            woken.wake();
+            if woken.pauses > 0 {
+                let number = self.number;
+                self.waiting.retain(|one| one.mailbox.is_replayed(one.slot, number));
             }
             if let Some(reached) = reached.filter(|reached| *reached >= self.until) {
                 self.catch_up(reached);
@@ -117,14 +123,12 @@ impl<'m> Replay<'m> {
         Err(bus::Error::Unavailable("the bus tells nothing more".to_owned()))
     }
 
-    fn tell(&self, hub: &Shared, delivery: &Delivery) {
-        let mut woken = Woken::default();
-        let mut route = Route::new(self.mark, Lane::Replay(self.number), &mut woken);
+    fn tell(&self, hub: &Shared, delivery: &Delivery, woken: &mut Woken) {
+        let mut route = Route::new(self.mark, Lane::Replay(self.number), woken);
         for generation in &self.generations {
             route.deliver(generation, delivery);
         }
         hub.parts.metrics.told(0, route.matched, route.told);
-        woken.wake();
     }
 
     /// Lets everyone go live who has missed nothing after this.

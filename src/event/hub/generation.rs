@@ -45,7 +45,6 @@ pub(super) struct Generation {
     pub(super) current: Arc<Current>,
     pub(super) index: Index<Arc<Audience>>,
     entities: Box<[Followed]>,
-    count: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -139,7 +138,7 @@ impl Generation {
     pub(super) fn new(current: Arc<Current>) -> Self {
         let catalog = &current.served().catalog;
         let entities = catalog.entities().iter().map(|_| Followed::default()).collect();
-        Self { index: Index::new(catalog), entities, count: AtomicUsize::new(0), current }
+        Self { index: Index::new(catalog), entities, current }
     }
 
     pub(super) fn catalog(&self) -> &Catalog {
@@ -162,7 +161,6 @@ impl Generation {
             }
         }
         followed.count.fetch_add(1, Ordering::SeqCst);
-        self.count.fetch_add(1, Ordering::SeqCst);
         Ok(())
     }
 
@@ -180,7 +178,6 @@ impl Generation {
             self.index.remove(ticket);
         }
         followed.count.fetch_sub(1, Ordering::SeqCst);
-        self.count.fetch_sub(1, Ordering::SeqCst);
     }
 
     /// Whether anybody follows an entity. Asked after a change was begun, it does not miss who subscribed before.
@@ -206,10 +203,6 @@ impl Generation {
         }
         all
     }
-
-    pub(super) fn len(&self) -> usize {
-        self.count.load(Ordering::SeqCst)
-    }
 }
 
 impl Followed {
@@ -223,12 +216,17 @@ impl Followed {
 pub(super) struct Woken {
     mailboxes: Vec<Arc<Mailbox>>,
     pub(super) overflows: usize,
+    pub(super) pauses: usize,
 }
 
 impl Woken {
     fn note(&mut self, member: &Subscription, outcome: Outcome) -> usize {
         match outcome {
-            Outcome::Passed | Outcome::Pauses => 0,
+            Outcome::Passed => 0,
+            Outcome::Pauses => {
+                self.pauses += 1;
+                0
+            }
             Outcome::Queued => 1,
             Outcome::Wakes => {
                 self.mailboxes.push(Arc::clone(&member.mailbox));
@@ -252,10 +250,16 @@ impl Woken {
         self.note(member, member.mailbox.finish(member.slot, told));
     }
 
-    /// Wakes them.
+    /// Wakes them; whoever is left is woken when this is dropped.
     pub(super) fn wake(&mut self) {
         for mailbox in self.mailboxes.drain(..) {
             mailbox.wake();
         }
+    }
+}
+
+impl Drop for Woken {
+    fn drop(&mut self) {
+        self.wake();
     }
 }

@@ -184,6 +184,12 @@ impl Mailbox {
         Some(state.after)
     }
 
+    /// Whether a replay still is for a subscription; not if it waits for room, or has ended.
+    pub(super) fn is_replayed(&self, slot: usize, number: u64) -> bool {
+        let mut inner = self.inner();
+        inner.slot(slot).is_some_and(|slot| matches!(slot.stage, Stage::Behind { replay: Some(own), .. } if own == number))
+    }
+
     /// A replay, or none, has reached a place. `false` says that more has happened since, which must be replayed too.
     pub(super) fn catch_up(&self, slot: usize, number: Option<u64>, reached: Place) -> bool {
         let mut inner = self.inner();

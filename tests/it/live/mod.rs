@@ -1,6 +1,12 @@
 //! Live changes end to end: a plain SQL connection writes, a WebSocket client is told, on all three databases.
 
+mod beginning;
+mod counting;
 mod filtering;
+mod hooks;
+mod lagging;
+mod losing;
+mod switching;
 
 use crate::support::client::{Call, Client};
 use crate::support::database::{Fresh, Kind};
@@ -10,7 +16,7 @@ use axum::http::Method;
 use resolvespec::config::{Config, DevArgs};
 use resolvespec::database::{Database, Settings};
 use resolvespec::engine::{Engine, Hook, Served};
-use resolvespec::event::bus::{MemoryBus, MemorySettings};
+use resolvespec::event::bus::{Bus, MemoryBus, MemorySettings};
 use resolvespec::event::capture::setup;
 use resolvespec::live::Handles;
 use resolvespec::serve::bind_with;
@@ -37,18 +43,16 @@ spec: {source: conformance}
 apiVersion: resolvespec.dev/v1alpha1
 kind: Entity
 metadata: {name: boxes}
-spec: {source: conformance}
+spec: {source: conformance, limits: {maxRows: 5000}}
 ";
 
 /// A replica whose database is captured, with another program that writes to it.
 struct Stage {
-    kind: Kind,
     address: SocketAddr,
     fresh: Fresh,
     engine: Engine,
     /// Another program: connections of its own, of which the replica knows nothing.
     writer: Database,
-    bus: MemoryBus,
     end: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
@@ -59,10 +63,10 @@ impl Stage {
     }
 
     async fn with(kind: Kind, change: impl FnOnce(Config) -> Config, hooks: Vec<Arc<dyn Hook>>) -> Self {
-        Self::on(kind, MemoryBus::new(MemorySettings::default()), change, hooks).await
+        Self::on(kind, Arc::new(MemoryBus::new(MemorySettings::default())), change, hooks).await
     }
 
-    async fn on(kind: Kind, bus: MemoryBus, change: impl FnOnce(Config) -> Config, hooks: Vec<Arc<dyn Hook>>) -> Self {
+    async fn on(kind: Kind, bus: Arc<dyn Bus>, change: impl FnOnce(Config) -> Config, hooks: Vec<Arc<dyn Hook>>) -> Self {
         let fresh = Fresh::create(kind).await;
         let served = load(kind, &fresh, SCHEMA, ENTITIES).await;
         install(&served).await;
@@ -70,7 +74,7 @@ impl Stage {
         let dev = Config::dev(&DevArgs { paths: Vec::new(), port: 0, log: "warn".to_owned() });
         // Clients that nobody listens to any more do not say goodbye.
         let config = change(Config { drain_time: Duration::from_millis(200), ..dev });
-        let handles = Handles { bus: Arc::new(bus.clone()) };
+        let handles = Handles { bus };
         let replica = bind_with(&config, served, hooks, handles).await.expect("a port is free");
         let (address, engine) = (replica.address(), replica.engine().clone());
         let (end, ended) = oneshot::channel::<()>();
@@ -81,7 +85,7 @@ impl Stage {
             };
             replica.run(until).await.expect("the replica serves to its end");
         });
-        Self { kind, address, fresh, engine, writer, bus, end, task }
+        Self { address, fresh, engine, writer, end, task }
     }
 
     /// Runs plain SQL as another program.

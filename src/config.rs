@@ -97,6 +97,9 @@ struct Settings {
     /// Bytes of notifications that may wait for a WebSocket connection. [default: 8388608]
     #[arg(long, env = "RESOLVESPEC_WS_MAX_WAITING_BYTES", value_name = "BYTES")]
     ws_max_waiting_bytes: Option<usize>,
+    /// Seconds that a WebSocket session's subscriptions are kept for its client to come back. [default: 600]
+    #[arg(long, env = "RESOLVESPEC_WS_SESSION_SECONDS", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    ws_session_seconds: Option<u64>,
     /// Seconds between two pings of a WebSocket connection; one that is silent until the next is closed. [default: 25]
     #[arg(long, env = "RESOLVESPEC_WS_PING_SECONDS", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     ws_ping_seconds: Option<u64>,
@@ -225,6 +228,7 @@ impl Settings {
             ws_max_subscriptions: self.ws_max_subscriptions.or(file.ws_max_subscriptions),
             ws_max_waiting: self.ws_max_waiting.or(file.ws_max_waiting),
             ws_max_waiting_bytes: self.ws_max_waiting_bytes.or(file.ws_max_waiting_bytes),
+            ws_session_seconds: self.ws_session_seconds.or(file.ws_session_seconds),
             ws_ping_seconds: self.ws_ping_seconds.or(file.ws_ping_seconds),
             leave_seconds: self.leave_seconds.or(file.leave_seconds),
             drain_seconds: self.drain_seconds.or(file.drain_seconds),
@@ -276,6 +280,9 @@ impl Settings {
             max_subscriptions: self.ws_max_subscriptions.unwrap_or(usual.max_subscriptions),
             max_waiting: self.ws_max_waiting.unwrap_or(usual.max_waiting),
             max_waiting_bytes: self.ws_max_waiting_bytes.unwrap_or(usual.max_waiting_bytes),
+            session_lifetime: self
+                .ws_session_seconds
+                .map_or(usual.session_lifetime, |seconds| Duration::from_secs(seconds.max(1))),
             ..usual
         }
     }

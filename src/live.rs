@@ -8,9 +8,11 @@ use crate::engine::Engine;
 use crate::event::bus::{Bus, MemoryBus, MemorySettings};
 use crate::event::capture::{Relay, Settings};
 use crate::event::hub::Hub;
+use crate::store::{Bucket, MemoryBucket};
 use crate::telemetry::Metrics;
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -19,18 +21,24 @@ use tokio_util::task::TaskTracker;
 pub struct Handles {
     /// Carries changes from the relays to every replica.
     pub bus: Arc<dyn Bus>,
+    /// Keeps the sessions of clients beyond their connections.
+    pub sessions: Arc<dyn Bucket>,
 }
 
 impl Handles {
     /// All of it in this process's memory: for one replica alone.
     #[must_use]
     pub fn memory() -> Self {
-        Self { bus: Arc::new(MemoryBus::new(MemorySettings::default())) }
+        Self { bus: Arc::new(MemoryBus::new(MemorySettings::default())), sessions: Arc::new(MemoryBucket::default()) }
     }
 }
 
+/// For sessions to be written at the end.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
 /// The live part, running.
 pub(crate) struct Running {
+    hub: Hub,
     end: CancellationToken,
     tasks: TaskTracker,
     /// Cancelled when the hub ends by itself, which it does only if it fails.
@@ -40,7 +48,8 @@ pub(crate) struct Running {
 impl Running {
     /// Starts the hub and the relays.
     pub(crate) fn start(hub: Hub, engine: Engine, bus: Arc<dyn Bus>, metrics: Metrics) -> Self {
-        let running = Self { end: CancellationToken::new(), tasks: TaskTracker::new(), failed: CancellationToken::new() };
+        let (end, failed) = (CancellationToken::new(), CancellationToken::new());
+        let running = Self { hub: hub.clone(), end, tasks: TaskTracker::new(), failed };
         let (end, failed) = (running.end.clone(), running.failed.clone().drop_guard());
         running.tasks.spawn(async move {
             let _failed = failed;
@@ -63,6 +72,9 @@ impl Running {
         self.end.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+        if tokio::time::timeout(LAST_WORDS, self.hub.finished()).await.is_err() {
+            tracing::warn!("not every session could be kept");
+        }
     }
 }
 

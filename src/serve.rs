@@ -58,6 +58,7 @@ pub async fn bind_with(config: &Config, served: Served, hooks: Vec<Arc<dyn Hook>
     let hub = Hub::new(hub::Parts {
         engine: engine.clone(),
         bus: Arc::clone(&handles.bus),
+        sessions: Arc::clone(&handles.sessions),
         metrics: metrics.live(),
         settings: config.live,
     });

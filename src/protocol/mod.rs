@@ -17,4 +17,4 @@ pub use filter::{Condition, Leaf, Operator};
 pub use options::{Options, Preload, Sort};
 pub use request::{KeyInput, Operation, Request, Selector, Target};
 pub use response::{Page, Response, RowText};
-pub use subscribe::Subscribe;
+pub use subscribe::{Said, Subscribe};

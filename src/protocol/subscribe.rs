@@ -7,7 +7,8 @@ use super::change::Position;
 use super::error::{Code, Error};
 use super::options::{self, Options};
 use super::request::{Selector, Target};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 
@@ -26,22 +27,60 @@ pub struct Subscribe {
     pub resume: Option<Position>,
     /// Whether only the latest change of each record is told while the client lags.
     pub conflate: bool,
+    /// What was said, from which it can be read again.
+    pub said: Said,
+}
+
+/// A wish as the client said it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Said {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    schema: Option<Box<str>>,
+    entity: Box<str>,
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    record_id: Value,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    options: Option<Box<str>>,
+}
+
+impl Said {
+    /// An entity, the key of a row or null, and the options' JSON.
+    #[must_use]
+    pub fn new(target: &Target, record_id: Value, options: Option<&str>) -> Self {
+        let (schema, entity) = (target.schema.as_deref().map(Into::into), target.entity.as_str().into());
+        Self { schema, entity, record_id, options: options.filter(|text| *text != "null").map(Into::into) }
+    }
 }
 
 const OWN: [&str; 3] = ["snapshot", "resume", "conflate"];
 
 impl Subscribe {
-    /// Reads the options' JSON; none is as good as an empty object.
-    pub fn read(target: Target, selector: Selector, options: Option<&str>) -> Result<Self, Error> {
-        let Some(text) = options.filter(|text| *text != "null") else {
-            return Ok(Self { target, selector, options: Options::default(), snapshot: false, resume: None, conflate: false });
-        };
+    /// Reads what was said.
+    pub fn read(said: Said) -> Result<Self, Error> {
+        let target = Target { schema: said.schema.as_deref().map(ToOwned::to_owned), entity: said.entity.to_string() };
+        let selector = Selector::from_json(said.record_id.clone())
+            .map_err(|forms| Error::new(Code::InvalidMessage, format!("record_id is {forms}")))?;
         let mut own = Own::default();
-        let rest = own.take(text)?;
-        let options = Options::from_json(&rest)?;
-        let asked = Self { target, selector, options, snapshot: own.snapshot, resume: own.resume, conflate: own.conflate };
+        let options = match &said.options {
+            Some(text) => Options::from_json(&own.take(text)?)?,
+            None => Options::default(),
+        };
+        let Own { snapshot, resume, conflate } = own;
+        let asked = Self { target, selector, options, snapshot, resume, conflate, said };
         asked.check()?;
         Ok(asked)
+    }
+
+    /// The same, to go on after a position.
+    #[must_use]
+    pub fn resumed(self, position: Position) -> Self {
+        Self { snapshot: false, resume: Some(position), ..self }
+    }
+
+    /// The same, from now on.
+    #[must_use]
+    pub fn anew(self) -> Self {
+        Self { snapshot: false, resume: None, ..self }
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -109,11 +148,11 @@ fn read<'t, T: Deserialize<'t>>(value: Option<&'t RawValue>, name: &str) -> Resu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     fn read(options: &Value) -> Result<Subscribe, Error> {
         let target = Target { schema: None, entity: "items".to_owned() };
-        Subscribe::read(target, Selector::None, Some(&options.to_string()))
+        Subscribe::read(Said::new(&target, Value::Null, Some(&options.to_string())))
     }
 
     #[test]

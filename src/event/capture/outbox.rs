@@ -67,7 +67,7 @@ pub(super) struct Horizon {
 }
 
 /// Rows of an outbox, as ranges of their ids.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Seen(Vec<(i64, i64)>);
 
 impl Seen {
@@ -212,7 +212,7 @@ impl<'a> Outbox<'a> {
             Dialect::Sqlite => SQLITE_SEEN,
         })));
         let wrapped = [b"[".as_slice(), &fetched.await?.rows.joined, b"]"].concat();
-        Ok(Seen(serde_json::from_slice(&wrapped)?))
+        Ok(serde_json::from_slice(&wrapped)?)
     }
 
     /// How full it is.

@@ -30,6 +30,9 @@ pub struct Begun {
     pub snapshot: Option<Page>,
 }
 
+/// A place with what makes a position of it.
+pub(super) type Heard = (Place, Arc<Mark>);
+
 /// A subscription that ends if nobody keeps it.
 pub(super) struct Unkept<'h> {
     hub: &'h Shared,
@@ -57,7 +60,8 @@ impl Shared {
         principal: &Arc<Principal>,
         mailbox: &Arc<Mailbox>,
         asked: Subscribe,
-    ) -> Result<(Begun, Unkept<'h>), Error> {
+        id: Option<&str>,
+    ) -> Result<(Begun, Unkept<'h>, Heard), Error> {
         let asked = Arc::new(asked);
         let engine = &self.parts.engine;
         loop {
@@ -67,10 +71,10 @@ impl Shared {
             let entity = plan.entity();
             let shape = Arc::new(Shape::compile(&plan)?);
             self.captured.check(current, entity).await?;
-            let id: Arc<str> = Uuid::new_v4().to_string().into();
+            let id: Arc<str> = id.map_or_else(|| Uuid::new_v4().to_string().into(), Arc::from);
             let behind = asked.snapshot || asked.resume.is_some();
             let slot = mailbox.open(Arc::clone(&id), behind, asked.conflate);
-            let new = Subscription::new(Arc::clone(&asked), Arc::clone(principal), Arc::clone(mailbox), (Arc::clone(&id), slot));
+            let new = Subscription::new(Arc::clone(&asked), Arc::clone(principal), Arc::clone(mailbox), slot);
             let subscription = Arc::new(new);
             self.parts.metrics.subscribed();
             let unkept = Unkept { hub: self, subscription: Some(Arc::clone(&subscription)) };
@@ -99,7 +103,7 @@ impl Shared {
             engine.subscribed(current, principal, entity, &id).await;
             let (schema, entity) = (entity.schema.clone(), entity.name.clone());
             let begun = Begun { subscription_id: id, schema, entity, position: mark.position(place), snapshot };
-            return Ok((begun, unkept));
+            return Ok((begun, unkept, (place, mark)));
         }
     }
 

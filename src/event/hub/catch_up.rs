@@ -146,14 +146,17 @@ impl<'m> Replay<'m> {
 
     fn restart(&self, hub: &Shared, subscription: &Subscription) {
         let mark = hub.mark.load_full();
-        let mark = mark.as_deref().unwrap_or(self.mark);
-        let place = mark.begun();
-        let mut woken = Woken::default();
-        if let Home::Of(generation, shape) = &*subscription.home() {
-            let entity = generation.catalog().entity(shape.entity());
-            let text = Common { epoch: mark.epoch(), offset: place.offset }.resync(entity, Resync::ChangesLost);
-            woken.restart(subscription, &text.told(place, None));
-        }
-        woken.wake();
+        resync(mark.as_deref().unwrap_or(self.mark), subscription);
+    }
+}
+
+/// Tells one subscription to read again, and lets it go on from now.
+pub(super) fn resync(mark: &Mark, subscription: &Subscription) {
+    let place = mark.begun();
+    let mut woken = Woken::default();
+    if let Home::Of(generation, shape) = &*subscription.home() {
+        let entity = generation.catalog().entity(shape.entity());
+        let text = Common { epoch: mark.epoch(), offset: place.offset }.resync(entity, Resync::ChangesLost);
+        woken.restart(subscription, &text.told(place, None));
     }
 }

@@ -16,7 +16,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A subscription, as it was asked for, and where it is told.
 pub(super) struct Subscription {
-    pub(super) id: Arc<str>,
     pub(super) asked: Arc<Subscribe>,
     pub(super) principal: Arc<Principal>,
     pub(super) mailbox: Arc<Mailbox>,
@@ -56,21 +55,19 @@ struct Followed {
 #[derive(Default)]
 struct Audiences {
     retired: bool,
-    by_shape: HashMap<Arc<Shape>, (Arc<Audience>, Ticket<Arc<Audience>>)>,
+    by_shape: HashMap<Arc<Shape>, Indexed>,
 }
+
+/// An audience, and what takes it out of the index again.
+type Indexed = (Arc<Audience>, Ticket<Arc<Audience>>);
 
 /// Another catalog has taken over.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Retired;
 
 impl Subscription {
-    pub(super) fn new(
-        asked: Arc<Subscribe>,
-        principal: Arc<Principal>,
-        mailbox: Arc<Mailbox>,
-        (id, slot): (Arc<str>, usize),
-    ) -> Self {
-        Self { id, asked, principal, mailbox, slot, home: Mutex::new(Home::None) }
+    pub(super) fn new(asked: Arc<Subscribe>, principal: Arc<Principal>, mailbox: Arc<Mailbox>, slot: usize) -> Self {
+        Self { asked, principal, mailbox, slot, home: Mutex::new(Home::None) }
     }
 
     /// Where it is matched; held while it moves.
@@ -152,13 +149,12 @@ impl Generation {
         if audiences.retired {
             return Err(Retired);
         }
-        match audiences.by_shape.get(shape) {
-            Some((audience, _)) => audience.members().push(member),
-            None => {
-                let audience = Arc::new(Audience { shape: Arc::clone(shape), members: Mutex::new(vec![member]) });
-                let ticket = self.index.insert(shape.filter.clone(), Arc::clone(&audience));
-                audiences.by_shape.insert(Arc::clone(shape), (audience, ticket));
-            }
+        if let Some((audience, _)) = audiences.by_shape.get(shape) {
+            audience.members().push(member);
+        } else {
+            let audience = Arc::new(Audience { shape: Arc::clone(shape), members: Mutex::new(vec![member]) });
+            let ticket = self.index.insert(shape.filter.clone(), Arc::clone(&audience));
+            audiences.by_shape.insert(Arc::clone(shape), (audience, ticket));
         }
         followed.count.fetch_add(1, Ordering::SeqCst);
         Ok(())

@@ -102,6 +102,8 @@ struct Slot {
     id: Arc<str>,
     /// Everything up to here is told, or need not be.
     after: Place,
+    /// Everything up to here has been taken by the connection.
+    taken: Place,
     stage: Stage,
     /// What the snapshot has shown.
     seen: Option<Seen>,
@@ -134,18 +136,21 @@ impl Mailbox {
     /// Makes a place for a subscription, which is behind or not.
     pub(super) fn open(&self, id: Arc<str>, behind: bool, conflates: bool) -> usize {
         let stage = if behind { Stage::Behind { noted: Place::default(), replay: None } } else { Stage::Live };
-        let slot = Slot { id, after: Place::default(), stage, seen: None, latest: conflates.then(HashMap::new) };
+        let slot = Slot {
+            id,
+            after: Place::default(),
+            taken: Place::default(),
+            stage,
+            seen: None,
+            latest: conflates.then(HashMap::new),
+        };
         let mut inner = self.inner();
-        match inner.slots.iter().position(Option::is_none) {
-            Some(free) => {
-                inner.slots[free] = Some(slot);
-                free
-            }
-            None => {
-                inner.slots.push(Some(slot));
-                inner.slots.len() - 1
-            }
+        if let Some(free) = inner.slots.iter().position(Option::is_none) {
+            inner.slots[free] = Some(slot);
+            return free;
         }
+        inner.slots.push(Some(slot));
+        inner.slots.len() - 1
     }
 
     /// Gives the place back, with all that waits there.
@@ -165,7 +170,25 @@ impl Mailbox {
         inner.drop_waiting(slot, |waiting| waiting.place <= place);
         if let Some(slot) = inner.slot(slot) {
             slot.after = slot.after.max(place);
+            slot.taken = slot.taken.max(place);
         }
+    }
+
+    /// Up to where each subscription has nothing more to hear, given that the hub has told everything up to a place.
+    pub(super) fn taken(&self, told: Place) -> Vec<(usize, Place)> {
+        let inner = self.inner();
+        let mut waits = vec![false; inner.slots.len()];
+        for waiting in inner.queue.iter().flatten() {
+            waits[waiting.slot] = true;
+        }
+        let slots = inner.slots.iter().enumerate().filter_map(|(number, slot)| Some((number, slot.as_ref()?)));
+        let taken = slots.filter_map(|(number, slot)| match slot.stage {
+            Stage::Ended => None,
+            _ if waits[number] => Some((number, slot.taken)),
+            Stage::Behind { .. } => Some((number, slot.taken.max(slot.after))),
+            Stage::Live => Some((number, slot.after.max(told))),
+        });
+        taken.collect()
     }
 
     /// Says what a snapshot has shown, and with that need not be told.
@@ -348,6 +371,9 @@ impl Inner {
             let number = self.first;
             self.first += 1;
             let Some(waiting) = next else { continue };
+            if let Some(slot) = self.slot(waiting.slot) {
+                slot.taken = waiting.place;
+            }
             if let Some(key) = &waiting.key
                 && let Some(latest) =
                     self.slots.get_mut(waiting.slot).and_then(Option::as_mut).and_then(|slot| slot.latest.as_mut())
@@ -410,3 +436,6 @@ fn conflated(overtaken: &Bytes, told: &Told<'_>) -> Bytes {
     }
     Bytes::from([b"\"operation\":\"create\",".as_slice(), &told.tail[told.head..]].concat())
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 //! In reading order: `session` is what a connection sees, `begin` makes a subscription, `shape` is what makes two of them
 //! the same, `generation` holds all of them under one catalog. `feed` follows the bus, `route` finds whom a change
 //! concerns, `text` is what they are told, and a `mailbox` is where it waits for its connection. `catch_up` replays what
-//! the bus kept for who is behind, and `take_over` moves everyone to another catalog.
+//! the bus kept for who is behind, and `take_over` moves everyone to another catalog. Sessions are `kept` beyond their connections.
 //!
 //! A change is matched once for all, and encoded once for all who get the same bytes. Nothing here waits for a client.
 
@@ -12,6 +12,7 @@ mod captured;
 mod catch_up;
 mod feed;
 mod generation;
+mod kept;
 mod mailbox;
 mod place;
 mod route;
@@ -23,21 +24,24 @@ mod text;
 
 pub use begin::Begun;
 pub use mailbox::{Notification, Overflow};
-pub use session::Session;
+pub use session::{Restored, Session};
 
 use super::bus::Bus;
 use crate::auth::Principal;
 use crate::engine::Engine;
+use crate::store::Bucket;
 use crate::telemetry::LiveMetrics;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use captured::Captured;
 use generation::{Generation, Subscription};
+use kept::Kept;
 use place::Mark;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 /// The hub. Cheap to clone.
 #[derive(Clone)]
@@ -49,6 +53,8 @@ pub struct Parts {
     pub engine: Engine,
     /// Where changes come from.
     pub bus: Arc<dyn Bus>,
+    /// Where sessions are kept.
+    pub sessions: Arc<dyn Bucket>,
     /// What is counted.
     pub metrics: LiveMetrics,
     /// Limits and times.
@@ -64,6 +70,8 @@ pub struct Settings {
     pub max_waiting: usize,
     /// Bytes that may wait for a connection.
     pub max_waiting_bytes: usize,
+    /// How long a session is kept after its connection has ended.
+    pub session_lifetime: Duration,
     /// How long a snapshot may take, with waiting for a database connection.
     pub snapshot_time: Duration,
 }
@@ -74,6 +82,7 @@ impl Default for Settings {
             max_subscriptions: 1000,
             max_waiting: 10_000,
             max_waiting_bytes: 8 * 1024 * 1024,
+            session_lifetime: Duration::from_mins(10),
             snapshot_time: Duration::from_secs(20),
         }
     }
@@ -87,6 +96,9 @@ struct Shared {
     mark: ArcSwapOption<Mark>,
     captured: Captured,
     behind: mpsc::UnboundedSender<Arc<Subscription>>,
+    kept: Kept,
+    /// What connections leave to be written.
+    tasks: TaskTracker,
     work: Mutex<Option<Work>>,
 }
 
@@ -104,7 +116,10 @@ impl Hub {
         // Before the catalog is taken, so that no switch is missed.
         let work = Work { behind: waiting, switches: parts.engine.switches() };
         let first = Arc::new(Generation::new(parts.engine.current()));
+        let kept = Kept { bucket: Arc::clone(&parts.sessions), lifetime: parts.settings.session_lifetime };
         Self(Arc::new(Shared {
+            kept,
+            tasks: TaskTracker::new(),
             parts,
             generations: ArcSwap::from_pointee(vec![first]),
             mark: ArcSwapOption::empty(),
@@ -121,6 +136,12 @@ impl Hub {
             tokio::join!(feed::run(&self.0), catch_up::run(&self.0, work.behind), take_over::run(&self.0, work.switches));
         };
         end.run_until_cancelled(all).await;
+    }
+
+    /// Waits until what connections have left is written.
+    pub async fn finished(&self) {
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
     }
 
     /// A connection's side of the hub. What it has subscribed to is counted where `count` says, and ends with it.

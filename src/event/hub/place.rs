@@ -39,6 +39,11 @@ impl Mark {
         self.at(self.begun.load(Ordering::SeqCst))
     }
 
+    /// The last offset of which all is told: one before that at which the hub is.
+    pub(super) fn told(&self) -> Place {
+        self.at(self.begun.load(Ordering::SeqCst).saturating_sub(1))
+    }
+
     pub(super) fn at(&self, offset: u64) -> Place {
         Place { incarnation: self.incarnation, offset }
     }

@@ -7,9 +7,10 @@ use super::place::Place;
 use super::shape::Shape;
 use crate::catalog::Entity;
 use crate::event::matcher::{Error as Unclear, Image, Told as What};
-use crate::protocol::{Change, ChangeOperation};
+use crate::protocol::{Change, ChangeOperation, Error};
 use bytes::Bytes;
-use serde_json::Value;
+use serde_json::{Value, json};
+use std::fmt::Write;
 
 /// Why a subscriber has to read again. The words are on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,11 +72,12 @@ impl Common<'_> {
             ChangeOperation::Create | ChangeOperation::Update => Some(shape.row(after.ok_or_else(absent)?)?),
         };
         let reason = what.reason.map_or_else(String::new, |reason| format!("\"reason\":\"{}\",", reason.as_str()));
-        let mut text = format!("\"operation\":\"{}\",{reason}", what.operation);
+        let mut text = String::with_capacity(key.len() * 2 + row.as_ref().map_or(0, String::len) + 256);
+        put(&mut text, format_args!("\"operation\":\"{}\",{reason}", what.operation));
         let head = text.len();
-        self.names(&mut text, image.entity());
-        let data = row.as_ref().unwrap_or(&key);
-        text.push_str(&format!("\"key\":{key},\"data\":{data},\"occurred_at\":{},", Value::from(change.occurred_at.as_str())));
+        names(&mut text, &image.entity().schema, &image.entity().name);
+        let (data, occurred) = (row.as_ref().unwrap_or(&key), Value::from(change.occurred_at.as_str()));
+        put(&mut text, format_args!("\"key\":{key},\"data\":{data},\"occurred_at\":{occurred},"));
         self.end(&mut text);
         // A record of which nothing may be known is not held against others by what is told of it.
         let key = if shape.has_key() { key } else { Value::Object(change.key.clone()).to_string() };
@@ -86,31 +88,34 @@ impl Common<'_> {
     pub(super) fn resync(&self, entity: &Entity, reason: Resync) -> Text {
         let mut text = format!("\"operation\":\"resync_required\",\"reason\":\"{}\",", reason.as_str());
         let head = text.len();
-        self.names(&mut text, entity);
+        names(&mut text, &entity.schema, &entity.name);
         self.end(&mut text);
         // Every one of them has a key of its own, that of no record.
         Text { tail: text.into(), head, key: format!("resync {}", self.offset) }
     }
 
     /// That a subscription has ended, with the code and the message of the reason.
-    pub(super) fn ended(&self, schema: &str, entity: &str, error: &crate::protocol::Error) -> Text {
+    pub(super) fn ended(&self, schema: &str, entity: &str, error: &Error) -> Text {
         let mut text = String::from("\"operation\":\"ended\",\"reason\":\"catalog_changed\",");
         let head = text.len();
-        let (schema, entity) = (Value::from(schema), Value::from(entity));
-        let error = serde_json::json!({"code": error.code.as_str(), "message": error.message});
-        text.push_str(&format!("\"schema\":{schema},\"entity\":{entity},\"error\":{error},"));
+        names(&mut text, schema, entity);
+        put(&mut text, format_args!("\"error\":{},", json!(error)));
         self.end(&mut text);
         Text { tail: text.into(), head, key: "ended".to_owned() }
     }
 
-    fn names(&self, text: &mut String, entity: &Entity) {
-        let (schema, name) = (Value::from(entity.schema.as_str()), Value::from(entity.name.as_str()));
-        text.push_str(&format!("\"schema\":{schema},\"entity\":{name},"));
-    }
-
     fn end(&self, text: &mut String) {
-        let epoch = Value::from(self.epoch);
-        let (offset, now) = (self.offset, jiff::Timestamp::now());
-        text.push_str(&format!("\"position\":{{\"epoch\":{epoch},\"offset\":{offset}}},\"timestamp\":\"{now}\"}}"));
+        let (epoch, offset, now) = (Value::from(self.epoch), self.offset, jiff::Timestamp::now());
+        put(text, format_args!("\"position\":{{\"epoch\":{epoch},\"offset\":{offset}}},\"timestamp\":\"{now}\"}}"));
     }
+}
+
+fn names(text: &mut String, schema: &str, entity: &str) {
+    let (schema, entity) = (Value::from(schema), Value::from(entity));
+    put(text, format_args!("\"schema\":{schema},\"entity\":{entity},"));
+}
+
+fn put(text: &mut String, part: std::fmt::Arguments<'_>) {
+    // A text takes everything that is written into it.
+    _ = text.write_fmt(part);
 }

@@ -4,7 +4,7 @@
 //! are taken one by one, so that the id is known when another field is wrong.
 
 use crate::protocol::options::Object;
-use crate::protocol::{Code, Error, Operation, Options, Request, Selector, Subscribe, Target};
+use crate::protocol::{Code, Error, Operation, Options, Request, Selector, Subscribe, Target, subscribe};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -143,9 +143,8 @@ fn subscription(operation: &str, mut wire: Wire<'_>) -> Result<Subscription, Err
         "subscribe" => {
             let entity = text("entity", wire.entity.take())?.unwrap_or_default();
             let target = Target { schema: text("schema", wire.schema.take())?, entity };
-            let selector = selector(wire.record_id.take())?;
-            let options = wire.options.map(RawValue::get);
-            Subscribe::read(target, selector, options).map(|asked| Subscription::Subscribe(Box::new(asked)))
+            let said = subscribe::Said::new(&target, wire.record_id.take(), wire.options.map(RawValue::get));
+            Subscribe::read(said).map(|asked| Subscription::Subscribe(Box::new(asked)))
         }
         "unsubscribe" => match text("subscription_id", wire.subscription_id.take())? {
             Some(subscription_id) => Ok(Subscription::Unsubscribe { subscription_id }),

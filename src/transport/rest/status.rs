@@ -35,7 +35,7 @@ pub fn status(code: Code) -> StatusCode {
         Code::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
         Code::Unauthorized => StatusCode::UNAUTHORIZED,
         Code::Forbidden => StatusCode::FORBIDDEN,
-        Code::NotFound | Code::ModelNotFound | Code::SubscriptionNotFound => StatusCode::NOT_FOUND,
+        Code::NotFound | Code::ModelNotFound | Code::SubscriptionNotFound | Code::SessionNotFound => StatusCode::NOT_FOUND,
         Code::ResyncRequired => StatusCode::GONE,
         Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         Code::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,

@@ -10,6 +10,7 @@ use crate::engine::{Engine, Served};
 use crate::event::bus::{MemoryBus, MemorySettings};
 use crate::event::hub::{self, Hub};
 use crate::protocol::Error;
+use crate::store::MemoryBucket;
 use crate::telemetry::Metrics;
 use crate::transport::message::Subscription;
 use bytes::Bytes;
@@ -64,9 +65,10 @@ pub(super) async fn parts() -> Ws {
     let metrics = Metrics::new().unwrap();
     let engine = Engine::new(served, Vec::new(), Arc::new(crate::observed::Observed(metrics.clone())));
     let bus = Arc::new(MemoryBus::new(MemorySettings::default()));
+    let sessions = Arc::new(MemoryBucket::default());
     let settings = hub::Settings::default();
     Ws::from(Parts {
-        hub: Hub::new(hub::Parts { engine: engine.clone(), bus, metrics: metrics.live(), settings }),
+        hub: Hub::new(hub::Parts { engine: engine.clone(), bus, sessions, metrics: metrics.live(), settings }),
         engine,
         authenticator: Authenticator::new(Authentication::Anonymous).await.unwrap(),
         metrics: metrics.sessions(),

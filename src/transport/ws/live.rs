@@ -3,13 +3,13 @@
 //! A connection asks its `Live` for what there is to tell and hands it the client's messages about subscriptions.
 
 use super::close::Close;
-use crate::event::hub::{Begun, Session};
+use crate::event::hub::{Begun, Restored, Session};
 use crate::protocol::{Code, Error};
 use crate::transport::envelope::page_metadata;
 use crate::transport::message::Subscription;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::future::Future;
 
 pub use crate::event::hub::Notification;
@@ -23,6 +23,12 @@ pub trait Live: Send + 'static {
     /// Begins or ends a subscription; answers the `data` of the answer as JSON. Nothing is asked of `next` until the answer
     /// is sent, so that it comes before the first notification.
     fn subscription(&mut self, asked: Subscription) -> BoxFuture<'static, Result<Bytes, Error>>;
+
+    /// A ping is about to be written, after everything that was taken.
+    fn pinged(&mut self) {}
+
+    /// A ping was answered.
+    fn answered(&mut self) {}
 }
 
 /// A session of the hub.
@@ -41,7 +47,10 @@ impl Live for Hearing {
         match asked {
             Subscription::Subscribe(asked) => {
                 let (begun, max_bytes) = (self.session.subscribe(*asked), self.max_bytes);
-                Box::pin(async move { answer(&begun.await?, max_bytes) })
+                Box::pin(async move {
+                    let (begun, session) = begun.await?;
+                    answer(&begun, session.as_deref(), max_bytes)
+                })
             }
             Subscription::Unsubscribe { subscription_id } => {
                 let ended = self.session.unsubscribe(subscription_id.clone());
@@ -52,16 +61,44 @@ impl Live for Hearing {
             }
         }
     }
+
+    fn pinged(&mut self) {
+        self.session.pinged();
+    }
+
+    fn answered(&mut self) {
+        self.session.answered();
+    }
 }
 
-/// The answer to a subscription: where it begins, and the rows before that.
-fn answer(begun: &Begun, max_bytes: usize) -> Result<Bytes, Error> {
-    let head = json!({
+/// The message about a session that was asked for by its id: what goes on, or why nothing does.
+pub(super) fn restored(outcome: &Result<Restored, Error>) -> Value {
+    let now = jiff::Timestamp::now().to_string();
+    match outcome {
+        Ok(Restored { session, begun, failed }) => {
+            let begun: Vec<Value> = begun.iter().map(head).collect();
+            let failed: Vec<Value> = failed.iter().map(|(id, error)| json!({ "subscription_id": id, "error": error })).collect();
+            json!({ "type": "session", "session": &**session, "restored": begun, "failed": failed, "timestamp": now })
+        }
+        Err(error) => json!({ "type": "session", "error": error, "timestamp": now }),
+    }
+}
+
+fn head(begun: &Begun) -> Value {
+    json!({
         "subscription_id": &*begun.subscription_id,
         "schema": begun.schema,
         "entity": begun.entity,
         "position": begun.position,
-    });
+    })
+}
+
+/// The answer to a subscription: where it begins, and the rows before that.
+fn answer(begun: &Begun, session: Option<&str>, max_bytes: usize) -> Result<Bytes, Error> {
+    let mut head = head(begun);
+    if let Some(session) = session {
+        head["session"] = session.into();
+    }
     let mut text = head.to_string().into_bytes();
     if let Some(page) = &begun.snapshot {
         if page.rows.joined.len() > max_bytes {

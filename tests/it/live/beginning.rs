@@ -6,7 +6,6 @@ use resolvespec::config::Config;
 use resolvespec::event::bus::{MemoryBus, MemorySettings};
 use resolvespec::event::hub;
 use serde_json::{Value, json};
-use std::sync::Arc;
 
 on_all! {
     a_snapshot_and_what_follows_neither_miss_nor_repeat_a_change
@@ -118,7 +117,7 @@ async fn a_set_that_does_not_fit_into_a_snapshot_is_refused_and_a_part_can_be_ha
 #[tokio::test(flavor = "multi_thread")]
 async fn a_position_that_can_not_be_resumed_from_says_so() {
     let bus = MemoryBus::new(MemorySettings { max_changes: 5, ..MemorySettings::default() });
-    let stage = Stage::on(Kind::Sqlite, Arc::new(bus), |config| config, Vec::new()).await;
+    let stage = Stage::over(Kind::Sqlite, bus).await;
     let mut session = stage.session().await;
     let begun = subscribed(&mut session, "boxes", json!({})).await["position"].clone();
     let mut position = Value::Null;

@@ -97,7 +97,7 @@ async fn what_is_not_captured_can_not_be_subscribed_to(kind: Kind) {
     let error = subscribe(&mut session, "items", json!({})).await.expect_err("nothing is captured");
     assert_eq!(error["code"], "not_captured", "{error}");
     assert!(error["message"].as_str().is_some_and(|text| text.contains("capture install")), "{error}");
-    super::install(&stage.engine.served()).await;
+    super::install(&stage.first.engine.served()).await;
     subscribed(&mut session, "items", json!({})).await;
     stage.close().await;
 }

@@ -87,7 +87,7 @@ async fn a_key_that_may_not_be_seen_is_not_told() {
     let guard = Arc::new(Guard { hides_key: true, stays: true, ..Guard::default() });
     let stage = Stage::with(Kind::Sqlite, |config| config, vec![guard]).await;
     let mut session = stage.session().await;
-    let begun = subscribed(&mut session, "items", json!({"conflate": true})).await;
+    let begun = subscribed(&mut session, "items", json!({})).await;
     stage.run(WRITES).await;
     let message = told(&mut session).await;
     assert_eq!((&message["data"], &message["key"]), (&json!({"name": "b", "kind": "pen"}), &json!({})));

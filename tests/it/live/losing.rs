@@ -13,7 +13,7 @@ use tokio::sync::watch;
 #[tokio::test(flavor = "multi_thread")]
 async fn who_follows_the_entity_of_a_change_that_was_too_large_reads_again() {
     let bus = MemoryBus::new(MemorySettings { max_change_bytes: 600, ..MemorySettings::default() });
-    let stage = Stage::on(Kind::Sqlite, Arc::new(bus), |config| config, Vec::new()).await;
+    let stage = Stage::over(Kind::Sqlite, bus).await;
     let (mut items, mut boxes) = (stage.session().await, stage.session().await);
     subscribed(&mut items, "items", json!({"filters": [super::eq("kind", "pen")]})).await;
     subscribed(&mut boxes, "boxes", json!({})).await;
@@ -30,16 +30,20 @@ async fn who_follows_the_entity_of_a_change_that_was_too_large_reads_again() {
 }
 
 /// A bus that can lose everything, or break off.
+#[derive(Clone)]
 struct Fragile {
-    inner: ArcSwap<MemoryBus>,
+    inner: Arc<ArcSwap<MemoryBus>>,
     cuts: watch::Sender<bool>,
 }
 
-impl Fragile {
-    fn new() -> Self {
-        Self { inner: ArcSwap::from_pointee(MemoryBus::new(MemorySettings::default())), cuts: watch::channel(false).0 }
+impl Default for Fragile {
+    fn default() -> Self {
+        let inner = ArcSwap::from_pointee(MemoryBus::new(MemorySettings::default()));
+        Self { inner: Arc::new(inner), cuts: watch::channel(false).0 }
     }
+}
 
+impl Fragile {
     fn lose(&self) {
         self.inner.store(Arc::new(MemoryBus::new(MemorySettings::default())));
         self.cuts.send_replace(true);
@@ -78,8 +82,8 @@ impl Bus for Fragile {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bus_that_has_lost_what_came_next_makes_everyone_read_again() {
-    let bus = Arc::new(Fragile::new());
-    let stage = Stage::on(Kind::Sqlite, bus.clone(), |config| config, Vec::new()).await;
+    let bus = Fragile::default();
+    let stage = Stage::over(Kind::Sqlite, bus.clone()).await;
     let (mut items, mut boxes) = (stage.session().await, stage.session().await);
     subscribed(&mut items, "items", json!({})).await;
     subscribed(&mut boxes, "boxes", json!({"filters": [super::eq("size", 7)]})).await;
@@ -103,8 +107,8 @@ async fn a_bus_that_has_lost_what_came_next_makes_everyone_read_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bus_that_breaks_off_is_taken_up_where_it_was() {
-    let bus = Arc::new(Fragile::new());
-    let stage = Stage::on(Kind::Sqlite, bus.clone(), |config| config, Vec::new()).await;
+    let bus = Fragile::default();
+    let stage = Stage::over(Kind::Sqlite, bus.clone()).await;
     let mut boxes = stage.session().await;
     subscribed(&mut boxes, "boxes", json!({})).await;
     for id in 1..=30 {

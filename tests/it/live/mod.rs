@@ -4,8 +4,10 @@ mod beginning;
 mod counting;
 mod filtering;
 mod hooks;
+mod idle;
 mod lagging;
 mod losing;
+mod sessions;
 mod switching;
 
 use crate::support::client::{Call, Client};
@@ -16,7 +18,7 @@ use axum::http::Method;
 use resolvespec::config::{Config, DevArgs};
 use resolvespec::database::{Database, Settings};
 use resolvespec::engine::{Engine, Hook, Served};
-use resolvespec::event::bus::{Bus, MemoryBus, MemorySettings};
+use resolvespec::event::bus::Bus;
 use resolvespec::event::capture::setup;
 use resolvespec::live::Handles;
 use resolvespec::serve::bind_with;
@@ -46,36 +48,28 @@ metadata: {name: boxes}
 spec: {source: conformance, limits: {maxRows: 5000}}
 ";
 
-/// A replica whose database is captured, with another program that writes to it.
+/// Replicas over a database that is captured, with another program that writes to it.
 struct Stage {
-    address: SocketAddr,
+    kind: Kind,
     fresh: Fresh,
-    engine: Engine,
-    /// Another program: connections of its own, of which the replica knows nothing.
+    handles: Handles,
+    /// Another program: connections of its own, of which the replicas know nothing.
     writer: Database,
+    /// The first replica.
+    first: Replica,
+}
+
+/// A replica that serves.
+struct Replica {
+    address: SocketAddr,
+    engine: Engine,
     end: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
 
-impl Stage {
-    async fn open(kind: Kind) -> Self {
-        Self::with(kind, |config| config, Vec::new()).await
-    }
-
-    async fn with(kind: Kind, change: impl FnOnce(Config) -> Config, hooks: Vec<Arc<dyn Hook>>) -> Self {
-        Self::on(kind, Arc::new(MemoryBus::new(MemorySettings::default())), change, hooks).await
-    }
-
-    async fn on(kind: Kind, bus: Arc<dyn Bus>, change: impl FnOnce(Config) -> Config, hooks: Vec<Arc<dyn Hook>>) -> Self {
-        let fresh = Fresh::create(kind).await;
-        let served = load(kind, &fresh, SCHEMA, ENTITIES).await;
-        install(&served).await;
-        let writer = Database::connect(&Settings::new("writer", &fresh.url)).await.expect("the database answers");
-        let dev = Config::dev(&DevArgs { paths: Vec::new(), port: 0, log: "warn".to_owned() });
-        // Clients that nobody listens to any more do not say goodbye.
-        let config = change(Config { drain_time: Duration::from_millis(200), ..dev });
-        let handles = Handles { bus };
-        let replica = bind_with(&config, served, hooks, handles).await.expect("a port is free");
+impl Replica {
+    async fn start(config: &Config, served: Served, hooks: Vec<Arc<dyn Hook>>, handles: Handles) -> Self {
+        let replica = bind_with(config, served, hooks, handles).await.expect("a port is free");
         let (address, engine) = (replica.address(), replica.engine().clone());
         let (end, ended) = oneshot::channel::<()>();
         let task = TaskTracker::new().spawn(async move {
@@ -85,7 +79,49 @@ impl Stage {
             };
             replica.run(until).await.expect("the replica serves to its end");
         });
-        Self { address, fresh, engine, writer, end, task }
+        Self { address, engine, end, task }
+    }
+
+    async fn stop(self) {
+        drop(self.end);
+        self.task.await.expect("the replica did not panic");
+    }
+}
+
+/// The settings of a replica for tests.
+fn config() -> Config {
+    let dev = Config::dev(&DevArgs { paths: Vec::new(), port: 0, log: "warn".to_owned() });
+    // Clients that nobody listens to any more do not say goodbye.
+    Config { drain_time: Duration::from_millis(200), ..dev }
+}
+
+impl Stage {
+    async fn open(kind: Kind) -> Self {
+        Self::with(kind, |config| config, Vec::new()).await
+    }
+
+    async fn with(kind: Kind, change: impl FnOnce(Config) -> Config, hooks: Vec<Arc<dyn Hook>>) -> Self {
+        Self::on(kind, Handles::memory(), change(config()), hooks).await
+    }
+
+    /// Over a bus of the test's own.
+    async fn over(kind: Kind, bus: impl Bus) -> Self {
+        Self::on(kind, Handles { bus: Arc::new(bus), ..Handles::memory() }, config(), Vec::new()).await
+    }
+
+    async fn on(kind: Kind, handles: Handles, config: Config, hooks: Vec<Arc<dyn Hook>>) -> Self {
+        let fresh = Fresh::create(kind).await;
+        let served = load(kind, &fresh, SCHEMA, ENTITIES).await;
+        install(&served).await;
+        let writer = Database::connect(&Settings::new("writer", &fresh.url)).await.expect("the database answers");
+        let first = Replica::start(&config, served, hooks, handles.clone()).await;
+        Self { kind, fresh, handles, writer, first }
+    }
+
+    /// Another replica over the same database and the same handles.
+    async fn another(&self, config: Config) -> Replica {
+        let served = load(self.kind, &self.fresh, "", ENTITIES).await;
+        Replica::start(&config, served, Vec::new(), self.handles.clone()).await
     }
 
     /// Runs plain SQL as another program.
@@ -94,12 +130,12 @@ impl Stage {
     }
 
     async fn session(&self) -> Session {
-        Session::connect(self.address).await
+        Session::connect(self.first.address).await
     }
 
     /// A page of the replica.
     async fn page(&self, path: &str) -> Value {
-        Client::new(self.address).send(&Call::new(Method::GET, path)).await.expect("an answer").body
+        Client::new(self.first.address).send(&Call::new(Method::GET, path)).await.expect("an answer").body
     }
 
     /// Waits until a metric has this value.
@@ -119,8 +155,7 @@ impl Stage {
     }
 
     async fn close(self) {
-        drop(self.end);
-        self.task.await.expect("the replica did not panic");
+        self.first.stop().await;
         self.writer.close().await;
         self.fresh.remove().await;
     }

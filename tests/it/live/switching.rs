@@ -17,7 +17,7 @@ async fn subscriptions_go_on_through_another_catalog_without_a_gap(kind: Kind) {
         let mut session = stage.session().await;
         let begun = subscribed(&mut session, "items", json!({"snapshot": true})).await;
         all.push((session, Counts::of(&begun["snapshot"])));
-        stage.engine.switch(load(kind, &stage.fresh, "", ENTITIES).await);
+        stage.first.engine.switch(load(kind, &stage.fresh, "", ENTITIES).await);
     }
     assert!(writers.stop().await > 0);
     let end = now(&stage).await;
@@ -36,7 +36,7 @@ async fn a_subscription_that_another_catalog_does_not_allow_ends_with_a_word() {
     let items = subscribed(&mut session, "items", json!({"columns": ["id", "stock"]})).await;
     let boxes = subscribed(&mut session, "boxes", json!({})).await;
     let without_boxes = ENTITIES.split("---").next().expect("the first");
-    stage.engine.switch(load(kind, &stage.fresh, "", without_boxes).await);
+    stage.first.engine.switch(load(kind, &stage.fresh, "", without_boxes).await);
     let message = told(&mut session).await;
     assert_eq!((&message["operation"], &message["subscription_id"]), (&json!("ended"), &boxes["subscription_id"]), "{message}");
     assert_eq!((&message["reason"], &message["error"]["code"]), (&json!("catalog_changed"), &json!("model_not_found")));

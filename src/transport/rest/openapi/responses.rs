@@ -105,6 +105,7 @@ fn applies(code: Code, operation: Operation) -> bool {
         | Code::InvalidSubscriptionOperation
         | Code::MissingSubscriptionId
         | Code::SubscriptionNotFound
+        | Code::SessionNotFound
         | Code::NotCaptured
         | Code::ResyncRequired => false,
         Code::MissingId | Code::PreconditionFailed => matches!(operation, Operation::Update | Operation::Delete),

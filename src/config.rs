@@ -5,6 +5,7 @@
 
 use crate::auth::{Authentication, JwksLocation, JwksSettings, JwtSettings, KeySource, Secret};
 use crate::cli::Error;
+use crate::event::hub;
 use crate::telemetry::tracing::LogFormat;
 use crate::transport::ws;
 use clap::Args;
@@ -90,6 +91,18 @@ struct Settings {
     /// The largest WebSocket answer, in bytes; a read beyond it fails with `limit_exceeded`. [default: 16777216]
     #[arg(long, env = "RESOLVESPEC_WS_MAX_ANSWER_BYTES", value_name = "BYTES")]
     ws_max_answer_bytes: Option<usize>,
+    /// Subscriptions that a WebSocket connection may have. [default: 1000]
+    #[arg(long, env = "RESOLVESPEC_WS_MAX_SUBSCRIPTIONS", value_name = "COUNT")]
+    ws_max_subscriptions: Option<usize>,
+    /// Notifications that may wait for a WebSocket connection; beyond it the client is told to resume. [default: 10000]
+    #[arg(long, env = "RESOLVESPEC_WS_MAX_WAITING", value_name = "COUNT")]
+    ws_max_waiting: Option<usize>,
+    /// Bytes of notifications that may wait for a WebSocket connection. [default: 8388608]
+    #[arg(long, env = "RESOLVESPEC_WS_MAX_WAITING_BYTES", value_name = "BYTES")]
+    ws_max_waiting_bytes: Option<usize>,
+    /// Seconds that a WebSocket session's subscriptions are kept for its client to come back. [default: 600]
+    #[arg(long, env = "RESOLVESPEC_WS_SESSION_SECONDS", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    ws_session_seconds: Option<u64>,
     /// Seconds between two pings of a WebSocket connection; one that is silent until the next is closed. [default: 25]
     #[arg(long, env = "RESOLVESPEC_WS_PING_SECONDS", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     ws_ping_seconds: Option<u64>,
@@ -136,6 +149,8 @@ pub struct Config {
     pub pages: Pages,
     /// Limits and times of WebSocket connections.
     pub ws: ws::Settings,
+    /// Limits and times of subscriptions.
+    pub live: hub::Settings,
     /// The largest body in bytes.
     pub max_body_bytes: usize,
     /// Between "not ready" and the end of new requests.
@@ -164,6 +179,7 @@ impl Config {
             cors_origins: Vec::new(),
             pages: Pages::ListedAndLoopback,
             ws: ws::Settings::default(),
+            live: hub::Settings::default(),
             max_body_bytes: MAX_BODY_BYTES,
             leave_time: Duration::ZERO,
             drain_time: Duration::from_secs(5),
@@ -212,6 +228,10 @@ impl Settings {
             ws_max_connections: self.ws_max_connections.or(file.ws_max_connections),
             ws_max_message_bytes: self.ws_max_message_bytes.or(file.ws_max_message_bytes),
             ws_max_answer_bytes: self.ws_max_answer_bytes.or(file.ws_max_answer_bytes),
+            ws_max_subscriptions: self.ws_max_subscriptions.or(file.ws_max_subscriptions),
+            ws_max_waiting: self.ws_max_waiting.or(file.ws_max_waiting),
+            ws_max_waiting_bytes: self.ws_max_waiting_bytes.or(file.ws_max_waiting_bytes),
+            ws_session_seconds: self.ws_session_seconds.or(file.ws_session_seconds),
             ws_ping_seconds: self.ws_ping_seconds.or(file.ws_ping_seconds),
             leave_seconds: self.leave_seconds.or(file.leave_seconds),
             drain_seconds: self.drain_seconds.or(file.drain_seconds),
@@ -226,13 +246,14 @@ impl Settings {
             return Err(Error::new("serve needs manifests: name files or folders, or set RESOLVESPEC_MANIFESTS"));
         }
         let authentication = self.authentication()?;
-        let ws = self.ws();
+        let (ws, live) = (self.ws(), self.live());
         Ok(Config {
             authentication,
             manifests: self.manifests,
             listen: self.listen.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 8080))),
             admin_listen: Some(self.admin_listen.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 9090)))),
             ws,
+            live,
             cors_origins: self.cors_origins,
             pages: Pages::Listed,
             max_body_bytes: self.max_body_bytes.unwrap_or(MAX_BODY_BYTES),
@@ -253,6 +274,19 @@ impl Settings {
             // A file is not checked as flags are; pinging without pause would be a mistake.
             ping_interval: self.ws_ping_seconds.map_or(usual.ping_interval, |seconds| Duration::from_secs(seconds.max(1))),
             write_time: usual.write_time,
+        }
+    }
+
+    fn live(&self) -> hub::Settings {
+        let usual = hub::Settings::default();
+        hub::Settings {
+            max_subscriptions: self.ws_max_subscriptions.unwrap_or(usual.max_subscriptions),
+            max_waiting: self.ws_max_waiting.unwrap_or(usual.max_waiting),
+            max_waiting_bytes: self.ws_max_waiting_bytes.unwrap_or(usual.max_waiting_bytes),
+            session_lifetime: self
+                .ws_session_seconds
+                .map_or(usual.session_lifetime, |seconds| Duration::from_secs(seconds.max(1))),
+            ..usual
         }
     }
 

@@ -12,6 +12,7 @@ pub mod database;
 pub mod drain;
 pub mod engine;
 pub mod event;
+pub mod live;
 pub mod load;
 pub mod manifest;
 pub mod nats;

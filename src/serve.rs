@@ -5,6 +5,8 @@ use crate::cli::Error;
 use crate::config::{Config, Pages};
 use crate::drain::Drain;
 use crate::engine::{Engine, Hook, Served};
+use crate::event::hub::{self, Hub};
+use crate::live::{Handles, Running};
 use crate::observed::Observed;
 use crate::telemetry::Metrics;
 use crate::transport::admin;
@@ -29,6 +31,8 @@ use tower_http::compression::CompressionLayer;
 pub struct Replica {
     rest: Rest,
     ws: Ws,
+    hub: Hub,
+    handles: Handles,
     listener: TcpListener,
     admin: Option<TcpListener>,
     address: SocketAddr,
@@ -36,8 +40,13 @@ pub struct Replica {
     drain_time: Duration,
 }
 
-/// Puts the parts together and takes the ports.
+/// Puts the parts together for one replica alone, and takes the ports.
 pub async fn bind(config: &Config, served: Served, hooks: Vec<Arc<dyn Hook>>) -> Result<Replica, Error> {
+    bind_with(config, served, hooks, Handles::memory()).await
+}
+
+/// Puts the parts together with what is shared by replicas, and takes the ports.
+pub async fn bind_with(config: &Config, served: Served, hooks: Vec<Arc<dyn Hook>>, handles: Handles) -> Result<Replica, Error> {
     let metrics = Metrics::new()?;
     metrics.catalog(Some(served.catalog.entities().len()));
     let origins = config.cors_origins.iter().map(|origin| {
@@ -46,9 +55,17 @@ pub async fn bind(config: &Config, served: Served, hooks: Vec<Arc<dyn Hook>>) ->
     });
     let origins: Arc<[HeaderValue]> = origins.collect::<Result<_, _>>()?;
     let engine = Engine::new(served, hooks, Arc::new(Observed(metrics.clone())));
+    let hub = Hub::new(hub::Parts {
+        engine: engine.clone(),
+        bus: Arc::clone(&handles.bus),
+        sessions: Arc::clone(&handles.sessions),
+        metrics: metrics.live(),
+        settings: config.live,
+    });
     let authenticator = Authenticator::new(config.authentication.clone()).await?;
     let ws = Ws::from(ws::Parts {
         engine: engine.clone(),
+        hub: hub.clone(),
         authenticator: authenticator.clone(),
         metrics: metrics.sessions(),
         origins: match config.pages {
@@ -71,7 +88,8 @@ pub async fn bind(config: &Config, served: Served, hooks: Vec<Arc<dyn Hook>>) ->
         None => None,
     };
     let address = listener.local_addr()?;
-    Ok(Replica { rest, ws, listener, admin, address, leave_time: config.leave_time, drain_time: config.drain_time })
+    let (leave_time, drain_time) = (config.leave_time, config.drain_time);
+    Ok(Replica { rest, ws, hub, handles, listener, admin, address, leave_time, drain_time })
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
@@ -104,6 +122,7 @@ impl Replica {
         let drain = self.rest.drain.clone();
         let engine = self.rest.engine.clone();
         let ws = self.ws.clone();
+        let live = Running::start(self.hub, engine.clone(), self.handles.bus, self.rest.metrics.clone());
         let mut main = rest::router(self.rest.clone()).merge(ws::router(ws.clone()));
         if self.admin.is_none() {
             main = main.merge(admin::metrics_router(self.rest.clone())).merge(ws::admin_router(ws.clone()));
@@ -142,7 +161,9 @@ impl Replica {
         let outcome = tokio::select! {
             outcome = served => outcome,
             outcome = ended => outcome,
+            () = live.failed() => Err(std::io::Error::other("changes can't be told any more")),
         };
+        live.end().await;
         for database in engine.served().databases.values() {
             database.close().await;
         }

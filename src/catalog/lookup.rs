@@ -47,6 +47,12 @@ impl Catalog {
         Some(self.entity(id))
     }
 
+    /// The entity with exactly these public names.
+    #[must_use]
+    pub fn named(&self, schema: &str, entity: &str) -> Option<&Entity> {
+        self.by_schema.get(schema)?.get(entity).map(|id| self.entity(*id))
+    }
+
     /// The entity at a place.
     #[must_use]
     pub fn entity(&self, id: EntityId) -> &Entity {

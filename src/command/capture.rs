@@ -2,7 +2,7 @@
 
 use crate::catalog::Capture;
 use crate::cli::{CaptureArgs, CaptureCommand, Error, InstallArgs, RemoveArgs};
-use crate::database::Database;
+use crate::database::{Database, Dialect};
 use crate::engine::Served;
 use crate::event::capture::setup::{self, State, Survey};
 use crate::load::load;
@@ -39,6 +39,28 @@ async fn install(args: InstallArgs) -> Result<(), Error> {
         writeln!(std::io::stdout().lock(), "{source}: {count} {} captured", if count == 1 { "table is" } else { "tables are" })?;
     }
     Ok(())
+}
+
+/// Makes what is missing in embedded databases, and says so; of others it says what is missing.
+pub(super) async fn install_embedded(served: &Served) -> Result<Vec<String>, Error> {
+    let sources = captured(served);
+    one_source_a_database(&sources)?;
+    let mut told = Vec::new();
+    for (source, database) in sources {
+        let survey = setup::survey(database, &served.catalog, source).await?;
+        let statements = survey.install();
+        if statements.is_empty() {
+            continue;
+        }
+        if database.dialect() == Dialect::Sqlite {
+            database.run_all(&statements).await?;
+            told.push(format!("The changes of '{source}' are captured by triggers, as its DataSource says."));
+        } else {
+            let missing = "has no triggers for some of its tables, or old ones; run `resolvespec capture install`";
+            told.push(format!("'{source}' {missing} before anybody subscribes to them."));
+        }
+    }
+    Ok(told)
 }
 
 async fn remove(args: RemoveArgs) -> Result<(), Error> {

@@ -1,5 +1,6 @@
 //! `dev`: everything in one process on loopback, with what to try printed first.
 
+use super::capture::install_embedded;
 use super::watch::{Changes, watch};
 use crate::catalog::Catalog;
 use crate::cli::Error;
@@ -17,9 +18,10 @@ pub async fn dev(args: DevArgs) -> Result<(), Error> {
     let config = Config::dev(&args);
     let _traces = telemetry::init(&telemetry::TracingSettings::new(config.log_format, &config.log, None))?;
     let served = load(&config.manifests, &HashMap::new(), true).await.map_err(Error::Manifests)?;
+    let captured = install_embedded(&served).await?;
     let replica = wiring::bind(&config, served, Vec::new()).await?;
     let changes = Changes::of(&config.manifests)?;
-    print_welcome(replica.address(), &replica.engine().served().catalog)?;
+    print_welcome(replica.address(), &replica.engine().served().catalog, &captured)?;
     let engine = replica.engine().clone();
     let metrics = replica.metrics().clone();
     tokio::select! {
@@ -28,14 +30,16 @@ pub async fn dev(args: DevArgs) -> Result<(), Error> {
     }
 }
 
-fn print_welcome(address: SocketAddr, catalog: &Catalog) -> std::io::Result<()> {
+fn print_welcome(address: SocketAddr, catalog: &Catalog, captured: &[String]) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "ResolveSpec serves {} entities at http://{address}", catalog.entities().len())?;
     writeln!(out, "It is open to every program on this machine; use `resolvespec serve` for others.\n")?;
     for entity in catalog.entities() {
         writeln!(out, "  {}", try_it(address, &entity.schema, &entity.name))?;
     }
-    writeln!(out, "\nManifests are reloaded when they change. Ctrl-C ends it.")?;
+    writeln!(out, "\nLive changes are told at ws://{address}/ws.")?;
+    captured.iter().try_for_each(|line| writeln!(out, "{line}"))?;
+    writeln!(out, "Manifests are reloaded when they change. Ctrl-C ends it.")?;
     out.flush()
 }
 

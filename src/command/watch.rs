@@ -1,5 +1,6 @@
 //! Reloading: manifests that change are compiled and served; those that can't be leave what is served as it is.
 
+use super::capture::install_embedded;
 use crate::cli::Error;
 use crate::engine::Engine;
 use crate::load::load;
@@ -59,6 +60,10 @@ async fn reload(paths: &[PathBuf], engine: &Engine, metrics: &Metrics) {
     match load(paths, &before.databases, true).await {
         Ok(served) => {
             let count = served.catalog.entities().len();
+            match install_embedded(&served).await {
+                Ok(lines) => lines.iter().for_each(|line| say(line)),
+                Err(error) => error.print(),
+            }
             engine.switch(served);
             metrics.catalog(Some(count));
             say(&format!("reloaded: {count} entities"));

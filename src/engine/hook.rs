@@ -88,6 +88,22 @@ pub trait Hook: Send + Sync + 'static {
         Ok(())
     }
 
+    /// Before a subscription begins, and again whenever another catalog is served; `before_read` has had its say by then.
+    async fn before_subscribe(&self, context: Context<'_>, read: &mut NarrowRead<'_, '_>) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    /// After a subscription has begun.
+    async fn after_subscribe(&self, context: Context<'_>, subscription_id: &str) {}
+
+    /// Before a client ends a subscription.
+    async fn before_unsubscribe(&self, context: Context<'_>, subscription_id: &str) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    /// After a client has ended a subscription. Those that end with their connection are not told one by one.
+    async fn after_unsubscribe(&self, context: Context<'_>, subscription_id: &str) {}
+
     /// After the answer is decided, whatever it is: for audits. It can't change anything.
     async fn after_handle(&self, context: Context<'_>, refused: Option<&Error>) {}
 

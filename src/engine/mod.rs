@@ -11,7 +11,9 @@ pub mod observe;
 pub mod pipeline;
 pub mod plan;
 pub mod sql;
+pub mod subscribe;
 
 pub use hook::{Context, Hook, NarrowRead, NarrowWrite, Refusal, Session};
 pub use observe::{End, Observe, Tally, Verb};
-pub use pipeline::{Engine, Served};
+pub use pipeline::{Current, Engine, Served};
+pub use subscribe::SubscriptionPlan;

@@ -12,10 +12,11 @@ use super::plan::{Scope, plan_read};
 use crate::auth::Principal;
 use crate::catalog::{Catalog, Entity, metadata};
 use crate::database::Database;
-use crate::protocol::{Code, Error, Operation, Request, Response};
+use crate::protocol::{Code, Error, Operation, Request, Response, Target};
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
 use std::sync::Arc;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::Instrument;
 
@@ -31,17 +32,28 @@ pub struct Served {
 #[derive(Clone)]
 pub struct Engine {
     current: Arc<ArcSwap<Current>>,
+    pub(super) switched: watch::Sender<()>,
     observe: Arc<dyn Observe>,
     hooks: Arc<[Arc<dyn Hook>]>,
 }
 
-/// What is served, and who is told of its statements.
-struct Current {
+/// What is served at a moment, and who is told of its statements.
+pub struct Current {
     served: Arc<Served>,
     tallies: Tallies,
 }
 
 impl Current {
+    /// What is served.
+    #[must_use]
+    pub fn served(&self) -> &Arc<Served> {
+        &self.served
+    }
+
+    pub(super) fn tallies(&self) -> &Tallies {
+        &self.tallies
+    }
+
     fn of(served: Served, observe: &dyn Observe) -> Self {
         Self { tallies: Tallies::of(&served.catalog, observe), served: Arc::new(served) }
     }
@@ -52,7 +64,8 @@ impl Engine {
     #[must_use]
     pub fn new(served: Served, hooks: Vec<Arc<dyn Hook>>, observe: Arc<dyn Observe>) -> Self {
         let current = Current::of(served, &*observe);
-        Self { current: Arc::new(ArcSwap::from_pointee(current)), observe, hooks: hooks.into() }
+        let (switched, _) = watch::channel(());
+        Self { current: Arc::new(ArcSwap::from_pointee(current)), switched, observe, hooks: hooks.into() }
     }
 
     /// What is served now; a request keeps what it began with.
@@ -61,16 +74,27 @@ impl Engine {
         Arc::clone(&self.current.load().served)
     }
 
+    /// What is served now, for who needs it longer than for a request.
+    #[must_use]
+    pub fn current(&self) -> Arc<Current> {
+        self.current.load_full()
+    }
+
     /// Serves another catalog from the next request on.
     pub fn switch(&self, served: Served) {
         self.current.store(Arc::new(Current::of(served, &*self.observe)));
+        self.switched.send_replace(());
+    }
+
+    pub(super) fn hooks(&self) -> &[Arc<dyn Hook>] {
+        &self.hooks
     }
 
     /// Answers a request.
     pub async fn handle(&self, principal: &Principal, request: Request) -> Result<Response, Error> {
         let current = self.current.load_full();
         let served = &*current.served;
-        let entity = resolve(&served.catalog, &request)?;
+        let entity = resolve(&served.catalog, &request.target)?;
         let grant = authorize(principal, entity, request.operation)?;
         let context = Context { principal, catalog: &served.catalog, entity, operation: request.operation };
         let (schema, name) = (entity.schema.as_str(), entity.name.as_str());
@@ -176,12 +200,12 @@ impl Engine {
     }
 }
 
-fn resolve<'c>(catalog: &'c Catalog, request: &Request) -> Result<&'c Entity, Error> {
-    catalog.find(&request.target).ok_or_else(|| {
+pub(super) fn resolve<'c>(catalog: &'c Catalog, target: &Target) -> Result<&'c Entity, Error> {
+    catalog.find(target).ok_or_else(|| {
         let short = |text: &str| text.chars().take(80).collect::<String>();
-        let name = match &request.target.schema {
-            Some(schema) => format!("{}.{}", short(schema), short(&request.target.entity)),
-            None => short(&request.target.entity),
+        let name = match &target.schema {
+            Some(schema) => format!("{}.{}", short(schema), short(&target.entity)),
+            None => short(&target.entity),
         };
         Error::new(Code::ModelNotFound, format!("there is no entity '{name}'")).with_detail(name)
     })

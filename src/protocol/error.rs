@@ -99,6 +99,12 @@ codes! {
     MissingSubscriptionId = "missing_subscription_id",
     /// The session has no subscription with this id.
     SubscriptionNotFound = "subscription_not_found",
+    /// There is no session with this id for the caller, or its time is over.
+    SessionNotFound = "session_not_found",
+    /// The changes of the entity are not captured, so that nobody can be told of them.
+    NotCaptured = "not_captured",
+    /// The position can't be resumed from, since the changes after it are not kept any more: read again.
+    ResyncRequired = "resync_required",
     /// The service or its database can't be reached now; try again later.
     Unavailable = "unavailable",
     /// The service failed; the log has the cause under the request id.
@@ -122,6 +128,9 @@ impl Code {
                 | Code::InvalidSubscriptionOperation
                 | Code::MissingSubscriptionId
                 | Code::SubscriptionNotFound
+                | Code::SessionNotFound
+                | Code::NotCaptured
+                | Code::ResyncRequired
         )
     }
 }

@@ -9,6 +9,7 @@ pub mod filter;
 pub mod options;
 pub mod request;
 pub mod response;
+pub mod subscribe;
 
 pub use change::{Change, ChangeOperation, Position};
 pub use error::{Code, Error};
@@ -16,3 +17,4 @@ pub use filter::{Condition, Leaf, Operator};
 pub use options::{Options, Preload, Sort};
 pub use request::{KeyInput, Operation, Request, Selector, Target};
 pub use response::{Page, Response, RowText};
+pub use subscribe::{Said, Subscribe};

@@ -5,6 +5,7 @@
 
 use super::capture::CaptureMetrics;
 use super::family::{Family, families};
+use super::live::LiveMetrics;
 use super::query::QueryMetrics;
 use super::request::{RequestMetrics, RequestTimer, Routes};
 use super::session::SessionMetrics;
@@ -52,6 +53,22 @@ families! {
     capture_waiting: IntGaugeVec = "resolvespec_capture_waiting_rows" { "source" };
     /// How long the first of the waiting rows has waited.
     capture_lag: IntGaugeVec = "resolvespec_capture_lag_seconds" { "source" };
+    /// Subscriptions of connected clients.
+    live_subscriptions: IntGauge = "resolvespec_live_subscriptions" {};
+    /// Changes that came from the bus.
+    live_events: IntCounter = "resolvespec_live_events_total" {};
+    /// Filters that a change met, before or after; equal filters count once.
+    live_matched: IntCounter = "resolvespec_live_matched_total" {};
+    /// Notifications that were put before connections.
+    live_notifications: IntCounter = "resolvespec_live_notifications_total" {};
+    /// Connections that were closed since they did not take what was told to them.
+    live_slow_consumers: IntCounter = "resolvespec_live_slow_consumers_total" {};
+    /// Times that every subscriber had to read again, since the bus had lost what came next.
+    live_resyncs: IntCounter = "resolvespec_live_resyncs_total" {};
+    /// Replays of what the bus kept, each for all who were behind at the time.
+    live_replays: IntCounter = "resolvespec_live_replays_total" {};
+    /// Time from a change in its database to its notifications.
+    live_lag: HistogramVec = "resolvespec_live_lag_seconds" {};
 }
 
 /// The metrics of one process. Cheap to clone.
@@ -113,6 +130,12 @@ impl Metrics {
     #[must_use]
     pub fn capture(&self, source: &str) -> CaptureMetrics {
         CaptureMetrics::new(&self.families, source)
+    }
+
+    /// The handle for subscriptions. Keep it.
+    #[must_use]
+    pub fn live(&self) -> LiveMetrics {
+        LiveMetrics::new(&self.families)
     }
 
     /// Counts the bytes of an answer's body.

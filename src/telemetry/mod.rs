@@ -7,6 +7,7 @@
 
 mod capture;
 mod family;
+mod live;
 pub mod metrics;
 mod query;
 mod request;
@@ -17,6 +18,7 @@ mod tracing_export;
 mod tracing_tests;
 
 pub use capture::CaptureMetrics;
+pub use live::LiveMetrics;
 pub use metrics::Metrics;
 pub use query::QueryMetrics;
 pub use request::{RequestMetrics, RequestTimer};

@@ -12,6 +12,7 @@ mod idempotency;
 mod introspect;
 mod lanes;
 mod limited_preloads;
+mod live;
 mod malformed;
 mod matching;
 mod memory;

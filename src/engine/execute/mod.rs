@@ -4,6 +4,7 @@ mod graph;
 mod idempotency;
 pub(super) mod read;
 mod run;
+pub(super) mod snapshot;
 pub(super) mod write;
 
 pub(super) use run::Runner;

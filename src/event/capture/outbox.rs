@@ -67,7 +67,7 @@ pub(super) struct Horizon {
 }
 
 /// Rows of an outbox, as ranges of their ids.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Seen(Vec<(i64, i64)>);
 
 impl Seen {
@@ -76,6 +76,12 @@ impl Seen {
     pub fn contains(&self, id: i64) -> bool {
         let after = self.0.partition_point(|(first, _)| *first <= id);
         after.checked_sub(1).is_some_and(|place| id <= self.0[place].1)
+    }
+
+    /// Whether all of them have lower ids.
+    #[must_use]
+    pub fn is_before(&self, id: i64) -> bool {
+        self.0.last().is_none_or(|(_, last)| *last < id)
     }
 }
 
@@ -206,7 +212,7 @@ impl<'a> Outbox<'a> {
             Dialect::Sqlite => SQLITE_SEEN,
         })));
         let wrapped = [b"[".as_slice(), &fetched.await?.rows.joined, b"]"].concat();
-        Ok(Seen(serde_json::from_slice(&wrapped)?))
+        Ok(serde_json::from_slice(&wrapped)?)
     }
 
     /// How full it is.
@@ -331,5 +337,6 @@ mod tests {
         let held: Vec<i64> = (0..12).filter(|id| seen.contains(*id)).collect();
         assert_eq!(held, [2, 5, 6, 7, 8, 9]);
         assert!(!Seen(Vec::new()).contains(1));
+        assert!(Seen(Vec::new()).is_before(1) && seen.is_before(10) && !seen.is_before(9) && !seen.is_before(4));
     }
 }

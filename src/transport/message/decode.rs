@@ -4,7 +4,7 @@
 //! are taken one by one, so that the id is known when another field is wrong.
 
 use crate::protocol::options::Object;
-use crate::protocol::{Code, Error, Operation, Options, Request, Selector, Target};
+use crate::protocol::{Code, Error, Operation, Options, Request, Selector, Subscribe, Target, subscribe};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -29,16 +29,11 @@ pub enum Said {
     Ping,
 }
 
-/// A message about a subscription. What it asks for is read by who keeps subscriptions.
+/// A message about a subscription.
 #[derive(Debug)]
 pub enum Subscription {
     /// Begins one.
-    Subscribe {
-        /// The entity, as the client wrote it.
-        target: Target,
-        /// The options' JSON.
-        options: Option<Box<RawValue>>,
-    },
+    Subscribe(Box<Subscribe>),
     /// Ends one.
     Unsubscribe {
         /// Which.
@@ -133,10 +128,8 @@ fn request(operation: &str, mut wire: Wire<'_>) -> Result<Request, Error> {
         let message = format!("operation is read, create, update, delete or meta, not '{}'", short(operation));
         Error::new(Code::InvalidOperation, message)
     })?;
-    let selector = Selector::from_json(wire.record_id.take())
-        .map_err(|forms| Error::new(Code::InvalidMessage, format!("record_id is {forms}")))?;
     Ok(Request {
-        selector,
+        selector: selector(wire.record_id.take())?,
         data: data(wire.data)?,
         options: wire.options.map(|options| Options::from_json(options.get())).transpose()?.unwrap_or_default(),
         idempotency_key: text("idempotency_key", wire.idempotency_key.take())?,
@@ -150,7 +143,8 @@ fn subscription(operation: &str, mut wire: Wire<'_>) -> Result<Subscription, Err
         "subscribe" => {
             let entity = text("entity", wire.entity.take())?.unwrap_or_default();
             let target = Target { schema: text("schema", wire.schema.take())?, entity };
-            Ok(Subscription::Subscribe { target, options: wire.options.map(ToOwned::to_owned) })
+            let said = subscribe::Said::new(&target, wire.record_id.take(), wire.options.map(RawValue::get));
+            Subscribe::read(said).map(|asked| Subscription::Subscribe(Box::new(asked)))
         }
         "unsubscribe" => match text("subscription_id", wire.subscription_id.take())? {
             Some(subscription_id) => Ok(Subscription::Unsubscribe { subscription_id }),
@@ -161,6 +155,10 @@ fn subscription(operation: &str, mut wire: Wire<'_>) -> Result<Subscription, Err
             Err(Error::new(Code::InvalidSubscriptionOperation, message))
         }
     }
+}
+
+fn selector(record_id: Value) -> Result<Selector, Error> {
+    Selector::from_json(record_id).map_err(|forms| Error::new(Code::InvalidMessage, format!("record_id is {forms}")))
 }
 
 /// The data; null is none.

@@ -27,14 +27,16 @@ pub fn status(code: Code) -> StatusCode {
         | Code::InvalidMessage
         | Code::InvalidMessageType
         | Code::InvalidSubscriptionOperation
-        | Code::MissingSubscriptionId => StatusCode::BAD_REQUEST,
+        | Code::MissingSubscriptionId
+        | Code::NotCaptured => StatusCode::BAD_REQUEST,
         Code::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Code::Conflict | Code::ForeignKeyViolation | Code::SerializationFailure => StatusCode::CONFLICT,
         Code::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
         Code::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
         Code::Unauthorized => StatusCode::UNAUTHORIZED,
         Code::Forbidden => StatusCode::FORBIDDEN,
-        Code::NotFound | Code::ModelNotFound | Code::SubscriptionNotFound => StatusCode::NOT_FOUND,
+        Code::NotFound | Code::ModelNotFound | Code::SubscriptionNotFound | Code::SessionNotFound => StatusCode::NOT_FOUND,
+        Code::ResyncRequired => StatusCode::GONE,
         Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         Code::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
         Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,

@@ -35,6 +35,7 @@ fn describe(entry: &Entry) -> Value {
         "opened_at": entry.opened_at.to_string(),
         "received": traffic(&entry.received),
         "sent": traffic(&entry.sent),
+        "subscriptions": entry.subscriptions.load(Ordering::Relaxed),
     })
 }
 

@@ -67,6 +67,11 @@ impl<I: AsyncRead + AsyncWrite + Unpin, L: Live> Connection<I, L> {
         }
     }
 
+    /// Begins with work that nobody asked for by a message; what is asked for comes after it.
+    pub(super) fn begin(&mut self, running: Running) {
+        self.running = Some(running);
+    }
+
     /// Closes it before anything was said.
     pub(super) async fn refuse(self, message: String) -> Ended {
         let ended = Ended::Here(Close::Refused(message));
@@ -110,6 +115,10 @@ impl<I: AsyncRead + AsyncWrite + Unpin, L: Live> Connection<I, L> {
                 self.queue.push(message);
             }
             Event::Received(Received::Control) => self.clock.heard(),
+            Event::Received(Received::Pong) => {
+                self.clock.heard();
+                self.live.answered();
+            }
             Event::Received(Received::Sent) => self.clock.wrote(),
             Event::Notified => {
                 self.notify();
@@ -199,6 +208,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin, L: Live> Connection<I, L> {
         match self.clock.due(self.socket.sent(), self.is_listening()) {
             Due::Nothing => Ok(()),
             Due::Ping => {
+                self.live.pinged();
                 self.socket.outgoing().ping();
                 self.flush().await
             }

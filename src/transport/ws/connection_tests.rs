@@ -7,7 +7,10 @@ use super::{Close, Origins, Parts, Settings, Ws};
 use crate::auth::{Authentication, Authenticator, Principal};
 use crate::catalog::test_shop::catalog;
 use crate::engine::{Engine, Served};
+use crate::event::bus::{MemoryBus, MemorySettings};
+use crate::event::hub::{self, Hub};
 use crate::protocol::Error;
+use crate::store::MemoryBucket;
 use crate::telemetry::Metrics;
 use crate::transport::message::Subscription;
 use bytes::Bytes;
@@ -60,8 +63,13 @@ pub(super) fn notification(number: usize) -> Notification {
 pub(super) async fn parts() -> Ws {
     let served = Served { catalog: catalog(&[]), databases: HashMap::new() };
     let metrics = Metrics::new().unwrap();
+    let engine = Engine::new(served, Vec::new(), Arc::new(crate::observed::Observed(metrics.clone())));
+    let bus = Arc::new(MemoryBus::new(MemorySettings::default()));
+    let sessions = Arc::new(MemoryBucket::default());
+    let settings = hub::Settings::default();
     Ws::from(Parts {
-        engine: Engine::new(served, Vec::new(), Arc::new(crate::observed::Observed(metrics.clone()))),
+        hub: Hub::new(hub::Parts { engine: engine.clone(), bus, sessions, metrics: metrics.live(), settings }),
+        engine,
         authenticator: Authenticator::new(Authentication::Anonymous).await.unwrap(),
         metrics: metrics.sessions(),
         origins: Origins::listed(Arc::new([])),

@@ -5,7 +5,7 @@ use crate::telemetry::SessionMetrics;
 use futures_util::task::AtomicWaker;
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -30,11 +30,13 @@ struct Open {
 /// What is known of a connection.
 pub(super) struct Entry {
     pub(super) id: Uuid,
-    pub(super) principal: Principal,
+    pub(super) principal: Arc<Principal>,
     pub(super) remote: Option<SocketAddr>,
     pub(super) opened_at: jiff::Timestamp,
     pub(super) received: Traffic,
     pub(super) sent: Traffic,
+    /// How many subscriptions it has.
+    pub(super) subscriptions: Arc<AtomicUsize>,
     told_to_leave: AtomicBool,
     waker: AtomicWaker,
 }
@@ -81,11 +83,12 @@ impl Connections {
         }
         let entry = Arc::new(Entry {
             id: Uuid::new_v4(),
-            principal,
+            principal: Arc::new(principal),
             remote,
             opened_at: jiff::Timestamp::now(),
             received: Traffic::default(),
             sent: Traffic::default(),
+            subscriptions: Arc::default(),
             told_to_leave: AtomicBool::new(false),
             waker: AtomicWaker::new(),
         });

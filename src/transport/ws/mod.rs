@@ -32,6 +32,7 @@ pub use settings::Settings;
 
 use crate::auth::Authenticator;
 use crate::engine::Engine;
+use crate::event::hub::Hub;
 use crate::telemetry::SessionMetrics;
 use axum::Router;
 use axum::routing::any;
@@ -48,6 +49,8 @@ pub struct Ws(Arc<Inner>);
 pub struct Parts {
     /// What answers.
     pub engine: Engine,
+    /// What tells of changes.
+    pub hub: Hub,
     /// Who may enter.
     pub authenticator: Authenticator,
     /// What is counted.

@@ -2,9 +2,10 @@
 
 use super::Ws;
 use super::connections::Entry;
-use super::live::Live;
+use super::live::{Live, restored};
 use super::outgoing::HEADROOM;
-use crate::protocol::{Operation, Request};
+use crate::event::hub::Restored;
+use crate::protocol::{Error, Operation, Request};
 use crate::transport::message::{self, Said, Subscription};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -73,6 +74,15 @@ fn subscribed(live: &mut impl Live, id: String, asked: Subscription) -> Running 
             Ok(data) => text(|out| message::data(out, &id, &data)),
             Err(error) => text(|out| message::failure(out, &id, &error)),
         }
+    };
+    Running { answer: Box::pin(answer), notifications: Notifications::Wait }
+}
+
+/// Begins to restore a session, of which the client is told before anything else.
+pub(super) fn restore(restoring: impl Future<Output = Result<Restored, Error>> + Send + 'static) -> Running {
+    let answer = async move {
+        let told = restored(&restoring.await).to_string();
+        text(|out| out.extend_from_slice(told.as_bytes()))
     };
     Running { answer: Box::pin(answer), notifications: Notifications::Wait }
 }

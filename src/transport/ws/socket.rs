@@ -34,6 +34,8 @@ pub(super) struct Socket<I> {
 pub(super) enum Received {
     /// A message.
     Message(Bytes),
+    /// The client has what was written before the last ping.
+    Pong,
     /// A frame of the protocol itself, which is answered by now.
     Control,
     /// Nothing came, but everything that waited is written.
@@ -103,9 +105,13 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
         match self.read(context) {
             Ok(Message::Text(text)) => Poll::Ready(Ok(self.message(text.into()))),
             Ok(Message::Binary(bytes)) => Poll::Ready(Ok(self.message(bytes))),
-            Ok(Message::Ping(data) | Message::Pong(data)) => {
+            Ok(Message::Ping(data)) => {
                 self.count(data.len());
                 Poll::Ready(Ok(Received::Control))
+            }
+            Ok(Message::Pong(data)) => {
+                self.count(data.len());
+                Poll::Ready(Ok(Received::Pong))
             }
             // The decoder answers the close when it is asked again, and then says that it is closed.
             Ok(Message::Close(_) | Message::Frame(_)) => Poll::Ready(Err(match self.read(context) {

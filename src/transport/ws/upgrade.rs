@@ -6,7 +6,8 @@
 use super::Ws;
 use super::connection::Connection;
 use super::connections::{Full, Seat};
-use super::live::Silent;
+use super::live::Hearing;
+use super::requests::restore;
 use super::socket::Ended;
 use crate::auth::Credentials;
 use crate::engine::Session;
@@ -23,6 +24,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use std::sync::Arc;
 use tungstenite::handshake::derive_accept_key;
 use url::form_urlencoded;
 
@@ -36,7 +38,8 @@ pub(super) async fn upgrade(State(ws): State<Ws>, request: Request) -> Response<
     let Some(handshake) = Handshake::read(&mut request) else { return no_handshake() };
     match enter(&ws, &request).await {
         Ok(seat) => {
-            ws.0.tasks.spawn(serve(ws.clone(), seat, handshake.upgrade));
+            let session = request.uri.query().and_then(|query| value_of(query, "session"));
+            ws.0.tasks.spawn(serve(ws.clone(), seat, handshake.upgrade, session));
             switch(&handshake.key, offers(&request.headers).any(|offer| offer == SUBPROTOCOL))
         }
         Err(error) => {
@@ -78,7 +81,7 @@ async fn enter(ws: &Ws, request: &Parts) -> Result<Seat, Error> {
     let header = headers.get(AUTHORIZATION).map(HeaderValue::to_str).transpose();
     let header = header.map_err(|_| Error::new(Code::Unauthorized, "the Authorization header is not text"))?;
     let offered = offers(headers).find_map(|offer| offer.strip_prefix(TOKEN_SUBPROTOCOL));
-    let asked = request.uri.query().and_then(token_of);
+    let asked = request.uri.query().and_then(|query| value_of(query, "token"));
     let credentials = match (header, offered, &asked) {
         (Some(header), _, _) => Credentials::from_authorization(Some(header)).map_err(rest::refused)?,
         (None, Some(token), _) => Credentials::bearer(token),
@@ -98,10 +101,10 @@ fn offers(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     values.flat_map(|value| value.split(',')).map(str::trim)
 }
 
-/// The token of a query; an empty one is none.
-fn token_of(query: &str) -> Option<String> {
+/// A value of a query; an empty one is none.
+fn value_of(query: &str, name: &str) -> Option<String> {
     let mut pairs = form_urlencoded::parse(query.as_bytes());
-    pairs.find(|(name, value)| name == "token" && !value.is_empty()).map(|(_, token)| token.into_owned())
+    pairs.find(|(known, value)| known == name && !value.is_empty()).map(|(_, value)| value.into_owned())
 }
 
 fn switch(key: &HeaderValue, chosen: bool) -> Response<Body> {
@@ -131,8 +134,8 @@ fn no_handshake() -> Response<Body> {
 }
 
 /// The life of a connection: hooks, service, hooks.
-async fn serve(ws: Ws, seat: Seat, upgrade: OnUpgrade) {
-    let entry = std::sync::Arc::clone(seat.entry());
+async fn serve(ws: Ws, seat: Seat, upgrade: OnUpgrade, wanted: Option<String>) {
+    let entry = Arc::clone(seat.entry());
     let stream = match upgrade.await {
         Ok(upgraded) => TokioIo::new(upgraded),
         Err(error) => {
@@ -140,10 +143,16 @@ async fn serve(ws: Ws, seat: Seat, upgrade: OnUpgrade) {
             return;
         }
     };
+    let session = ws.hub.join(Arc::clone(&entry.principal), Arc::clone(&entry.subscriptions));
+    let restoring = wanted.map(|wanted| session.restore(wanted));
+    let live = Hearing { session, max_bytes: ws.settings.max_answer_bytes };
     let session = Session { id: entry.id, principal: &entry.principal, remote: entry.remote };
-    let connection = Connection::new(stream, Silent, ws.clone(), std::sync::Arc::clone(&entry));
+    let mut connection = Connection::new(stream, live, ws.clone(), Arc::clone(&entry));
     let ended = match Box::pin(ws.engine.connect(session)).await {
         Ok(()) => {
+            if let Some(restoring) = restoring {
+                connection.begin(restore(restoring));
+            }
             let ended = connection.run().await;
             Box::pin(ws.engine.disconnect(session)).await;
             ended

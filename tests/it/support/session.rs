@@ -1,9 +1,10 @@
 //! A WebSocket client: JSON out, JSON in, and how the connection ends.
 
 use futures_util::{SinkExt, StreamExt};
-use serde_json::Value;
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use serde_json::{Value, json};
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -26,6 +27,13 @@ pub(crate) fn handshake(address: SocketAddr, query: &str, headers: &[(&'static s
         request.headers_mut().insert(*name, value.parse().expect("a value that a header can have"));
     }
     request
+}
+
+/// A token for someone, that ends after so many seconds.
+pub(crate) fn token(secret: &str, subject: &str, seconds: u64) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+    let claims = json!({"sub": subject, "exp": now + seconds});
+    encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(secret.as_bytes())).expect("a token")
 }
 
 impl Session {

@@ -5,21 +5,17 @@ use crate::support::client::{Call, Client};
 use crate::support::session::{Session, handshake};
 use async_trait::async_trait;
 use axum::http::{HeaderMap, Method};
-use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use resolvespec::auth::{Authentication, JwtSettings, KeySource, Secret};
 use resolvespec::config::{Config, Pages};
 use resolvespec::engine::{Hook, Refusal, Session as Joined};
 use resolvespec::transport::ws::Settings;
 use serde_json::json;
 use std::sync::{Arc, Mutex};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 const SECRET: &str = "a secret that only this test knows, and nobody else";
 
 fn token(subject: &str, seconds: u64) -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
-    let claims = json!({"sub": subject, "exp": now + seconds});
-    encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(SECRET.as_bytes())).expect("a token")
+    crate::support::session::token(SECRET, subject, seconds)
 }
 
 async fn with_tokens() -> Shop {

@@ -104,7 +104,10 @@ fn applies(code: Code, operation: Operation) -> bool {
         | Code::InvalidMessageType
         | Code::InvalidSubscriptionOperation
         | Code::MissingSubscriptionId
-        | Code::SubscriptionNotFound => false,
+        | Code::SubscriptionNotFound
+        | Code::SessionNotFound
+        | Code::NotCaptured
+        | Code::ResyncRequired => false,
         Code::MissingId | Code::PreconditionFailed => matches!(operation, Operation::Update | Operation::Delete),
         Code::InvalidData
         | Code::NotNullViolation

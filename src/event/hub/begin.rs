@@ -1,0 +1,152 @@
+//! From a wish to a subscription: decided by the engine, compiled, put where changes find it, and brought to where the
+//! client wants to begin.
+//!
+//! It is in the index before anything is read or looked up, so that whatever happens meanwhile is at least noted.
+
+use super::Shared;
+use super::generation::Subscription;
+use super::mailbox::Mailbox;
+use super::place::{Mark, Place};
+use super::shape::Shape;
+use super::snapshot;
+use crate::auth::Principal;
+use crate::event::bus;
+use crate::protocol::{Code, Error, Page, Position, Subscribe};
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// A subscription that has begun.
+#[derive(Debug)]
+pub struct Begun {
+    /// Its id.
+    pub subscription_id: Arc<str>,
+    /// The entity's public schema.
+    pub schema: String,
+    /// The entity's public name.
+    pub entity: String,
+    /// Every change after this is told.
+    pub position: Position,
+    /// The rows as they were, if they were asked for.
+    pub snapshot: Option<Page>,
+}
+
+/// A place with what makes a position of it.
+pub(super) type Heard = (Place, Arc<Mark>);
+
+/// A subscription that ends if nobody keeps it.
+pub(super) struct Unkept<'h> {
+    hub: &'h Shared,
+    subscription: Option<Arc<Subscription>>,
+}
+
+impl Unkept<'_> {
+    pub(super) fn keep(mut self) -> Option<Arc<Subscription>> {
+        self.subscription.take()
+    }
+}
+
+impl Drop for Unkept<'_> {
+    fn drop(&mut self) {
+        if let Some(subscription) = &self.subscription {
+            self.hub.end(subscription);
+        }
+    }
+}
+
+impl Shared {
+    /// Begins a subscription for a connection.
+    pub(super) async fn begin<'h>(
+        &'h self,
+        principal: &Arc<Principal>,
+        mailbox: &Arc<Mailbox>,
+        asked: Subscribe,
+        id: Option<&str>,
+    ) -> Result<(Begun, Unkept<'h>, Heard), Error> {
+        let asked = Arc::new(asked);
+        let engine = &self.parts.engine;
+        loop {
+            let generation = self.newest();
+            let current = &generation.current;
+            let plan = engine.plan_subscription(current, principal, &asked).await?;
+            let entity = plan.entity();
+            let shape = Arc::new(Shape::compile(&plan)?);
+            self.captured.check(current, entity).await?;
+            let id: Arc<str> = id.map_or_else(|| Uuid::new_v4().to_string().into(), Arc::from);
+            let behind = asked.snapshot || asked.resume.is_some();
+            let slot = mailbox.open(Arc::clone(&id), behind, asked.conflate);
+            let new = Subscription::new(Arc::clone(&asked), Arc::clone(principal), Arc::clone(mailbox), slot);
+            let subscription = Arc::new(new);
+            self.parts.metrics.subscribed();
+            let unkept = Unkept { hub: self, subscription: Some(Arc::clone(&subscription)) };
+            if subscription.settle_in(&generation, shape).is_err() {
+                continue;
+            }
+            let mark = self.mark.load_full().ok_or_else(unreachable)?;
+            let (place, snapshot) = if asked.snapshot {
+                let place = self.edge(&mark).await?;
+                mailbox.settle(slot, place);
+                let whole = asked.options.limit.is_none();
+                let (page, seen) = snapshot::take(self, current, &plan, whole).await?;
+                mailbox.has_seen(slot, seen);
+                self.catch_up(&subscription, place);
+                (place, Some(page))
+            } else if let Some(position) = &asked.resume {
+                let place = self.resumed(&mark, position).await?;
+                mailbox.settle(slot, place);
+                self.catch_up(&subscription, place);
+                (place, None)
+            } else {
+                let place = mark.begun();
+                mailbox.settle(slot, place);
+                (place, None)
+            };
+            engine.subscribed(current, principal, entity, &id).await;
+            let (schema, entity) = (entity.schema.clone(), entity.name.clone());
+            let begun = Begun { subscription_id: id, schema, entity, position: mark.position(place), snapshot };
+            return Ok((begun, unkept, (place, mark)));
+        }
+    }
+
+    /// A place such that everything up to it was committed before now, and everything after it will be told.
+    async fn edge(&self, mark: &Mark) -> Result<Place, Error> {
+        let begun = mark.begun();
+        let extent = self.parts.bus.extent().await.map_err(|error| of_bus(&error))?;
+        // Another epoch is about to be noticed, and then everyone is told to read again.
+        Ok(if *extent.epoch == **mark.epoch() { begun.max(mark.at(extent.latest)) } else { begun })
+    }
+
+    /// The place of a position, if everything after it can still be told.
+    async fn resumed(&self, mark: &Mark, position: &Position) -> Result<Place, Error> {
+        let extent = self.parts.bus.extent().await.map_err(|error| of_bus(&error))?;
+        let resync = |reason: &str| Error::new(Code::ResyncRequired, format!("{reason}; read again, or ask for a snapshot"));
+        if position.epoch != extent.epoch || position.epoch != **mark.epoch() {
+            return Err(resync("the position is of another epoch").with_detail("epoch"));
+        }
+        if position.offset < extent.oldest {
+            return Err(resync("the changes after the position are not kept any more").with_detail("offset"));
+        }
+        if position.offset > extent.latest {
+            return Err(resync("the position was never reached").with_detail("offset"));
+        }
+        Ok(mark.at(position.offset))
+    }
+
+    /// Lets a subscription go live from a place, through a replay if it has missed anything.
+    fn catch_up(&self, subscription: &Arc<Subscription>, place: Place) {
+        let nothing_missed = self.mark.load().as_ref().is_some_and(|mark| place >= mark.begun());
+        if nothing_missed && subscription.mailbox.catch_up(subscription.slot, None, place) {
+            return;
+        }
+        // The receiver ends with the hub, and then nothing is told to anyone.
+        _ = self.behind.send(Arc::clone(subscription));
+    }
+}
+
+fn unreachable() -> Error {
+    Error::new(Code::Unavailable, "changes can't be followed now; try again")
+}
+
+fn of_bus(error: &bus::Error) -> Error {
+    tracing::warn!(%error, "the bus can't be asked");
+    unreachable()
+}

@@ -1,0 +1,162 @@
+//! Replays for who is behind: one follower of the bus for all of them at a time, from the first that any of them misses.
+//!
+//! While a subscription is behind, what happens is only noted; when a replay has reached what was noted, it goes live
+//! under the lock of its mailbox, without gap and without telling anything twice. A client that does not take what is
+//! replayed stops its own replay and nobody else's.
+
+use super::Shared;
+use super::generation::{Generation, Home, Subscription, Woken};
+use super::mailbox::Lane;
+use super::place::{Mark, Place};
+use super::route::Route;
+use super::text::{Common, Resync};
+use crate::event::bus::{self, Delivery};
+use futures_util::StreamExt;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+const CHUNK: usize = 128;
+
+/// Between two tries to reach the bus.
+const RETRY: Duration = Duration::from_millis(200);
+
+/// Replays for ever.
+pub(super) async fn run(hub: &Shared, mut behind: UnboundedReceiver<Arc<Subscription>>) {
+    let mut number = 0;
+    let mut all = Vec::new();
+    loop {
+        // All who have come by now share a replay.
+        if behind.recv_many(&mut all, usize::MAX).await == 0 {
+            return;
+        }
+        let Some(mark) = hub.mark.load_full() else { continue };
+        loop {
+            number += 1;
+            let mut replay = Replay::begin(hub, &mark, number, std::mem::take(&mut all));
+            match replay.run(hub).await {
+                Ok(()) => break,
+                Err(bus::Error::Gone { .. }) => {
+                    replay.resync(hub);
+                    break;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, retry_in = ?RETRY, "changes can't be replayed for now");
+                    all = replay.waiting;
+                    tokio::time::sleep(RETRY).await;
+                }
+            }
+        }
+    }
+}
+
+struct Replay<'m> {
+    number: u64,
+    mark: &'m Mark,
+    /// Who is still behind.
+    waiting: Vec<Arc<Subscription>>,
+    /// The same people once more, by their catalogs.
+    generations: Vec<Generation>,
+    from: Place,
+    /// What happens after this is noted for all of them.
+    until: Place,
+}
+
+impl<'m> Replay<'m> {
+    fn begin(hub: &Shared, mark: &'m Mark, number: u64, all: Vec<Arc<Subscription>>) -> Self {
+        let until = mark.begun();
+        let mut replay = Self { number, mark, waiting: Vec::new(), generations: Vec::new(), from: until, until };
+        for subscription in all {
+            let Some(place) = subscription.mailbox.begin_replay(subscription.slot, number) else { continue };
+            if place.incarnation != mark.incarnation() {
+                // It was behind in an order that there is no more.
+                replay.restart(hub, &subscription);
+            } else if replay.join(&subscription) {
+                replay.from = replay.from.min(place);
+                replay.waiting.push(subscription);
+            }
+        }
+        replay
+    }
+
+    fn join(&mut self, subscription: &Arc<Subscription>) -> bool {
+        let Home::Of(generation, shape) = &*subscription.home() else { return false };
+        let same = |known: &Generation| Arc::ptr_eq(&known.current, &generation.current);
+        let place = self.generations.iter().position(same).unwrap_or_else(|| {
+            self.generations.push(Generation::new(Arc::clone(&generation.current)));
+            self.generations.len() - 1
+        });
+        self.generations[place].insert(shape, Arc::clone(subscription)).is_ok()
+    }
+
+    async fn run(&mut self, hub: &Shared) -> Result<(), bus::Error> {
+        if self.from >= self.until {
+            self.catch_up(self.until);
+        }
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        hub.parts.metrics.replayed();
+        let deliveries = hub.parts.bus.follow(&self.mark.position(self.from)).await?;
+        let mut chunks = deliveries.ready_chunks(CHUNK);
+        while let Some(chunk) = chunks.next().await {
+            let mut reached = None;
+            let mut woken = Woken::default();
+            for delivery in chunk {
+                let delivery = delivery?;
+                self.tell(hub, &delivery, &mut woken);
+                reached = Some(self.mark.at(delivery.offset));
+            }
+            woken.wake();
+            if woken.pauses > 0 {
+                let number = self.number;
+                self.waiting.retain(|one| one.mailbox.is_replayed(one.slot, number));
+            }
+            if let Some(reached) = reached.filter(|reached| *reached >= self.until) {
+                self.catch_up(reached);
+            }
+            if self.waiting.is_empty() {
+                return Ok(());
+            }
+            tokio::task::consume_budget().await;
+        }
+        Err(bus::Error::Unavailable("the bus tells nothing more".to_owned()))
+    }
+
+    fn tell(&self, hub: &Shared, delivery: &Delivery, woken: &mut Woken) {
+        let mut route = Route::new(self.mark, Lane::Replay(self.number), woken);
+        for generation in &self.generations {
+            route.deliver(generation, delivery);
+        }
+        hub.parts.metrics.told(0, route.matched, route.told);
+    }
+
+    /// Lets everyone go live who has missed nothing after this.
+    fn catch_up(&mut self, reached: Place) {
+        let number = self.number;
+        self.waiting.retain(|one| !one.mailbox.catch_up(one.slot, Some(number), reached));
+    }
+
+    /// Tells everyone who is still behind to read again.
+    fn resync(&mut self, hub: &Shared) {
+        for subscription in std::mem::take(&mut self.waiting) {
+            self.restart(hub, &subscription);
+        }
+    }
+
+    fn restart(&self, hub: &Shared, subscription: &Subscription) {
+        let mark = hub.mark.load_full();
+        resync(mark.as_deref().unwrap_or(self.mark), subscription);
+    }
+}
+
+/// Tells one subscription to read again, and lets it go on from now.
+pub(super) fn resync(mark: &Mark, subscription: &Subscription) {
+    let place = mark.begun();
+    let mut woken = Woken::default();
+    if let Home::Of(generation, shape) = &*subscription.home() {
+        let entity = generation.catalog().entity(shape.entity());
+        let text = Common { epoch: mark.epoch(), offset: place.offset }.resync(entity, Resync::ChangesLost);
+        woken.restart(subscription, &text.told(place, None));
+    }
+}

@@ -1,0 +1,441 @@
+//! What waits to be told to one connection: a bounded queue, and how far each of its subscriptions is.
+//!
+//! The hub puts in and the connection takes out; nobody waits for the other. A queue that is full ends the connection,
+//! which can resume elsewhere. The lock is held for a push or a take and never while anything is awaited.
+
+use super::place::Place;
+use crate::event::capture::outbox::Seen;
+use bytes::Bytes;
+use futures_util::task::AtomicWaker;
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+/// One notification. Its text is the same for everyone but for the subscription's id, which comes before the `tail`.
+#[derive(Debug, Clone)]
+pub struct Notification {
+    /// Whom it is for.
+    pub subscription_id: Arc<str>,
+    /// The text after `{"type":"notification","subscription_id":"<id>",`.
+    pub tail: Bytes,
+}
+
+/// The queue has become too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Overflow;
+
+/// What is told at a place.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Told<'t> {
+    pub(super) place: Place,
+    /// The row of the outbox that it was made of.
+    pub(super) outbox: Option<i64>,
+    /// The record, for who keeps only the latest of each.
+    pub(super) key: &'t str,
+    pub(super) tail: &'t Bytes,
+    /// So many bytes of the tail say what happened; the rest says to what.
+    pub(super) head: usize,
+}
+
+/// Which way something comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lane {
+    /// As it happens.
+    Live,
+    /// From what the bus kept, for who is behind; in the replay with this number.
+    Replay(u64),
+}
+
+/// What came of telling something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// It is not for this subscription, or not now.
+    Passed,
+    /// It waits behind others.
+    Queued,
+    /// It waits, and the connection must be woken.
+    Wakes,
+    /// Too much waits; the connection must be woken to end.
+    Overflows,
+    /// Too much waits to replay more; the connection asks again when it does not.
+    Pauses,
+}
+
+/// How much may wait.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) notifications: usize,
+    pub(super) bytes: usize,
+}
+
+/// One connection's queue.
+pub(super) struct Mailbox {
+    inner: Mutex<Inner>,
+    waker: AtomicWaker,
+    limits: Limits,
+}
+
+#[derive(Default)]
+struct Inner {
+    /// What waits; an empty place was overtaken by a later one.
+    queue: VecDeque<Option<Waiting>>,
+    /// The number of the first in the queue.
+    first: u64,
+    count: usize,
+    bytes: usize,
+    slots: Vec<Option<Slot>>,
+    overflown: bool,
+    /// Slots whose replay waits for room.
+    paused: Vec<usize>,
+}
+
+struct Waiting {
+    slot: usize,
+    place: Place,
+    /// The record, if its subscription conflates.
+    key: Option<Box<str>>,
+    notification: Notification,
+}
+
+/// How far a subscription is.
+struct Slot {
+    id: Arc<str>,
+    /// Everything up to here is told, or need not be.
+    after: Place,
+    /// Everything up to here has been taken by the connection.
+    taken: Place,
+    stage: Stage,
+    /// What the snapshot has shown.
+    seen: Option<Seen>,
+    /// For who conflates: what waits of each record, by its number.
+    latest: Option<HashMap<Box<str>, u64>>,
+}
+
+enum Stage {
+    Live,
+    /// What happens now is only noted: it will be replayed, by the replay that has begun for it.
+    Behind {
+        noted: Place,
+        replay: Option<u64>,
+    },
+    /// Nothing is told any more.
+    Ended,
+}
+
+/// What a notification takes beside its text, roughly.
+const OVERHEAD: usize = 64;
+
+/// The most that is taken at once; the rest follows when that is written.
+const BATCH_BYTES: usize = 64 * 1024;
+
+impl Mailbox {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self { inner: Mutex::default(), waker: AtomicWaker::new(), limits }
+    }
+
+    /// Makes a place for a subscription, which is behind or not.
+    pub(super) fn open(&self, id: Arc<str>, behind: bool, conflates: bool) -> usize {
+        let stage = if behind { Stage::Behind { noted: Place::default(), replay: None } } else { Stage::Live };
+        let slot = Slot {
+            id,
+            after: Place::default(),
+            taken: Place::default(),
+            stage,
+            seen: None,
+            latest: conflates.then(HashMap::new),
+        };
+        let mut inner = self.inner();
+        if let Some(free) = inner.slots.iter().position(Option::is_none) {
+            inner.slots[free] = Some(slot);
+            return free;
+        }
+        inner.slots.push(Some(slot));
+        inner.slots.len() - 1
+    }
+
+    /// Gives the place back, with all that waits there.
+    pub(super) fn close(&self, slot: usize) {
+        let mut inner = self.inner();
+        inner.drop_waiting(slot, |_| true);
+        inner.paused.retain(|paused| *paused != slot);
+        inner.slots[slot] = None;
+        while inner.slots.last().is_some_and(Option::is_none) {
+            inner.slots.pop();
+        }
+    }
+
+    /// Says that everything up to a place need not be told. It is never behind what it has said before.
+    pub(super) fn settle(&self, slot: usize, place: Place) {
+        let mut inner = self.inner();
+        inner.drop_waiting(slot, |waiting| waiting.place <= place);
+        if let Some(slot) = inner.slot(slot) {
+            slot.after = slot.after.max(place);
+            slot.taken = slot.taken.max(place);
+        }
+    }
+
+    /// Up to where each subscription has nothing more to hear, given that the hub has told everything up to a place.
+    pub(super) fn taken(&self, told: Place) -> Vec<(usize, Place)> {
+        let inner = self.inner();
+        let mut waits = vec![false; inner.slots.len()];
+        for waiting in inner.queue.iter().flatten() {
+            waits[waiting.slot] = true;
+        }
+        let slots = inner.slots.iter().enumerate().filter_map(|(number, slot)| Some((number, slot.as_ref()?)));
+        let taken = slots.filter_map(|(number, slot)| match slot.stage {
+            Stage::Ended => None,
+            _ if waits[number] => Some((number, slot.taken)),
+            Stage::Behind { .. } => Some((number, slot.taken.max(slot.after))),
+            Stage::Live => Some((number, slot.after.max(told))),
+        });
+        taken.collect()
+    }
+
+    /// Says what a snapshot has shown, and with that need not be told.
+    pub(super) fn has_seen(&self, slot: usize, seen: Seen) {
+        if let Some(slot) = self.inner().slot(slot) {
+            slot.seen = Some(seen);
+        }
+    }
+
+    /// A replay begins for a subscription that is behind. Answers the place from which it must.
+    pub(super) fn begin_replay(&self, slot: usize, number: u64) -> Option<Place> {
+        let mut inner = self.inner();
+        let state = inner.slot(slot)?;
+        let Stage::Behind { replay, .. } = &mut state.stage else { return None };
+        *replay = Some(number);
+        Some(state.after)
+    }
+
+    /// Whether a replay still is for a subscription; not if it waits for room, or has ended.
+    pub(super) fn is_replayed(&self, slot: usize, number: u64) -> bool {
+        let mut inner = self.inner();
+        inner.slot(slot).is_some_and(|slot| matches!(slot.stage, Stage::Behind { replay: Some(own), .. } if own == number))
+    }
+
+    /// A replay, or none, has reached a place. `false` says that more has happened since, which must be replayed too.
+    pub(super) fn catch_up(&self, slot: usize, number: Option<u64>, reached: Place) -> bool {
+        let mut inner = self.inner();
+        let Some(state) = inner.slot(slot) else { return true };
+        match state.stage {
+            Stage::Behind { replay, noted } if replay == number => {
+                state.after = state.after.max(reached);
+                if noted > state.after {
+                    return false;
+                }
+                state.stage = Stage::Live;
+                true
+            }
+            // It waits for room, or another replay has begun since.
+            Stage::Behind { .. } | Stage::Live | Stage::Ended => true,
+        }
+    }
+
+    /// Tells a subscription something.
+    pub(super) fn tell(&self, slot: usize, lane: Lane, told: &Told<'_>) -> Outcome {
+        let mut inner = self.inner();
+        let crowded = inner.count * 2 >= self.limits.notifications || inner.bytes * 2 >= self.limits.bytes;
+        let Some(state) = inner.slot(slot) else { return Outcome::Passed };
+        if told.place <= state.after {
+            return Outcome::Passed;
+        }
+        match (&mut state.stage, lane) {
+            (Stage::Behind { noted, .. }, Lane::Live) => {
+                *noted = told.place.max(*noted);
+                return Outcome::Passed;
+            }
+            (Stage::Behind { replay, .. }, Lane::Replay(number)) if *replay == Some(number) => {
+                if crowded {
+                    *replay = None;
+                    inner.paused.push(slot);
+                    return Outcome::Pauses;
+                }
+            }
+            (Stage::Ended, _) | (Stage::Live | Stage::Behind { .. }, Lane::Replay(_)) => return Outcome::Passed,
+            (Stage::Live, Lane::Live) => {}
+        }
+        state.after = told.place;
+        if let (Some(seen), Some(id)) = (&state.seen, told.outbox) {
+            if seen.contains(id) {
+                return Outcome::Passed;
+            }
+            // A relay tells rows in the order of their ids, so what the snapshot has seen is told by now.
+            if seen.is_before(id) {
+                state.seen = None;
+            }
+        }
+        inner.push(slot, told, self.limits)
+    }
+
+    /// Tells a subscription something that holds from a place on, whatever it was told and however far it is behind.
+    pub(super) fn restart(&self, slot: usize, told: &Told<'_>) -> Outcome {
+        let mut inner = self.inner();
+        let Some(state) = inner.slot(slot) else { return Outcome::Passed };
+        if matches!(state.stage, Stage::Ended) {
+            return Outcome::Passed;
+        }
+        state.stage = Stage::Live;
+        state.after = told.place;
+        state.seen = None;
+        inner.push(slot, told, self.limits)
+    }
+
+    /// Tells a subscription the last that it hears.
+    pub(super) fn finish(&self, slot: usize, told: &Told<'_>) -> Outcome {
+        let mut inner = self.inner();
+        let Some(state) = inner.slot(slot) else { return Outcome::Passed };
+        state.stage = Stage::Ended;
+        inner.push(slot, told, self.limits)
+    }
+
+    /// Gives a place back if nothing waits there.
+    pub(super) fn close_if_told(&self, slot: usize) -> bool {
+        let waits = self.inner().queue.iter().flatten().any(|waiting| waiting.slot == slot);
+        if !waits {
+            self.close(slot);
+        }
+        !waits
+    }
+
+    /// Wakes the connection.
+    pub(super) fn wake(&self) {
+        self.waker.wake();
+    }
+
+    /// Takes what waits, up to a bound, and the slots whose replay can go on.
+    pub(super) fn poll_take(
+        &self,
+        context: &mut Context<'_>,
+        batch: &mut Vec<Notification>,
+        resumed: &mut Vec<usize>,
+    ) -> Poll<Result<(), Overflow>> {
+        self.waker.register(context.waker());
+        let mut inner = self.inner();
+        if inner.overflown {
+            return Poll::Ready(Err(Overflow));
+        }
+        inner.take(batch);
+        if inner.count * 4 <= self.limits.notifications && inner.bytes * 4 <= self.limits.bytes {
+            resumed.append(&mut inner.paused);
+        }
+        if batch.is_empty() && resumed.is_empty() { Poll::Pending } else { Poll::Ready(Ok(())) }
+    }
+
+    /// The lock. Nothing that holds it can panic half-way, so what a poisoned lock guards is whole.
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn slot(&mut self, slot: usize) -> Option<&mut Slot> {
+        self.slots.get_mut(slot).and_then(Option::as_mut)
+    }
+
+    fn push(&mut self, number: usize, told: &Told<'_>, limits: Limits) -> Outcome {
+        if self.overflown {
+            return Outcome::Passed;
+        }
+        let next = self.first + self.queue.len() as u64;
+        let Some(slot) = self.slots.get_mut(number).and_then(Option::as_mut) else { return Outcome::Passed };
+        let mut tail = told.tail.clone();
+        if let Some(latest) = &mut slot.latest
+            && let Some(before) = latest.insert(told.key.into(), next)
+            && let Some(place) = before.checked_sub(self.first).and_then(|place| usize::try_from(place).ok())
+            && let Some(overtaken) = self.queue.get_mut(place).and_then(Option::take)
+        {
+            self.count -= 1;
+            self.bytes -= overtaken.notification.tail.len() + OVERHEAD;
+            tail = conflated(&overtaken.notification.tail, told);
+        }
+        let key = slot.latest.is_some().then(|| told.key.into());
+        let was_empty = self.count == 0;
+        self.count += 1;
+        self.bytes += tail.len() + OVERHEAD;
+        let notification = Notification { subscription_id: Arc::clone(&slot.id), tail };
+        self.queue.push_back(Some(Waiting { slot: number, place: told.place, key, notification }));
+        if self.count > limits.notifications || self.bytes > limits.bytes {
+            self.overflown = true;
+            self.clear();
+            return Outcome::Overflows;
+        }
+        self.compact();
+        if was_empty { Outcome::Wakes } else { Outcome::Queued }
+    }
+
+    fn take(&mut self, batch: &mut Vec<Notification>) {
+        let mut taken = 0;
+        while taken < BATCH_BYTES
+            && let Some(next) = self.queue.pop_front()
+        {
+            let number = self.first;
+            self.first += 1;
+            let Some(waiting) = next else { continue };
+            if let Some(slot) = self.slot(waiting.slot) {
+                slot.taken = waiting.place;
+            }
+            if let Some(key) = &waiting.key
+                && let Some(latest) =
+                    self.slots.get_mut(waiting.slot).and_then(Option::as_mut).and_then(|slot| slot.latest.as_mut())
+                && latest.get(key) == Some(&number)
+            {
+                latest.remove(key);
+            }
+            let bytes = waiting.notification.tail.len() + OVERHEAD;
+            taken += bytes;
+            self.bytes -= bytes;
+            self.count -= 1;
+            batch.push(waiting.notification);
+        }
+        if self.queue.is_empty() {
+            self.clear();
+        }
+    }
+
+    fn drop_waiting(&mut self, slot: usize, drops: impl Fn(&Waiting) -> bool) {
+        for place in &mut self.queue {
+            if let Some(waiting) = place.take_if(|waiting| waiting.slot == slot && drops(waiting)) {
+                self.count -= 1;
+                self.bytes -= waiting.notification.tail.len() + OVERHEAD;
+            }
+        }
+    }
+
+    /// Empty places are as many as records that were overtaken; they go when they are the most.
+    fn compact(&mut self) {
+        if self.queue.len() < 64 || self.queue.len() < self.count * 2 {
+            return;
+        }
+        self.first += self.queue.len() as u64;
+        self.queue.retain(Option::is_some);
+        for (number, waiting) in (self.first..).zip(self.queue.iter().flatten()) {
+            if let Some(key) = &waiting.key
+                && let Some(latest) =
+                    self.slots.get_mut(waiting.slot).and_then(Option::as_mut).and_then(|slot| slot.latest.as_mut())
+            {
+                latest.insert(key.clone(), number);
+            }
+        }
+    }
+
+    fn clear(&mut self) {
+        self.first += self.queue.len() as u64;
+        self.queue = VecDeque::new();
+        (self.count, self.bytes) = (0, 0);
+        for slot in self.slots.iter_mut().flatten() {
+            slot.latest.iter_mut().for_each(|latest| *latest = HashMap::new());
+        }
+    }
+}
+
+/// What is told in the place of two changes: the later, but a record that was to be told as new still is.
+fn conflated(overtaken: &Bytes, told: &Told<'_>) -> Bytes {
+    let begins = |text: &[u8], word: &str| text.starts_with(format!("\"operation\":\"{word}\"").as_bytes());
+    if !begins(overtaken, "create") || !begins(told.tail, "update") {
+        return told.tail.clone();
+    }
+    Bytes::from([b"\"operation\":\"create\",".as_slice(), &told.tail[told.head..]].concat())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,168 @@
+//! The hub of a replica: takes every change from the bus once, and tells everyone whom it concerns.
+//!
+//! In reading order: `session` is what a connection sees, `begin` makes a subscription, `shape` is what makes two of them
+//! the same, `generation` holds all of them under one catalog. `feed` follows the bus, `route` finds whom a change
+//! concerns, `text` is what they are told, and a `mailbox` is where it waits for its connection. `catch_up` replays what
+//! the bus kept for who is behind, and `take_over` moves everyone to another catalog. Sessions are `kept` beyond their connections.
+//!
+//! A change is matched once for all, and encoded once for all who get the same bytes. Nothing here waits for a client.
+
+mod begin;
+mod captured;
+mod catch_up;
+mod feed;
+mod generation;
+mod kept;
+mod mailbox;
+mod place;
+mod route;
+mod session;
+mod shape;
+mod snapshot;
+mod take_over;
+mod text;
+
+pub use begin::Begun;
+pub use mailbox::{Notification, Overflow};
+pub use session::{Restored, Session};
+
+use super::bus::Bus;
+use crate::auth::Principal;
+use crate::engine::Engine;
+use crate::store::Bucket;
+use crate::telemetry::LiveMetrics;
+use arc_swap::{ArcSwap, ArcSwapOption};
+use captured::Captured;
+use generation::{Generation, Subscription};
+use kept::Kept;
+use place::Mark;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// The hub. Cheap to clone.
+#[derive(Clone)]
+pub struct Hub(Arc<Shared>);
+
+/// What a hub is made of.
+pub struct Parts {
+    /// Who decides what a subscription may see.
+    pub engine: Engine,
+    /// Where changes come from.
+    pub bus: Arc<dyn Bus>,
+    /// Where sessions are kept.
+    pub sessions: Arc<dyn Bucket>,
+    /// What is counted.
+    pub metrics: LiveMetrics,
+    /// Limits and times.
+    pub settings: Settings,
+}
+
+/// Limits and times of subscriptions.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// Subscriptions that a connection may have.
+    pub max_subscriptions: usize,
+    /// Notifications that may wait for a connection.
+    pub max_waiting: usize,
+    /// Bytes that may wait for a connection.
+    pub max_waiting_bytes: usize,
+    /// How long a session is kept after its connection has ended.
+    pub session_lifetime: Duration,
+    /// How long a snapshot may take, with waiting for a database connection.
+    pub snapshot_time: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            max_subscriptions: 1000,
+            max_waiting: 10_000,
+            max_waiting_bytes: 8 * 1024 * 1024,
+            session_lifetime: Duration::from_mins(10),
+            snapshot_time: Duration::from_secs(20),
+        }
+    }
+}
+
+struct Shared {
+    parts: Parts,
+    /// The newest first. There are others only while subscriptions move.
+    generations: ArcSwap<Vec<Arc<Generation>>>,
+    /// How far the feed is; none before it has begun.
+    mark: ArcSwapOption<Mark>,
+    captured: Captured,
+    behind: mpsc::UnboundedSender<Arc<Subscription>>,
+    kept: Kept,
+    /// What connections leave to be written.
+    tasks: TaskTracker,
+    work: Mutex<Option<Work>>,
+}
+
+/// What `run` works on.
+struct Work {
+    behind: mpsc::UnboundedReceiver<Arc<Subscription>>,
+    switches: watch::Receiver<()>,
+}
+
+impl Hub {
+    /// A hub that nobody follows yet. It tells nothing before it runs.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let (behind, waiting) = mpsc::unbounded_channel();
+        // Before the catalog is taken, so that no switch is missed.
+        let work = Work { behind: waiting, switches: parts.engine.switches() };
+        let first = Arc::new(Generation::new(parts.engine.current()));
+        let kept = Kept { bucket: Arc::clone(&parts.sessions), lifetime: parts.settings.session_lifetime };
+        Self(Arc::new(Shared {
+            kept,
+            tasks: TaskTracker::new(),
+            parts,
+            generations: ArcSwap::from_pointee(vec![first]),
+            mark: ArcSwapOption::empty(),
+            captured: Captured::default(),
+            behind,
+            work: Mutex::new(Some(work)),
+        }))
+    }
+
+    /// Tells changes until the end. It runs once; a second call comes back at once.
+    pub async fn run(&self, end: &CancellationToken) {
+        let Some(work) = self.0.work.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+        let all = async {
+            tokio::join!(feed::run(&self.0), catch_up::run(&self.0, work.behind), take_over::run(&self.0, work.switches));
+        };
+        end.run_until_cancelled(all).await;
+    }
+
+    /// Waits until what connections have left is written.
+    pub async fn finished(&self) {
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
+    }
+
+    /// A connection's side of the hub. What it has subscribed to is counted where `count` says, and ends with it.
+    #[must_use]
+    pub fn join(&self, principal: Arc<Principal>, count: Arc<AtomicUsize>) -> Session {
+        Session::new(self.clone(), principal, count)
+    }
+}
+
+impl Shared {
+    /// The generation that new subscriptions go to.
+    fn newest(&self) -> Arc<Generation> {
+        Arc::clone(&self.generations.load()[0])
+    }
+
+    /// Ends a subscription, and says whether it had not ended before.
+    fn end(&self, subscription: &Subscription) -> bool {
+        let ended = subscription.end();
+        if ended {
+            self.parts.metrics.unsubscribed();
+        }
+        ended
+    }
+}

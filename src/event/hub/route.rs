@@ -1,0 +1,107 @@
+//! One change to everyone whom it concerns, under one catalog.
+
+use super::generation::{Generation, Woken};
+use super::mailbox::Lane;
+use super::place::Mark;
+use super::text::{Common, Resync};
+use crate::catalog::Entity;
+use crate::event::bus::{Delivery, Event};
+use crate::event::capture::outbox_id;
+use crate::event::matcher::{Error as Unclear, Image};
+use crate::protocol::{Change, ChangeOperation};
+use serde_json::value::RawValue;
+
+/// A delivery on its way.
+pub(super) struct Route<'a> {
+    pub(super) mark: &'a Mark,
+    pub(super) lane: Lane,
+    pub(super) woken: &'a mut Woken,
+    /// To how many subscriptions something was told.
+    pub(super) told: usize,
+    /// How many of those entries were found that may match.
+    pub(super) matched: usize,
+}
+
+impl<'a> Route<'a> {
+    pub(super) fn new(mark: &'a Mark, lane: Lane, woken: &'a mut Woken) -> Self {
+        Self { mark, lane, woken, told: 0, matched: 0 }
+    }
+
+    /// Tells everyone of a generation whom a delivery concerns.
+    pub(super) fn deliver(&mut self, generation: &Generation, delivery: &Delivery) {
+        let catalog = generation.catalog();
+        match &delivery.event {
+            Event::Change(change) => {
+                if let Some(entity) = entity_of(generation, change)
+                    && let Err(reason) = self.change(generation, entity, change, delivery.offset)
+                {
+                    self.resync(generation, entity, reason, delivery.offset, outbox_id(&change.id));
+                }
+            }
+            Event::Omitted(change) => {
+                if let Some(entity) = entity_of(generation, change) {
+                    self.resync(generation, entity, Resync::ChangeOmitted, delivery.offset, outbox_id(&change.id));
+                }
+            }
+            Event::Unreadable => {
+                for entity in catalog.entities() {
+                    self.resync(generation, entity, Resync::ChangeUnreadable, delivery.offset, None);
+                }
+            }
+        }
+    }
+
+    fn change(&mut self, generation: &Generation, entity: &Entity, change: &Change, offset: u64) -> Result<(), Resync> {
+        if !generation.is_followed(entity.id) {
+            return Ok(());
+        }
+        let before = change.before.as_deref().map(|image| read(entity, image, change)).transpose()?;
+        let after = change.after.as_deref().map(|image| read(entity, image, change)).transpose()?;
+        let (before, after) = match (change.operation, before, after) {
+            (ChangeOperation::Create, None, Some(after)) => (None, Some(after)),
+            (ChangeOperation::Update, Some(before), Some(after)) => (Some(before), Some(after)),
+            (ChangeOperation::Delete, Some(before), None) => (Some(before), None),
+            _ => return Err(Resync::ChangeUnreadable),
+        };
+        let images = (before.as_ref(), after.as_ref());
+        let concerned = generation.index.concerned(images.0, images.1).map_err(|error| unclear(&error, change))?;
+        self.matched += concerned.len();
+        let common = Common { epoch: self.mark.epoch(), offset };
+        let (place, outbox) = (self.mark.at(offset), outbox_id(&change.id));
+        for (entry, what) in concerned {
+            for audience in entry.subscribers() {
+                let text = what.clone().and_then(|what| common.change(&audience.shape, what, change, images));
+                let text = text.unwrap_or_else(|error| common.resync(entity, unclear(&error, change)));
+                self.told += audience.tell(self.lane, &text.told(place, outbox), self.woken);
+            }
+        }
+        Ok(())
+    }
+
+    fn resync(&mut self, generation: &Generation, entity: &Entity, reason: Resync, offset: u64, outbox: Option<i64>) {
+        if !generation.is_followed(entity.id) {
+            return;
+        }
+        let text = Common { epoch: self.mark.epoch(), offset }.resync(entity, reason);
+        for audience in generation.audiences(entity.id) {
+            self.told += audience.tell(self.lane, &text.told(self.mark.at(offset), outbox), self.woken);
+        }
+    }
+}
+
+/// The entity that a change is told of, if it is served from the same source.
+fn entity_of<'g>(generation: &'g Generation, change: &Change) -> Option<&'g Entity> {
+    generation.catalog().named(&change.schema, &change.entity).filter(|entity| entity.source == change.source)
+}
+
+fn read<'i>(entity: &'i Entity, image: &'i RawValue, change: &Change) -> Result<Image<'i>, Resync> {
+    Image::read(entity, image.get()).map_err(|error| unclear(&error, change))
+}
+
+fn unclear(error: &Unclear, change: &Change) -> Resync {
+    tracing::debug!(%error, change = change.id, "subscribers have to read again");
+    match error {
+        Unclear::Malformed(_) => Resync::ChangeUnreadable,
+        Unclear::Undecided(_) => Resync::Undecided,
+    }
+}

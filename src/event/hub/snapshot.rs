@@ -1,0 +1,54 @@
+//! The rows of a subscription as they are at one moment, and which changes they show already.
+//!
+//! It has to be taken within the time for which a relay keeps the ids of what it has published.
+
+use super::Shared;
+use crate::database;
+use crate::engine::error::from_database;
+use crate::engine::{Current, SubscriptionPlan};
+use crate::event::capture::outbox::{self, Outbox, Seen};
+use crate::protocol::{Code, Error, Page};
+use tokio::time::{Instant, timeout};
+
+/// Reads the rows, and what of the outbox the same view of the database has.
+pub(super) async fn take(
+    hub: &Shared,
+    current: &Current,
+    plan: &SubscriptionPlan<'_>,
+    whole: bool,
+) -> Result<(Page, Seen), Error> {
+    let entity = plan.entity();
+    let database = current.served().databases.get(&entity.source).ok_or_else(Error::internal)?;
+    let time = hub.parts.settings.snapshot_time;
+    let deadline = database.deadline(Some(Instant::now() + time));
+    let refuse = |error: database::Error| from_database(error, entity);
+    let taken = async {
+        // Before the transaction, since it may need a connection of its own.
+        let outbox = Outbox::of(database).await.map_err(|error| of_outbox(error, plan))?;
+        let mut transaction = database.begin_snapshot(deadline).await.map_err(refuse)?;
+        let page = hub.parts.engine.read_snapshot(current, plan, &mut transaction).await?;
+        let seen = outbox.seen(&mut transaction).await.map_err(|error| of_outbox(error, plan))?;
+        transaction.rollback().await.map_err(refuse)?;
+        Ok::<_, Error>((page, seen))
+    };
+    let (page, seen) = timeout(time, taken).await.map_err(|_| refuse(database::Error::Deadline))??;
+    let more = page.counts.filtered.and_then(|filtered| u64::try_from(filtered).ok()).unwrap_or(page.rows.count);
+    if whole && more > page.rows.count {
+        let count = page.rows.count;
+        let message = format!(
+            "{more} rows meet the filters, and a snapshot has {count} at most; narrow the filters, or take a part by limit"
+        );
+        return Err(Error::new(Code::LimitExceeded, message));
+    }
+    Ok((page, seen))
+}
+
+fn of_outbox(error: outbox::Error, plan: &SubscriptionPlan<'_>) -> Error {
+    match error {
+        outbox::Error::Database(error) => from_database(error, plan.entity()),
+        outbox::Error::Unreadable(error) => {
+            tracing::error!(%error, "the outbox can't be read");
+            Error::internal()
+        }
+    }
+}

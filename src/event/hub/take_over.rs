@@ -1,0 +1,86 @@
+//! Another catalog takes over: every subscription is decided anew under it, and goes on without a gap or ends.
+//!
+//! It is added under the new catalog before it is taken from the old one. In between a change may reach its mailbox twice,
+//! which drops the second by its place.
+
+use super::Shared;
+use super::generation::{Generation, Home, Subscription, Woken};
+use super::shape::Shape;
+use super::text::Common;
+use crate::engine::Current;
+use crate::protocol::{Code, Error};
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// Takes every catalog that is served from now on.
+pub(super) async fn run(hub: &Shared, mut switches: watch::Receiver<()>) {
+    loop {
+        let current = hub.parts.engine.current();
+        if !Arc::ptr_eq(&current, &hub.newest().current) {
+            take_over(hub, current).await;
+        }
+        // The sender lives in the engine, which the hub holds.
+        if switches.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn take_over(hub: &Shared, current: Arc<Current>) {
+    hub.captured.forget();
+    let new = Arc::new(Generation::new(current));
+    let old = hub.generations.load_full();
+    let mut both = vec![Arc::clone(&new)];
+    both.extend(old.iter().cloned());
+    hub.generations.store(Arc::new(both));
+    for generation in old.iter() {
+        for subscription in generation.retire() {
+            if let Err(error) = move_over(hub, &new, &subscription).await {
+                end(hub, &subscription, &error);
+            }
+        }
+    }
+    hub.generations.store(Arc::new(vec![new]));
+}
+
+async fn move_over(hub: &Shared, new: &Arc<Generation>, subscription: &Arc<Subscription>) -> Result<(), Error> {
+    let plan = hub.parts.engine.plan_subscription(&new.current, &subscription.principal, &subscription.asked).await?;
+    match hub.captured.check(&new.current, plan.entity()).await {
+        // A database that can't be reached now is no reason to end what was captured a moment ago.
+        Err(error) if error.code == Code::NotCaptured => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let shape = Arc::new(Shape::compile(&plan)?);
+    let mut home = subscription.home();
+    let Home::Of(old, old_shape) = &*home else { return Ok(()) };
+    // Only this task retires, and only what is older.
+    if new.insert(&shape, Arc::clone(subscription)).is_err() {
+        return Err(Error::internal());
+    }
+    let (old, old_shape) = (Arc::clone(old), Arc::clone(old_shape));
+    *home = Home::Of(Arc::clone(new), shape);
+    drop(home);
+    old.remove(&old_shape, subscription);
+    Ok(())
+}
+
+/// Ends a subscription and tells it why.
+fn end(hub: &Shared, subscription: &Subscription, error: &Error) {
+    let Some(mark) = hub.mark.load_full() else { return };
+    let place = mark.begun();
+    let names = match &*subscription.home() {
+        Home::Of(old, shape) => {
+            let entity = old.catalog().entity(shape.entity());
+            Some((entity.schema.clone(), entity.name.clone()))
+        }
+        Home::None | Home::Ended => None,
+    };
+    let Some((schema, entity)) = names else { return };
+    let text = Common { epoch: mark.epoch(), offset: place.offset }.ended(&schema, &entity, error);
+    let mut woken = Woken::default();
+    if subscription.leave() {
+        woken.last(subscription, &text.told(place, None));
+        hub.parts.metrics.unsubscribed();
+    }
+    woken.wake();
+}

@@ -1,0 +1,101 @@
+//! Hooks have the same say on subscriptions as on reads.
+
+use super::{Kind, Stage, subscribe, subscribed, told};
+use async_trait::async_trait;
+use resolvespec::engine::{Context, Hook, NarrowRead, Refusal};
+use resolvespec::protocol::{Condition, Leaf, Operator};
+use serde_json::json;
+use std::sync::{Arc, Mutex};
+
+/// Lets boxes be, hides what is not a pen, its stock and, if it is told to, its key; notes what it is asked.
+#[derive(Default)]
+struct Guard {
+    hides_key: bool,
+    stays: bool,
+    noted: Mutex<Vec<String>>,
+}
+
+impl Guard {
+    fn note(&self, what: &str, context: Context<'_>) {
+        self.noted.lock().expect("no panic").push(format!("{what} {}", context.entity.name));
+    }
+}
+
+#[async_trait]
+impl Hook for Guard {
+    async fn before_read(&self, context: Context<'_>, read: &mut NarrowRead<'_, '_>) -> Result<(), Refusal> {
+        if context.entity.name == "items" {
+            let pens = Leaf { column: "kind".to_owned(), operator: Operator::Eq, value: json!("pen") };
+            read.filter(&Condition::Leaf(pens))?;
+        }
+        Ok(())
+    }
+
+    async fn before_subscribe(&self, context: Context<'_>, read: &mut NarrowRead<'_, '_>) -> Result<(), Refusal> {
+        self.note("asks", context);
+        if context.entity.name == "boxes" {
+            return Err(Refusal::new("boxes are not for you"));
+        }
+        if self.hides_key {
+            read.drop_column("id")?;
+        }
+        read.drop_column("stock")
+    }
+
+    async fn after_subscribe(&self, context: Context<'_>, _: &str) {
+        self.note("begins", context);
+    }
+
+    async fn before_unsubscribe(&self, context: Context<'_>, _: &str) -> Result<(), Refusal> {
+        self.note("wants to end", context);
+        if self.stays { Err(Refusal::new("you stay")) } else { Ok(()) }
+    }
+
+    async fn after_unsubscribe(&self, context: Context<'_>, _: &str) {
+        self.note("ends", context);
+    }
+}
+
+const WRITES: &str = "insert into items values (1, 'a', 'ink', 1); insert into items values (2, 'b', 'pen', 2);
+    update items set kind = 'ink' where id = 2;";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hook_refuses_narrows_and_is_told() {
+    let guard = Arc::new(Guard::default());
+    let stage = Stage::with(Kind::Sqlite, |config| config, vec![guard.clone()]).await;
+    let mut session = stage.session().await;
+    let error = subscribe(&mut session, "boxes", json!({})).await.expect_err("the hook refuses");
+    assert_eq!((&error["code"], &error["message"]), (&json!("hook_error"), &json!("boxes are not for you")));
+    let begun = subscribed(&mut session, "items", json!({"snapshot": true})).await;
+    stage.run(WRITES).await;
+    let message = told(&mut session).await;
+    assert_eq!(message["data"], json!({"id": 2, "name": "b", "kind": "pen"}), "the others are not told, and no stock");
+    let message = told(&mut session).await;
+    assert_eq!((&message["data"], &message["reason"]), (&json!({"id": 2}), &json!("leave")));
+    let error = subscribe(&mut session, "items", json!({"columns": ["stock"]})).await.expect_err("nothing is left");
+    assert_eq!(error["code"], "forbidden");
+    let end = json!({"id": "u", "type": "subscription", "operation": "unsubscribe", "subscription_id": begun["subscription_id"]});
+    assert_eq!(session.ask(&end).await["success"], true);
+    let noted = guard.noted.lock().expect("no panic").clone();
+    assert_eq!(noted, ["asks boxes", "asks items", "begins items", "asks items", "wants to end items", "ends items"]);
+    drop(session);
+    stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_may_not_be_seen_is_not_told() {
+    let guard = Arc::new(Guard { hides_key: true, stays: true, ..Guard::default() });
+    let stage = Stage::with(Kind::Sqlite, |config| config, vec![guard]).await;
+    let mut session = stage.session().await;
+    let begun = subscribed(&mut session, "items", json!({})).await;
+    stage.run(WRITES).await;
+    let message = told(&mut session).await;
+    assert_eq!((&message["data"], &message["key"]), (&json!({"name": "b", "kind": "pen"}), &json!({})));
+    assert_eq!(told(&mut session).await["data"], json!({}));
+    let end = json!({"id": "u", "type": "subscription", "operation": "unsubscribe", "subscription_id": begun["subscription_id"]});
+    assert_eq!(session.ask(&end).await["error"]["message"], "you stay");
+    stage.run("insert into items values (3, 'c', 'pen', 2)").await;
+    assert_eq!(told(&mut session).await["operation"], "create");
+    drop(session);
+    stage.close().await;
+}

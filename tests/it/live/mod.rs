@@ -1,0 +1,223 @@
+//! Live changes end to end: a plain SQL connection writes, a WebSocket client is told, on all three databases.
+
+mod beginning;
+mod counting;
+mod filtering;
+mod hooks;
+mod idle;
+mod lagging;
+mod losing;
+mod sessions;
+mod switching;
+
+use crate::support::client::{Call, Client};
+use crate::support::database::{Fresh, Kind};
+use crate::support::server::load;
+use crate::support::session::Session;
+use axum::http::Method;
+use resolvespec::config::{Config, DevArgs};
+use resolvespec::database::{Database, Settings};
+use resolvespec::engine::{Engine, Hook, Served};
+use resolvespec::event::bus::Bus;
+use resolvespec::event::capture::setup;
+use resolvespec::live::Handles;
+use resolvespec::serve::bind_with;
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio_util::task::TaskTracker;
+
+/// The source that support's manifests declare.
+const SOURCE: &str = "conformance";
+
+const SCHEMA: &str = "create table items (id integer primary key, name varchar(100), kind varchar(20), stock integer);
+create table boxes (id integer primary key, size integer);";
+
+const ENTITIES: &str = "
+apiVersion: resolvespec.dev/v1alpha1
+kind: Entity
+metadata: {name: items}
+spec: {source: conformance}
+---
+apiVersion: resolvespec.dev/v1alpha1
+kind: Entity
+metadata: {name: boxes}
+spec: {source: conformance, limits: {maxRows: 5000}}
+";
+
+/// Replicas over a database that is captured, with another program that writes to it.
+struct Stage {
+    kind: Kind,
+    fresh: Fresh,
+    handles: Handles,
+    /// Another program: connections of its own, of which the replicas know nothing.
+    writer: Database,
+    /// The first replica.
+    first: Replica,
+}
+
+/// A replica that serves.
+struct Replica {
+    address: SocketAddr,
+    engine: Engine,
+    end: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Replica {
+    async fn start(config: &Config, served: Served, hooks: Vec<Arc<dyn Hook>>, handles: Handles) -> Self {
+        let replica = bind_with(config, served, hooks, handles).await.expect("a port is free");
+        let (address, engine) = (replica.address(), replica.engine().clone());
+        let (end, ended) = oneshot::channel::<()>();
+        let task = TaskTracker::new().spawn(async move {
+            let until = async {
+                _ = ended.await;
+                Ok(())
+            };
+            replica.run(until).await.expect("the replica serves to its end");
+        });
+        Self { address, engine, end, task }
+    }
+
+    async fn stop(self) {
+        drop(self.end);
+        self.task.await.expect("the replica did not panic");
+    }
+}
+
+/// The settings of a replica for tests.
+fn config() -> Config {
+    let dev = Config::dev(&DevArgs { paths: Vec::new(), port: 0, log: "warn".to_owned() });
+    // Clients that nobody listens to any more do not say goodbye.
+    Config { drain_time: Duration::from_millis(200), ..dev }
+}
+
+impl Stage {
+    async fn open(kind: Kind) -> Self {
+        Self::with(kind, |config| config, Vec::new()).await
+    }
+
+    async fn with(kind: Kind, change: impl FnOnce(Config) -> Config, hooks: Vec<Arc<dyn Hook>>) -> Self {
+        Self::on(kind, Handles::memory(), change(config()), hooks).await
+    }
+
+    /// Over a bus of the test's own.
+    async fn over(kind: Kind, bus: impl Bus) -> Self {
+        Self::on(kind, Handles { bus: Arc::new(bus), ..Handles::memory() }, config(), Vec::new()).await
+    }
+
+    async fn on(kind: Kind, handles: Handles, config: Config, hooks: Vec<Arc<dyn Hook>>) -> Self {
+        let fresh = Fresh::create(kind).await;
+        let served = load(kind, &fresh, SCHEMA, ENTITIES).await;
+        install(&served).await;
+        let writer = Database::connect(&Settings::new("writer", &fresh.url)).await.expect("the database answers");
+        let first = Replica::start(&config, served, hooks, handles.clone()).await;
+        Self { kind, fresh, handles, writer, first }
+    }
+
+    /// Another replica over the same database and the same handles.
+    async fn another(&self, config: Config) -> Replica {
+        let served = load(self.kind, &self.fresh, "", ENTITIES).await;
+        Replica::start(&config, served, Vec::new(), self.handles.clone()).await
+    }
+
+    /// Runs plain SQL as another program.
+    async fn run(&self, sql: &str) {
+        self.writer.run_script(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+
+    async fn session(&self) -> Session {
+        Session::connect(self.first.address).await
+    }
+
+    /// A page of the replica.
+    async fn page(&self, path: &str) -> Value {
+        Client::new(self.first.address).send(&Call::new(Method::GET, path)).await.expect("an answer").body
+    }
+
+    /// Waits until a metric has this value.
+    async fn counts(&self, metric: &str, value: u64) {
+        let line = format!("{metric} {value}");
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            let page = self.page("/metrics").await;
+            let text = page.as_str().expect("metrics are a text");
+            if text.lines().any(|one| one == line) {
+                return;
+            }
+            let now: Vec<&str> = text.lines().filter(|one| one.starts_with(metric)).collect();
+            assert!(Instant::now() < deadline, "{line} does not come about: {now:?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    async fn close(self) {
+        self.first.stop().await;
+        self.writer.close().await;
+        self.fresh.remove().await;
+    }
+}
+
+/// Installs the triggers for everything that is served.
+async fn install(served: &Served) {
+    let database = &served.databases[SOURCE];
+    let survey = setup::survey(database, &served.catalog, SOURCE).await.expect("the database can be surveyed");
+    database.run_all(&survey.install()).await.expect("the triggers can be made");
+}
+
+/// Subscribes and answers the `data`, or the error.
+async fn subscribe(session: &mut Session, entity: &str, options: Value) -> Result<Value, Value> {
+    let asked = json!({"id": "s", "type": "subscription", "operation": "subscribe", "entity": entity, "options": options});
+    let answer = session.ask(&asked).await;
+    assert_eq!((&answer["id"], &answer["type"]), (&json!("s"), &json!("response")), "the answer comes first: {answer}");
+    if answer["success"] == true { Ok(answer["data"].clone()) } else { Err(answer["error"].clone()) }
+}
+
+async fn subscribed(session: &mut Session, entity: &str, options: Value) -> Value {
+    subscribe(session, entity, options).await.unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The next notification.
+async fn told(session: &mut Session) -> Value {
+    let message = session.hear().await;
+    assert_eq!(message["type"], "notification", "{message}");
+    message
+}
+
+/// What happened, to what, and why, of the next notification.
+async fn brief(session: &mut Session) -> (String, Value, Value) {
+    let message = told(session).await;
+    (message["operation"].as_str().expect("a word").to_owned(), message["data"].clone(), message["reason"].clone())
+}
+
+fn eq(column: &str, value: impl Into<Value>) -> Value {
+    json!({"column": column, "operator": "eq", "value": value.into()})
+}
+
+/// One test on each database.
+macro_rules! on_all {
+    ($($name:ident)*) => {$(
+        mod $name {
+            use crate::support::database::Kind;
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn on_postgres() {
+                super::$name(Kind::Postgres).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn on_mariadb() {
+                super::$name(Kind::Mariadb).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn on_sqlite() {
+                super::$name(Kind::Sqlite).await;
+            }
+        }
+    )*};
+}
+use on_all;

@@ -1,6 +1,6 @@
 //! A database that freezes: requests end at their deadlines, the rest of the process lives, and all goes on afterwards.
 
-use super::own::Own;
+use crate::support::own::Own;
 use crate::serving::{Process, Shop};
 use crate::support::database::Kind;
 use resolvespec::database::{Database, Settings};

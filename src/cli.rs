@@ -3,7 +3,7 @@
 //! Parses and dispatches; each subcommand is one function of `command`.
 
 use crate::command;
-use crate::config::{DevArgs, ServeArgs};
+use crate::config::{DevArgs, PublishArgs, ServeArgs};
 use crate::manifest::Problem;
 use clap::{Args, Parser, Subcommand};
 use std::io::Write;
@@ -27,6 +27,8 @@ enum Command {
     Introspect(IntrospectArgs),
     /// Holds manifests against their live databases and tells every contradiction.
     Check(CheckArgs),
+    /// Puts manifests into NATS, for every replica that was started without any.
+    Publish(Box<PublishArgs>),
     /// Makes, tells or removes the triggers and the outbox that capture changes.
     Capture(CaptureArgs),
     /// Prints the CustomResourceDefinitions.
@@ -108,6 +110,7 @@ impl Cli {
             Command::Serve(args) => runtime()?.block_on(command::serve(*args)),
             Command::Introspect(args) => runtime()?.block_on(command::introspect(args)),
             Command::Check(args) => runtime()?.block_on(command::check(args)),
+            Command::Publish(args) => runtime()?.block_on(command::publish(*args)),
             Command::Capture(args) => runtime()?.block_on(command::capture(args)),
         }
     }

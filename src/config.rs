@@ -3,6 +3,10 @@
 //! A flag comes before its variable, that before the file, and that before the default. After this nobody reads the
 //! environment.
 
+mod nats;
+
+pub use nats::{NatsArgs, NatsConfig};
+
 use crate::auth::{Authentication, JwksLocation, JwksSettings, JwtSettings, KeySource, Secret};
 use crate::cli::Error;
 use crate::event::hub;
@@ -34,18 +38,54 @@ const DEV_LOG: &str = "warn,resolvespec::transport::rest::enter=info";
 /// What `serve` takes.
 #[derive(Debug, Args)]
 pub struct ServeArgs {
-    /// A YAML file with these settings, named as the flags are; flags and variables come before it.
+    /// A YAML file with these settings, named as the flags are, those of NATS below `nats` and without their `nats-`; flags and
+    /// variables come before it.
     #[arg(long, env = "RESOLVESPEC_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
     #[command(flatten)]
     settings: Settings,
 }
 
+/// What `publish` takes.
+#[derive(Debug, Args)]
+pub struct PublishArgs {
+    /// Manifest files, or folders with them.
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// Does not hold them against their databases. What can't be served is refused by the replicas, which keep what they have.
+    #[arg(long)]
+    offline: bool,
+    /// The YAML file of `serve`, whose settings of NATS are taken; flags and variables come before it.
+    #[arg(long, env = "RESOLVESPEC_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    nats: NatsArgs,
+}
+
+impl PublishArgs {
+    /// The paths, whether no database is asked, and where to publish.
+    pub fn resolve(self) -> Result<(Vec<PathBuf>, bool, NatsConfig), Error> {
+        let given = self.nats.with_environment(environment);
+        let nats = match &self.config {
+            None => given,
+            Some(file) => given.over(read_file(file)?.nats),
+        };
+        let nats = nats.resolve()?.ok_or_else(|| {
+            Error::new("publish needs to know where: name a NATS server with --nats-server or RESOLVESPEC_NATS_SERVERS")
+        })?;
+        Ok((self.paths, self.offline, nats))
+    }
+}
+
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|text| !text.is_empty())
+}
+
 /// Every setting of `serve`, as flag, variable and key of the file.
 #[derive(Debug, Default, Args, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 struct Settings {
-    /// Manifest files, or folders with them.
+    /// Manifest files, or folders with them. Without any, the catalog comes from NATS, where `publish` puts it.
     #[arg(value_name = "PATH", env = "RESOLVESPEC_MANIFESTS", value_delimiter = ':')]
     manifests: Vec<PathBuf>,
     /// Where requests are taken. [default: 0.0.0.0:8080]
@@ -57,13 +97,13 @@ struct Settings {
     /// Lets callers without a token in, as anonymous.
     #[arg(long, env = "RESOLVESPEC_ALLOW_ANONYMOUS", num_args = 0..=1, default_missing_value = "true")]
     allow_anonymous: Option<bool>,
-    /// A file with the secret that HS256 tokens are signed with, at least 32 bytes.
+    /// A file with the secret that HS256 tokens are signed with, at least 32 bytes; or set RESOLVESPEC_JWT_SECRET to it.
     #[arg(long, env = "RESOLVESPEC_JWT_SECRET_FILE", value_name = "FILE")]
     jwt_secret_file: Option<PathBuf>,
     /// The secret itself; only from the environment, since command lines can be seen.
     #[arg(skip)]
     #[serde(skip)]
-    jwt_secret: Option<String>,
+    jwt_secret: Option<Secret>,
     /// The key set that tokens are checked with: a URL, or a file.
     #[arg(long, env = "RESOLVESPEC_JWKS", value_name = "URL|FILE")]
     jwks: Option<String>,
@@ -121,6 +161,11 @@ struct Settings {
     /// An OTLP collector for traces, over gRPC, such as http://127.0.0.1:4317. None unless given.
     #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
     otlp_endpoint: Option<String>,
+    /// The name of this replica in what it tells of itself; unique. A random one unless given.
+    #[arg(long, env = "RESOLVESPEC_REPLICA_NAME", value_name = "NAME")]
+    replica_name: Option<String>,
+    #[command(flatten)]
+    nats: NatsArgs,
 }
 
 /// Which web pages may open WebSocket connections.
@@ -135,7 +180,7 @@ pub enum Pages {
 /// The settings of a replica, complete.
 #[derive(Debug)]
 pub struct Config {
-    /// Manifest files and folders.
+    /// Manifest files and folders; without any, the catalog comes from NATS.
     pub manifests: Vec<PathBuf>,
     /// Where requests are taken.
     pub listen: SocketAddr,
@@ -163,6 +208,10 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Where traces go.
     pub otlp_endpoint: Option<String>,
+    /// The name of this replica.
+    pub replica_name: String,
+    /// Where NATS is, if it is used.
+    pub nats: Option<NatsConfig>,
 }
 
 const MAX_BODY_BYTES: usize = 10 * 1024 * 1024;
@@ -186,13 +235,16 @@ impl Config {
             log: args.log.clone(),
             log_format: LogFormat::Text,
             otlp_endpoint: None,
+            replica_name: random_name(),
+            nats: None,
         }
     }
 
     /// The settings of `serve`; refuses to go without a word on authentication.
     pub fn serve(args: ServeArgs) -> Result<Self, Error> {
         let mut given = args.settings;
-        given.jwt_secret = std::env::var("RESOLVESPEC_JWT_SECRET").ok().filter(|secret| !secret.is_empty());
+        given.jwt_secret = environment("RESOLVESPEC_JWT_SECRET").map(Secret::new);
+        given.nats = given.nats.with_environment(environment);
         let settings = match &args.config {
             None => given,
             Some(file) => given.over(read_file(file)?),
@@ -238,15 +290,20 @@ impl Settings {
             log: self.log.or(file.log),
             log_format: self.log_format.or(file.log_format),
             otlp_endpoint: self.otlp_endpoint.or(file.otlp_endpoint),
+            replica_name: self.replica_name.or(file.replica_name),
+            nats: self.nats.over(file.nats),
         }
     }
 
     fn resolve(self) -> Result<Config, Error> {
-        if self.manifests.is_empty() {
-            return Err(Error::new("serve needs manifests: name files or folders, or set RESOLVESPEC_MANIFESTS"));
-        }
         let authentication = self.authentication()?;
         let (ws, live) = (self.ws(), self.live());
+        let nats = self.nats.resolve()?;
+        if self.manifests.is_empty() && nats.is_none() {
+            return Err(Error::new(
+                "serve needs manifests: name files or folders, or set RESOLVESPEC_MANIFESTS; or --nats-server, to take what was published there",
+            ));
+        }
         Ok(Config {
             authentication,
             manifests: self.manifests,
@@ -262,6 +319,8 @@ impl Settings {
             log: self.log.unwrap_or_else(|| "info".to_owned()),
             log_format: self.log_format.unwrap_or_default(),
             otlp_endpoint: self.otlp_endpoint,
+            replica_name: self.replica_name.filter(|name| !name.is_empty()).unwrap_or_else(random_name),
+            nats,
         })
     }
 
@@ -296,11 +355,8 @@ impl Settings {
             (Some(secret), _) => Some(secret.clone()),
             (None, Some(file)) => {
                 let text = std::fs::read_to_string(file);
-                Some(
-                    text.map_err(|error| Error::new(format!("the secret {} can't be read: {error}", file.display())))?
-                        .trim()
-                        .to_owned(),
-                )
+                let text = text.map_err(|error| Error::new(format!("the secret {} can't be read: {error}", file.display())))?;
+                Some(Secret::new(text.trim().to_owned()))
             }
             (None, None) => None,
         };
@@ -308,7 +364,7 @@ impl Settings {
             (Some(_), Some(_)) => {
                 return Err(Error::new("tokens are checked with a secret or with a key set; both are given, name one"));
             }
-            (Some(secret), None) => KeySource::Secret(Secret::new(secret)),
+            (Some(secret), None) => KeySource::Secret(secret),
             (None, Some(place)) => KeySource::Jwks(JwksSettings::new(location(place)?)),
             (None, None) if anonymous => return Ok(Authentication::Anonymous),
             (None, None) => {
@@ -326,6 +382,10 @@ impl Settings {
         settings.allow_anonymous = anonymous;
         Ok(Authentication::Jwt(settings))
     }
+}
+
+fn random_name() -> String {
+    uuid::Uuid::new_v4().simple().to_string()
 }
 
 fn location(place: &str) -> Result<JwksLocation, Error> {

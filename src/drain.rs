@@ -60,8 +60,8 @@ impl Signals {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
-    /// Waits for one of them.
-    pub async fn received(mut self) -> std::io::Result<()> {
+    /// Waits for one of them; can be given up and asked again.
+    pub async fn received(&mut self) -> std::io::Result<()> {
         tokio::select! {
             _ = self.terminate.recv() => Ok(()),
             _ = self.interrupt.recv() => Ok(()),

@@ -3,40 +3,76 @@
 //! A database that is connected already under the same settings is kept.
 
 use crate::catalog::{Catalog, compile, introspect, scope};
-use crate::database::Database;
+use crate::database::{self, Database};
 use crate::engine::{Served, sql::trial};
 use crate::manifest::{DataSource, Declared, Manifests, Problem, connection, read};
 use std::collections::HashMap;
 use std::path::PathBuf;
 
+/// Why manifests can't be served.
+#[derive(Debug, Clone, Default)]
+pub struct Failure {
+    /// What is wrong with them.
+    pub problems: Vec<Problem>,
+    /// The sources whose databases can't be entered or read; the manifests may be good.
+    pub databases: Vec<String>,
+}
+
 /// Loads manifests. With `seed`, a SQLite file that is not there is made from the source's seed files.
 pub async fn load(paths: &[PathBuf], known: &HashMap<String, Database>, seed: bool) -> Result<Served, Vec<Problem>> {
-    let manifests = read::paths(paths)?;
-    let mut problems = Vec::new();
+    resolve(&read::paths(paths)?, known, seed).await.map_err(|failure| failure.problems)
+}
+
+/// Makes manifests that were read into what can be served.
+pub async fn resolve(manifests: &Manifests, known: &HashMap<String, Database>, seed: bool) -> Result<Served, Failure> {
+    let mut failure = Failure::default();
     let (mut databases, mut facts) = (HashMap::new(), HashMap::new());
     for source in &manifests.sources {
         let outcome = async {
             let database = connect(source, known.get(&source.key()), seed).await?;
-            let found = introspect(&database, &scope(&manifests, &source.key())).await;
-            let found =
-                found.map_err(|error| vec![source.problem("spec.connection", format!("introspection failed: {error}"))])?;
-            Ok::<_, Vec<Problem>>((database, found))
+            let found = introspect(&database, &scope(manifests, &source.key())).await;
+            let found = found.map_err(|error| Failure::of(source, &error, "introspection failed: "))?;
+            Ok::<_, Failure>((database, found))
         };
         match outcome.await {
             Ok((database, found)) => {
                 databases.insert(source.key(), database);
                 facts.insert(source.key(), found);
             }
-            Err(more) => problems.extend(more),
+            Err(more) => failure.add(more),
         }
     }
-    if !problems.is_empty() {
-        return Err(problems);
+    if !failure.problems.is_empty() {
+        return Err(failure);
     }
-    let catalog: Catalog = compile::compile(&manifests, &facts, &compile::Settings::default())?;
+    let catalog: Catalog = compile::compile(manifests, &facts, &compile::Settings::default())?;
     let served = Served { catalog, databases };
-    let problems = try_declared(&manifests, &served).await;
-    if problems.is_empty() { Ok(served) } else { Err(problems) }
+    let problems = try_declared(manifests, &served).await;
+    if problems.is_empty() { Ok(served) } else { Err(problems.into()) }
+}
+
+impl Failure {
+    fn of(source: &Declared<DataSource>, error: &database::Error, what: &str) -> Self {
+        Self { problems: vec![source.problem("spec.connection", format!("{what}{error}"))], databases: vec![source.key()] }
+    }
+
+    fn add(&mut self, more: Failure) {
+        self.problems.extend(more.problems);
+        self.databases.extend(more.databases);
+    }
+}
+
+impl From<Vec<Problem>> for Failure {
+    fn from(problems: Vec<Problem>) -> Self {
+        Self { problems, databases: Vec::new() }
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let all: Vec<String> = self.problems.iter().map(ToString::to_string).collect();
+        f.write_str(&all.join("; "))
+    }
 }
 
 /// Has each database read the SQL that was declared for it, so that a fault is told now and not to the first client.
@@ -63,12 +99,12 @@ async fn try_declared(manifests: &Manifests, served: &Served) -> Vec<Problem> {
     problems
 }
 
-async fn connect(source: &Declared<DataSource>, known: Option<&Database>, seed: bool) -> Result<Database, Vec<Problem>> {
+async fn connect(source: &Declared<DataSource>, known: Option<&Database>, seed: bool) -> Result<Database, Failure> {
     let settings = connection::settings(source, |name| std::env::var(name).ok())?;
     if let Some(database) = known.filter(|database| *database.settings() == settings) {
         return Ok(database.clone());
     }
-    let problem = |reason: String| vec![source.problem("spec.connection", reason)];
+    let problem = |reason: String| Failure::from(vec![source.problem("spec.connection", reason)]);
     let seeds = connection::seed_files(source);
     let path = settings.sqlite_path().to_owned();
     let fresh = seed && !seeds.is_empty() && !std::path::Path::new(&path).exists();
@@ -76,14 +112,14 @@ async fn connect(source: &Declared<DataSource>, known: Option<&Database>, seed: 
         // The file is made here and nowhere else: a wrong path must not become an empty database.
         std::fs::File::create_new(&path).map_err(|error| problem(format!("{path} can't be made: {error}")))?;
     }
-    let database = Database::connect(&settings).await.map_err(|error| problem(error.to_string()))?;
+    let database = Database::connect(&settings).await.map_err(|error| Failure::of(source, &error, ""))?;
     if fresh && let Err(reason) = plant(&database, &seeds).await {
         // A half-filled database would be taken for a whole one at the next start.
         database.close().await;
         for suffix in ["", "-wal", "-shm"] {
             _ = std::fs::remove_file(format!("{path}{suffix}"));
         }
-        return Err(vec![source.problem("spec.seed", reason)]);
+        return Err(vec![source.problem("spec.seed", reason)].into());
     }
     Ok(database)
 }

@@ -8,6 +8,8 @@ use crate::engine::{Engine, Hook, Served};
 use crate::event::hub::{self, Hub};
 use crate::live::{Handles, Running};
 use crate::observed::Observed;
+use crate::ports::Ports;
+use crate::readiness::Needs;
 use crate::telemetry::Metrics;
 use crate::transport::admin;
 use crate::transport::cores::{Cores, Peer};
@@ -47,7 +49,18 @@ pub async fn bind(config: &Config, served: Served, hooks: Vec<Arc<dyn Hook>>) ->
 
 /// Puts the parts together with what is shared by replicas, and takes the ports.
 pub async fn bind_with(config: &Config, served: Served, hooks: Vec<Arc<dyn Hook>>, handles: Handles) -> Result<Replica, Error> {
-    let metrics = Metrics::new()?;
+    open(Ports::take(config, Needs::default()).await?, config, served, hooks, handles).await
+}
+
+/// Puts the parts together, on ports that were taken before.
+pub async fn open(
+    ports: Ports,
+    config: &Config,
+    served: Served,
+    hooks: Vec<Arc<dyn Hook>>,
+    handles: Handles,
+) -> Result<Replica, Error> {
+    let Ports { listener, admin, address, readiness, metrics } = ports;
     metrics.catalog(Some(served.catalog.entities().len()));
     let origins = config.cors_origins.iter().map(|origin| {
         HeaderValue::from_str(origin)
@@ -78,24 +91,13 @@ pub async fn bind_with(config: &Config, served: Served, hooks: Vec<Arc<dyn Hook>
         engine,
         authenticator,
         drain: Drain::default(),
+        readiness,
         metrics,
         max_body_bytes: config.max_body_bytes,
         cors_origins: origins,
     });
-    let listener = listen(config.listen).await?;
-    let admin = match config.admin_listen {
-        Some(address) => Some(listen(address).await?),
-        None => None,
-    };
-    let address = listener.local_addr()?;
     let (leave_time, drain_time) = (config.leave_time, config.drain_time);
     Ok(Replica { rest, ws, hub, handles, listener, admin, address, leave_time, drain_time })
-}
-
-async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|error| Error::new(format!("{address} can't be listened on: {error}; choose another port")))
 }
 
 impl Replica {

@@ -128,6 +128,12 @@ impl Secret {
         Self(bytes.into())
     }
 
+    /// The secret as a text, if it is one.
+    #[must_use]
+    pub fn text(&self) -> Option<&str> {
+        std::str::from_utf8(&self.0).ok()
+    }
+
     pub(super) fn bytes(&self) -> &[u8] {
         &self.0
     }

@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 
 /// Serves until the process is told to end, and reloads manifests that change.
 pub async fn dev(args: DevArgs) -> Result<(), Error> {
-    let signals = drain::Signals::listen()?;
+    let mut signals = drain::Signals::listen()?;
     let config = Config::dev(&args);
     let _traces = telemetry::init(&telemetry::TracingSettings::new(config.log_format, &config.log, None))?;
     let served = load(&config.manifests, &HashMap::new(), true).await.map_err(Error::Manifests)?;

@@ -5,6 +5,7 @@ mod check;
 mod crds;
 mod dev;
 mod introspect;
+mod publish;
 mod serve;
 mod watch;
 
@@ -13,4 +14,5 @@ pub use check::check;
 pub use crds::crds;
 pub use dev::dev;
 pub use introspect::introspect;
+pub use publish::publish;
 pub use serve::serve;

@@ -37,7 +37,8 @@ impl Settings {
 
     /// The dialect that the URL's scheme names; MySQL's flavour is known only after connecting.
     pub fn dialect(&self) -> Result<Dialect, Error> {
-        match self.url.split(':').next().unwrap_or_default() {
+        // What has no scheme is not shown: it can be anything, such as a password that was set in the URL's place.
+        match self.url.split_once(':').map_or("", |(scheme, _)| scheme) {
             "postgres" | "postgresql" => Ok(Dialect::Postgres),
             "mysql" | "mariadb" => Ok(Dialect::Mysql(Flavour::Mariadb)),
             "sqlite" | "file" => Ok(Dialect::Sqlite),

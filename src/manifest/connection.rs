@@ -13,10 +13,43 @@ use url::Url;
 
 /// Resolves a source's connection, times and pool.
 pub fn settings(source: &Declared<DataSource>, environment: impl Fn(&str) -> Option<String>) -> Result<Settings, Vec<Problem>> {
-    let spec = &source.resource.spec;
     let mut problems = Vec::new();
     let url = connection_url(source, environment).map_err(|problem| problems.push(problem)).unwrap_or_default();
     let mut settings = Settings::new(source.key(), url);
+    bounds(source, &mut settings, &mut problems);
+    if problems.is_empty() { Ok(settings) } else { Err(problems) }
+}
+
+/// What keeps a source from being resolved on another machine, and without any machine's environment: everything that
+/// `settings` would refuse there, paths that are relative to the manifest, and passwords above all.
+#[must_use]
+pub fn obstacles(source: &Declared<DataSource>) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let is_sqlite = source.resource.spec.engine == Engine::Sqlite;
+    let elsewhere = |path: &str, what: &str| {
+        let reason = format!("the path '{what}' is relative to the manifest, and a replica has no manifest");
+        source.problem(path, reason).advise("write it from the root, or use `env`")
+    };
+    match reference(source) {
+        Err(problem) => problems.push(problem),
+        Ok(Reference::Env(_)) => {}
+        Ok(Reference::File(file)) if Path::new(file).is_absolute() => {}
+        Ok(Reference::File(file)) => problems.push(elsewhere("spec.connection.file", file)),
+        Ok(Reference::Url(url)) => {
+            let checked = written_url(source, url).and_then(|_| check_engine(source, url));
+            problems.extend(checked.err());
+            let sqlite = Settings::new("", url);
+            if is_sqlite && !sqlite.sqlite_path().starts_with([':', '/']) {
+                problems.push(elsewhere("spec.connection.url", sqlite.sqlite_path()));
+            }
+        }
+    }
+    bounds(source, &mut Settings::new("", ""), &mut problems);
+    problems
+}
+
+fn bounds(source: &Declared<DataSource>, settings: &mut Settings, problems: &mut Vec<Problem>) {
+    let spec = &source.resource.spec;
     let mut duration = |path: &str, text: Option<&String>, target: &mut Duration| match text.map(|text| parse(text)) {
         Some(Some(duration)) => *target = duration,
         Some(None) => {
@@ -36,7 +69,6 @@ pub fn settings(source: &Declared<DataSource>, environment: impl Fn(&str) -> Opt
         }
         None => {}
     }
-    if problems.is_empty() { Ok(settings) } else { Err(problems) }
 }
 
 /// The files of `seed`, which are relative to the manifest.
@@ -49,22 +81,45 @@ fn folder(source: &Declared<DataSource>) -> &Path {
     source.place.file.parent().unwrap_or(Path::new(""))
 }
 
-fn connection_url(source: &Declared<DataSource>, environment: impl Fn(&str) -> Option<String>) -> Result<String, Problem> {
+/// Where a connection's URL stands.
+enum Reference<'s> {
+    Url(&'s str),
+    Env(&'s str),
+    File(&'s str),
+}
+
+fn reference(source: &Declared<DataSource>) -> Result<Reference<'_>, Problem> {
     let connection = &source.resource.spec.connection;
-    let url = match (&connection.url, &connection.env, &connection.secret_key_ref) {
-        (Some(url), None, None) => written_url(source, url)?,
-        (None, Some(name), None) => environment(name).filter(|url| !url.is_empty()).ok_or_else(|| {
+    match (&connection.url, &connection.env, &connection.file, &connection.secret_key_ref) {
+        (Some(url), None, None, None) => Ok(Reference::Url(url)),
+        (None, Some(name), None, None) => Ok(Reference::Env(name)),
+        (None, None, Some(file), None) => Ok(Reference::File(file)),
+        (None, None, None, Some(_)) => {
+            let reason = "a Secret can be read in a cluster only";
+            let advice = "use `env` with the name of an environment variable that holds the URL";
+            Err(source.problem("spec.connection.secretKeyRef", reason).advise(advice))
+        }
+        _ => {
+            let reason = "a connection must have exactly one of url, env, file and secretKeyRef";
+            Err(source.problem("spec.connection", reason))
+        }
+    }
+}
+
+fn connection_url(source: &Declared<DataSource>, environment: impl Fn(&str) -> Option<String>) -> Result<String, Problem> {
+    let url = match reference(source)? {
+        Reference::Url(url) => written_url(source, url)?,
+        Reference::Env(name) => environment(name).filter(|url| !url.is_empty()).ok_or_else(|| {
             let reason = format!("the environment variable {name} is not set");
             source.problem("spec.connection.env", reason).advise("set it to the database's URL")
         })?,
-        (None, None, Some(_)) => {
-            let reason = "a Secret can be read in a cluster only";
-            let advice = "use `env` with the name of an environment variable that holds the URL";
-            return Err(source.problem("spec.connection.secretKeyRef", reason).advise(advice));
-        }
-        _ => {
-            let reason = "a connection must have exactly one of url, env and secretKeyRef";
-            return Err(source.problem("spec.connection", reason));
+        Reference::File(file) => {
+            let path = folder(source).join(file);
+            let text = std::fs::read_to_string(&path).map_err(|error| {
+                let reason = format!("{} can't be read: {error}", path.display());
+                source.problem("spec.connection.file", reason).advise("write the database's URL into it")
+            })?;
+            text.trim().to_owned()
         }
     };
     check_engine(source, &url)?;
@@ -88,7 +143,18 @@ fn written_url(source: &Declared<DataSource>, url: &str) -> Result<String, Probl
 
 /// Whether a URL tells a password, at its usual place or among its parameters.
 pub(super) fn has_password(url: &str) -> bool {
-    Url::parse(url).is_ok_and(|url| url.password().is_some() || url.query_pairs().any(|(name, _)| name == "password"))
+    if let Ok(url) = Url::parse(url) {
+        return url.password().is_some() || url.query_pairs().any(|(name, _)| is_secret(&name));
+    }
+    // One that this library can't read, such as one with several hosts, can well be one that a driver reads.
+    let (before, query) = url.split_once('?').unwrap_or((url, ""));
+    let user = before.rsplit_once('@').map_or("", |(user, _)| user);
+    let user = user.split_once("://").map_or(user, |(_, user)| user);
+    user.contains(':') || query.split('&').any(|pair| is_secret(pair.split('=').next().unwrap_or_default()))
+}
+
+fn is_secret(parameter: &str) -> bool {
+    matches!(parameter.to_ascii_lowercase().as_str(), "password" | "sslpassword" | "ssl-password")
 }
 
 fn check_engine(source: &Declared<DataSource>, url: &str) -> Result<(), Problem> {
@@ -122,7 +188,7 @@ fn parse(text: &str) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use super::{parse, seed_files, settings};
+    use super::{obstacles, parse, seed_files, settings};
     use crate::database::Settings;
     use crate::manifest::read;
     use std::path::Path;
@@ -162,6 +228,46 @@ mod tests {
     }
 
     #[test]
+    fn a_url_can_stand_in_a_file() {
+        let path = std::env::temp_dir().join(format!("resolvespec-url-{}", std::process::id()));
+        std::fs::write(&path, "postgres://me:secret@host/db\n").expect("a file");
+        let spec = format!("{{engine: postgres, connection: {{file: {}}}}}", path.display());
+        assert_eq!(resolve(&spec).expect("the source is good").url, "postgres://me:secret@host/db");
+        std::fs::remove_file(&path).expect("removed");
+        assert!(resolve(&spec).expect_err("the file is gone")[0].contains("spec.connection.file"));
+    }
+
+    #[test]
+    fn what_cannot_be_resolved_elsewhere_is_told() {
+        let elsewhere = |spec: &str| {
+            let yaml =
+                format!("apiVersion: resolvespec.dev/v1alpha1\nkind: DataSource\nmetadata: {{name: shop}}\nspec: {spec}\n");
+            let manifests = read::text(Path::new("folder/shop.yaml"), &yaml).expect("the manifest is good");
+            obstacles(&manifests.sources[0]).iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+        };
+        for good in [
+            "{engine: postgres, connection: {env: NONE}}",
+            "{engine: postgres, connection: {file: /run/secrets/url}}",
+            "{engine: postgres, connection: {url: 'postgres://me@host/db'}}",
+            "{engine: sqlite, connection: {url: 'sqlite:///data/shop.db'}}",
+        ] {
+            assert_eq!(elsewhere(good), "", "{good}");
+        }
+        for (bad, told) in [
+            ("{engine: postgres, connection: {file: url}}", "is relative to the manifest"),
+            ("{engine: sqlite, connection: {url: 'sqlite:shop.db'}}", "'shop.db' is relative to the manifest"),
+            ("{engine: postgres, connection: {url: 'postgres://me:secret@host/db'}}", "holds a password"),
+            ("{engine: postgres, connection: {url: 'postgres://me:secret@one:1,two:2/db'}}", "holds a password"),
+            ("{engine: postgres, connection: {url: 'postgres://one:1,two:2/db?user=me&Password=x'}}", "holds a password"),
+            ("{engine: mysql, connection: {url: 'postgres://me@host/db'}}", "the engine is mysql"),
+            ("{engine: postgres, connection: {secretKeyRef: {name: a, key: b}}}", "in a cluster only"),
+            ("{engine: postgres, connection: {env: A}, statementTimeout: soon}", "not a duration"),
+        ] {
+            assert!(elsewhere(bad).contains(told), "{bad}: {}", elsewhere(bad));
+        }
+    }
+
+    #[test]
     fn seeds_are_relative_to_the_manifest() {
         let yaml = "apiVersion: resolvespec.dev/v1alpha1\nkind: DataSource\nmetadata: {name: shop}\n\
                     spec: {engine: sqlite, connection: {url: 'sqlite:x'}, seed: [a.sql, /b.sql]}\n";
@@ -191,7 +297,7 @@ mod tests {
         );
         refuses(
             "{engine: postgres, connection: {}}",
-            "folder/shop.yaml:4:26: spec.connection: a connection must have exactly one of url, env and secretKeyRef",
+            "folder/shop.yaml:4:26: spec.connection: a connection must have exactly one of url, env, file and secretKeyRef",
         );
     }
 

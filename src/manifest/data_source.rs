@@ -73,6 +73,9 @@ pub struct Connection {
     /// An environment variable that holds the URL; read by `dev` and `serve`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub env: Option<String>,
+    /// A file that holds the URL, such as one of a mounted Secret; relative to the manifest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
     /// A key of a Secret that holds the URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_key_ref: Option<SecretKeyRef>,

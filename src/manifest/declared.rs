@@ -34,6 +34,10 @@ impl Place {
         Self { file, line, lines: Arc::new(lines) }
     }
 
+    pub(super) fn without_lines(origin: PathBuf) -> Self {
+        Self::new(Arc::from(origin), Lines::default())
+    }
+
     /// The line of a path such as `spec.columns[2].name`, or of the nearest thing around it that is there.
     #[must_use]
     pub fn line_of(&self, path: &str) -> u64 {
@@ -57,8 +61,7 @@ impl std::fmt::Display for Place {
 impl<T: Resource> Declared<T> {
     /// A resource that is in no file, such as one from an API; `origin` stands for the file's name.
     pub fn without_lines(resource: T, origin: impl Into<PathBuf>) -> Self {
-        let place = Place::new(Arc::from(origin.into()), Lines::default());
-        Self { resource, place }
+        Self { resource, place: Place::without_lines(origin.into()) }
     }
 
     /// The resource's name.

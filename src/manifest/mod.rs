@@ -1,6 +1,6 @@
 //! What people declare: DataSource, Entity and AccessPolicy, the custom resources of `resolvespec.dev/v1alpha1`.
 //!
-//! `dev` reads them from files, the cluster from its API; both are these types. Nothing here reaches a database.
+//! `dev` reads them from files, the cluster from its API, and a replica from what was published; all are these types. Nothing here reaches a database.
 
 pub mod access_policy;
 pub mod connection;
@@ -11,10 +11,11 @@ pub mod entity;
 pub mod problem;
 pub mod read;
 mod tree;
+pub mod values;
 pub mod write;
 
 pub use access_policy::{AccessPolicy, AccessPolicySpec};
-pub use connection::{seed_files, settings};
+pub use connection::{obstacles, seed_files, settings};
 pub use data_source::{DataSource, DataSourceSpec};
 pub use declared::{Declared, Place};
 pub use entity::{Entity, EntitySpec};

@@ -11,6 +11,7 @@ use super::entity::{Entity, EntitySpec};
 use super::problem::Problem;
 use super::tree::Tree;
 use kube::Resource;
+use serde_json::Value;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -51,6 +52,15 @@ pub fn paths(paths: &[PathBuf]) -> Result<Manifests, Vec<Problem>> {
 pub fn text(file: &Path, text: &str) -> Result<Manifests, Vec<Problem>> {
     let mut reader = Reader::default();
     reader.text(file, text);
+    reader.finish()
+}
+
+/// Reads resources that are JSON values already, each with the name that problems call it.
+pub(super) fn values(values: impl IntoIterator<Item = (PathBuf, Value)>) -> Result<Manifests, Vec<Problem>> {
+    let mut reader = Reader::default();
+    for (origin, value) in values {
+        reader.document(Document::new(value, Place::without_lines(origin)));
+    }
     reader.finish()
 }
 

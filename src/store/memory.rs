@@ -37,6 +37,17 @@ struct Value {
     ends_at: Option<Instant>,
 }
 
+impl Values {
+    fn put(&mut self, key: &str, value: Bytes, lifetime: Option<Duration>) -> u64 {
+        let now = Instant::now();
+        self.by_key.retain(|_, value| value.is_alive(now));
+        self.revision += 1;
+        let entry = Entry { key: key.to_owned(), value, revision: self.revision };
+        self.by_key.insert(key.to_owned(), Value { entry, ends_at: lifetime.map(|lifetime| now + lifetime) });
+        self.revision
+    }
+}
+
 impl Value {
     fn is_alive(&self, now: Instant) -> bool {
         self.ends_at.is_none_or(|ends_at| now < ends_at)
@@ -53,17 +64,22 @@ impl Default for MemoryBucket {
 #[async_trait]
 impl Bucket for MemoryBucket {
     async fn put(&self, key: &str, value: Bytes, lifetime: Option<Duration>) -> Result<u64, Error> {
-        let now = Instant::now();
-        let revision = {
-            let mut values = self.shared.values();
-            values.by_key.retain(|_, value| value.is_alive(now));
-            values.revision += 1;
-            let entry = Entry { key: key.to_owned(), value, revision: values.revision };
-            values.by_key.insert(key.to_owned(), Value { entry, ends_at: lifetime.map(|lifetime| now + lifetime) });
-            values.revision
-        };
+        let revision = self.shared.values().put(key, value, lifetime);
         self.shared.changes.send_modify(|count| *count += 1);
         Ok(revision)
+    }
+
+    async fn replace(&self, key: &str, value: Bytes, revision: Option<u64>) -> Result<Option<u64>, Error> {
+        let kept = {
+            let mut values = self.shared.values();
+            let alive = values.by_key.get(key).filter(|value| value.is_alive(Instant::now()));
+            let is_as_expected = alive.map(|value| value.entry.revision) == revision;
+            is_as_expected.then(|| values.put(key, value, None))
+        };
+        if kept.is_some() {
+            self.shared.changes.send_modify(|count| *count += 1);
+        }
+        Ok(kept)
     }
 
     async fn get(&self, key: &str) -> Result<Option<Entry>, Error> {

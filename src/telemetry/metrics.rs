@@ -45,6 +45,10 @@ families! {
     catalog_entities: IntGauge = "resolvespec_catalog_entities" {};
     /// Catalogs that were compiled, by whether they are served or were refused for the last good one.
     catalog_reloads: IntCounterVec = "resolvespec_catalog_reloads_total" { "result" };
+    /// Generations of the catalog: the one that is published, and the one that is served; 0 is none.
+    catalog_generation: IntGaugeVec = "resolvespec_catalog_generation" { "state" };
+    /// Whether the connection to NATS stands; not there without NATS.
+    nats_connected: IntGaugeVec = "resolvespec_nats_connected" {};
     /// Committed changes that the relay has put on the bus.
     capture_published: IntCounterVec = "resolvespec_capture_published_total" { "source" };
     /// Times that the relay could not go on, for its database or its bus, and began anew.
@@ -157,6 +161,21 @@ impl Metrics {
         if let Some(count) = entities {
             self.families.catalog_entities.set(gauge_value(count));
         }
+    }
+}
+
+impl Metrics {
+    /// The numbers of the catalog's generations.
+    pub fn generation(&self, wanted: Option<u64>, served: Option<u64>) {
+        for (state, number) in [("wanted", wanted), ("served", served)] {
+            let number = i64::try_from(number.unwrap_or(0)).unwrap_or(i64::MAX);
+            self.families.catalog_generation.with_label_values(&[state]).set(number);
+        }
+    }
+
+    /// Whether the connection to NATS stands.
+    pub fn nats_connected(&self, connected: bool) {
+        self.families.nats_connected.with_label_values::<&str>(&[]).set(i64::from(connected));
     }
 }
 

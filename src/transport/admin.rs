@@ -2,6 +2,10 @@
 
 use super::rest::Rest;
 use super::rest::answer::plain;
+use super::rest::body::encode_error;
+use crate::protocol::{Code, Error};
+use crate::readiness::{NatsState, Readiness};
+use crate::telemetry::Metrics;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
@@ -10,6 +14,7 @@ use axum::http::{HeaderValue, Response, StatusCode};
 use axum::routing::get;
 use bytes::Bytes;
 use futures_util::future::join_all;
+use serde_json::json;
 
 /// The admin port's routes.
 pub fn router(rest: Rest) -> Router {
@@ -21,15 +26,45 @@ pub fn metrics_router(rest: Rest) -> Router {
     Router::new().route("/metrics", get(metrics)).with_state(rest)
 }
 
+/// What the routes of a process that can't answer requests yet know.
+#[derive(Clone)]
+pub struct Waiting {
+    /// What is missing.
+    pub readiness: Readiness,
+    /// What is counted.
+    pub metrics: Metrics,
+}
+
+/// The routes of a process that can't answer requests yet; everything else is told to come again.
+pub fn waiting_router(waiting: Waiting) -> Router {
+    let health = || async { plain(StatusCode::OK, HEALTHY) };
+    Router::new()
+        .route("/health", get(health))
+        .route("/ready", get(waiting_ready))
+        .route("/metrics", get(waiting_metrics))
+        .fallback(async || encode_error(&Error::new(Code::Unavailable, "this replica is starting; send the request again")))
+        .with_state(waiting)
+}
+
+async fn waiting_ready(State(waiting): State<Waiting>) -> Response<Body> {
+    answer(&waiting.readiness, &waiting.metrics, &Engine::Starting)
+}
+
+async fn waiting_metrics(State(waiting): State<Waiting>) -> Response<Body> {
+    rendered(&waiting.readiness, &waiting.metrics)
+}
+
+const HEALTHY: Bytes = Bytes::from_static(b"{\"status\":\"healthy\"}");
+
 /// Whether the process works: it answers.
 pub async fn health(State(rest): State<Rest>) -> Response<Body> {
     if rest.drain.is_draining() {
         return plain(StatusCode::SERVICE_UNAVAILABLE, Bytes::from_static(b"{\"status\":\"shutting_down\"}"));
     }
-    plain(StatusCode::OK, Bytes::from_static(b"{\"status\":\"healthy\"}"))
+    plain(StatusCode::OK, HEALTHY)
 }
 
-/// Whether requests should come here: a catalog is loaded and its databases answer.
+/// Whether requests should come here: a catalog is loaded, its databases answer, and NATS was reached.
 pub async fn ready(State(rest): State<Rest>) -> Response<Body> {
     if !rest.drain.is_ready() {
         return plain(StatusCode::SERVICE_UNAVAILABLE, Bytes::from_static(b"{\"ready\":false,\"reason\":\"shutting_down\"}"));
@@ -37,12 +72,56 @@ pub async fn ready(State(rest): State<Rest>) -> Response<Body> {
     let served = rest.engine.served();
     let pings = join_all(served.databases.iter().map(|(name, database)| async move { (name, database.ping().await) })).await;
     let down: Vec<&String> = pings.iter().filter(|(_, answer)| answer.is_err()).map(|(name, _)| *name).collect();
-    if down.is_empty() {
-        let body = format!("{{\"ready\":true,\"in_flight_requests\":{}}}", rest.metrics.in_flight());
-        return plain(StatusCode::OK, Bytes::from(body));
+    answer(&rest.readiness, &rest.metrics, &Engine::Answers { down })
+}
+
+/// Whether there is an engine that answers requests.
+enum Engine<'d> {
+    /// There is none yet.
+    Starting,
+    /// There is, and these of its databases are down.
+    Answers { down: Vec<&'d String> },
+}
+
+/// Says what is missing, and what is not as it should be although requests are answered.
+fn answer(readiness: &Readiness, metrics: &Metrics, engine: &Engine<'_>) -> Response<Body> {
+    let (catalog, nats) = (readiness.catalog_state(), readiness.nats_state());
+    let (mut missing, mut degraded) = (Vec::new(), Vec::new());
+    match nats {
+        Some(NatsState::Connecting) => missing.push("nats".to_owned()),
+        Some(NatsState::Lost) => degraded.push("nats".to_owned()),
+        Some(NatsState::Connected) | None => {}
     }
-    let body = serde_json::json!({ "ready": false, "reason": "database_unavailable", "sources": down });
-    plain(StatusCode::SERVICE_UNAVAILABLE, Bytes::from(body.to_string()))
+    let state = catalog.clone().unwrap_or_default();
+    let database = |name: &String| format!("database {name}");
+    let reason = match engine {
+        Engine::Starting => {
+            missing.push("catalog".to_owned());
+            missing.extend(state.databases.iter().map(database));
+            "starting"
+        }
+        Engine::Answers { down } => {
+            missing.extend(down.iter().map(|name| database(name)));
+            degraded.extend(state.refused.then(|| "catalog".to_owned()));
+            "database_unavailable"
+        }
+    };
+    let ready = missing.is_empty();
+    let mut body = json!({"ready": ready, "in_flight_requests": metrics.in_flight()});
+    if !ready {
+        body = json!({"ready": ready, "reason": reason, "missing": missing});
+    }
+    if !degraded.is_empty() {
+        body["degraded"] = json!(degraded);
+    }
+    if catalog.is_some() {
+        body["catalog"] = json!({"wanted": state.wanted, "served": state.served, "refused": state.refused});
+    }
+    if let Some(nats) = nats {
+        body["nats"] = json!(nats.as_str());
+    }
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    plain(status, Bytes::from(body.to_string()))
 }
 
 async fn metrics(State(rest): State<Rest>) -> Response<Body> {
@@ -50,7 +129,14 @@ async fn metrics(State(rest): State<Rest>) -> Response<Body> {
         let (open, busy) = database.usage();
         rest.metrics.connections(name, open, busy);
     }
-    let mut response = plain(StatusCode::OK, Bytes::from(rest.metrics.render()));
+    rendered(&rest.readiness, &rest.metrics)
+}
+
+fn rendered(readiness: &Readiness, metrics: &Metrics) -> Response<Body> {
+    if let Some(nats) = readiness.nats_state() {
+        metrics.nats_connected(nats == NatsState::Connected);
+    }
+    let mut response = plain(StatusCode::OK, Bytes::from(metrics.render()));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4"));
     response
 }

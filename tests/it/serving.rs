@@ -269,7 +269,7 @@ fn what_introspect_prints_can_be_served() {
 
 #[test]
 fn every_subcommand_explains_itself() {
-    for command in ["dev", "serve", "introspect", "check", "crds"] {
+    for command in ["dev", "serve", "publish", "introspect", "check", "crds"] {
         let output = run(&[command, "--help"]);
         assert!(output.status.success() && output.stdout.len() > 80, "{command}");
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// A library and the parts that may know it.
 const LIBRARIES: &[(&str, &[&str])] = &[
     ("async_nats", &["nats/", "event/bus/nats/", "store/nats"]),
-    ("axum", &["transport/", "serve.rs", "telemetry/", "auth/"]),
+    ("axum", &["transport/", "serve.rs", "ports.rs", "telemetry/", "auth/"]),
     ("hyper", &["transport/"]),
     ("tungstenite", &["transport/ws/"]),
     ("tower", &["transport/", "serve.rs"]),
@@ -15,7 +15,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("sqlx", &["database/"]),
     ("rusqlite", &["database/"]),
     ("kube", &["manifest/", "catalog/compile/", "command/crds.rs"]),
-    ("clap", &["cli.rs", "config.rs", "main.rs", "telemetry/"]),
+    ("clap", &["cli.rs", "config.rs", "config/", "main.rs", "telemetry/"]),
     ("prometheus", &["telemetry/"]),
     ("jsonwebtoken", &["auth/"]),
     ("notify", &["command/watch.rs"]),
@@ -32,7 +32,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("nats/", &["manifest", "database", "catalog", "auth", "engine", "event", "store", "transport", "serve", "command"]),
     ("store/", &["manifest", "database", "catalog", "auth", "engine", "event", "transport", "serve", "command"]),
     ("event/", &["manifest", "transport", "serve", "command"]),
-    ("transport/", &["manifest", "serve", "command", "database"]),
+    ("generation/", &["auth", "event", "transport", "serve", "command", "nats"]),
+    ("readiness.rs", &["manifest", "database", "catalog", "auth", "engine", "event", "store", "transport", "serve", "command"]),
+    ("transport/", &["manifest", "serve", "command", "database", "generation", "cluster"]),
     ("telemetry/", &["engine", "event", "transport", "serve", "command", "catalog", "database"]),
 ];
 

@@ -66,12 +66,23 @@ impl NatsBucket {
         inner.ensure().await?;
         Ok(Self { inner: Arc::new(inner) })
     }
+
+    /// Takes the bucket as it is; makes it only if there is none.
+    pub async fn find(connection: &Connection, settings: BucketSettings) -> Result<Self, Error> {
+        let inner = Inner { connection: connection.clone(), settings };
+        inner.stream().await?;
+        Ok(Self { inner: Arc::new(inner) })
+    }
 }
 
 #[async_trait]
 impl Bucket for NatsBucket {
     async fn put(&self, key: &str, value: Bytes, lifetime: Option<Duration>) -> Result<u64, Error> {
         self.inner.put(key, value, lifetime).await
+    }
+
+    async fn replace(&self, key: &str, value: Bytes, revision: Option<u64>) -> Result<Option<u64>, Error> {
+        self.inner.replace(key, &value, revision).await
     }
 
     async fn get(&self, key: &str) -> Result<Option<Entry>, Error> {

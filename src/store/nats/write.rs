@@ -1,12 +1,13 @@
 //! Putting and deleting: whole values at once, cut ones part by part.
 
 use super::super::Error;
+use super::read::{Said, said};
 use super::{ATTEMPTS, Inner, OPERATION, PARTS, REMOVAL_LIFETIME};
 use async_nats::HeaderMap;
 use async_nats::header::{NATS_MESSAGE_TTL, NATS_ROLLUP};
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::context::{PublishError, PublishErrorKind};
-use async_nats::jetstream::message::PublishMessage;
+use async_nats::jetstream::message::{PublishMessage, StreamMessage};
 use bytes::Bytes;
 use std::error::Error as _;
 use std::time::Duration;
@@ -31,11 +32,33 @@ impl Inner {
             return self.kept(self.send(self.value_subject(key), message).await);
         }
         for _ in 0..ATTEMPTS {
-            if let Put::Kept(revision) = self.put_in_parts(key, &value, lifetime).await? {
+            let before = self.head(key).await?.map_or(0, |head| head.sequence);
+            if let Put::Kept(revision) = self.put_in_parts(key, &value, lifetime, before).await? {
                 return Ok(revision);
             }
         }
         Err(Error::Unavailable(format!("key '{key}' is written by others again and again")))
+    }
+
+    pub(super) async fn replace(&self, key: &str, value: &Bytes, revision: Option<u64>) -> Result<Option<u64>, Error> {
+        let head = self.head(key).await?;
+        let removed = |head: &StreamMessage| matches!(said(Some(&head.headers)), Said::Removed);
+        let there = head.as_ref().filter(|head| !removed(head)).map(|head| head.sequence);
+        if there != revision {
+            return Ok(None);
+        }
+        // A key that was removed has a message that says so.
+        let before = head.map_or(0, |head| head.sequence);
+        let put = if value.len() <= self.part_bytes() {
+            let message = PublishMessage::build().payload(value.clone()).headers(headers(None));
+            self.put_over(before, self.value_subject(key), message).await?
+        } else {
+            self.put_in_parts(key, value, None, before).await?
+        };
+        Ok(match put {
+            Put::Kept(revision) => Some(revision),
+            Put::Overtaken => None,
+        })
     }
 
     pub(super) async fn delete(&self, key: &str) -> Result<(), Error> {
@@ -48,8 +71,7 @@ impl Inner {
         Ok(())
     }
 
-    async fn put_in_parts(&self, key: &str, value: &Bytes, lifetime: Option<Duration>) -> Result<Put, Error> {
-        let before = self.head(key).await?.map_or(0, |head| head.sequence);
+    async fn put_in_parts(&self, key: &str, value: &Bytes, lifetime: Option<Duration>, before: u64) -> Result<Put, Error> {
         let id = Uuid::new_v4().simple().to_string();
         let parts_lifetime = lifetime.map(|lifetime| lifetime + PARTS_OUTLIVE);
         let (mut number, mut first) = (0, None);
@@ -62,12 +84,17 @@ impl Inner {
         }
         let mut headers = headers(lifetime);
         headers.insert(PARTS, format!("{id} {number}"));
-        let message = PublishMessage::build().headers(headers).expected_last_subject_sequence(before);
-        match self.send(self.value_subject(key), message).await {
-            Ok(revision) => {
-                self.purge_parts(key, first.unwrap_or(revision)).await;
-                Ok(Put::Kept(revision))
-            }
+        let put = self.put_over(before, self.value_subject(key), PublishMessage::build().headers(headers)).await?;
+        if let Put::Kept(revision) = put {
+            self.purge_parts(key, first.unwrap_or(revision)).await;
+        }
+        Ok(put)
+    }
+
+    /// Sends a value if the latest message of its subject is still this one.
+    async fn put_over(&self, before: u64, subject: String, message: PublishMessage) -> Result<Put, Error> {
+        match self.send(subject, message.expected_last_subject_sequence(before)).await {
+            Ok(revision) => Ok(Put::Kept(revision)),
             Err(Refusal::Publish(error)) if error.kind() == PublishErrorKind::WrongLastSequence => Ok(Put::Overtaken),
             refused => self.kept(refused).map(Put::Kept),
         }

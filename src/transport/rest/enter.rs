@@ -10,7 +10,7 @@ use crate::telemetry::{Metrics, follow};
 use axum::body::{Body, HttpBody};
 use axum::extract::Request;
 use axum::http::header::CONNECTION;
-use axum::http::{HeaderValue, Response};
+use axum::http::{HeaderValue, Response, StatusCode};
 use futures_util::future::BoxFuture;
 use http_body_util::BodyExt;
 use std::convert::Infallible;
@@ -62,6 +62,10 @@ where
             let mut response = answer.await?.map(|body| counted(&rest.metrics, body));
             timer.finish(response.status());
             response.headers_mut().insert("x-request-id", id);
+            if !rest.drain.is_ready() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                // Whoever keeps this connection goes elsewhere now, and not in the middle of a request later.
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             Ok(response)
         })
     }

@@ -7,6 +7,7 @@ use crate::auth::{self, Authenticator, Credentials, Principal};
 use crate::drain::Drain;
 use crate::engine::Engine;
 use crate::protocol::{Code, Error, Operation, Request, Target};
+use crate::readiness::Readiness;
 use crate::telemetry::Metrics;
 use axum::Router;
 use axum::body::Body;
@@ -30,6 +31,8 @@ pub struct Parts {
     pub authenticator: Authenticator,
     /// Whether new requests are still taken.
     pub drain: Drain,
+    /// What the replica needs beside its databases.
+    pub readiness: Readiness,
     /// What is counted.
     pub metrics: Metrics,
     /// The largest body in bytes.

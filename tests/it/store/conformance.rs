@@ -21,6 +21,7 @@ over_both!(
     a_value_goes_with_its_lifetime,
     a_large_value_comes_back_whole,
     readers_of_a_large_value_never_see_a_mixture,
+    a_value_is_replaced_only_if_nobody_was_quicker,
     a_watcher_learns_what_is_there_and_what_changes,
     a_watcher_learns_of_the_end_of_a_lifetime,
     a_watcher_gets_large_values,
@@ -53,6 +54,29 @@ async fn a_value_is_there_until_it_is_deleted(bucket: Arc<dyn Bucket>) {
     assert_eq!(value(&*bucket, "b").await, Some(Bytes::from("x")));
     assert!(put(&*bucket, "a", "").await > second);
     assert_eq!(value(&*bucket, "a").await, Some(Bytes::new()), "an empty value is a value");
+}
+
+async fn a_value_is_replaced_only_if_nobody_was_quicker(bucket: Arc<dyn Bucket>) {
+    let large = Bytes::from(vec![b'x'; 3 << 20]);
+    for first in [Bytes::from("1"), large.clone()] {
+        let made = bucket.replace("a", first.clone(), None).await.expect("answered").expect("nothing was there");
+        assert_eq!(bucket.replace("a", Bytes::from("2"), None).await.expect("answered"), None, "something is there");
+        assert_eq!(bucket.replace("a", Bytes::from("2"), Some(made - 1)).await.expect("answered"), None, "another is there");
+        assert_eq!(value(&*bucket, "a").await, Some(first));
+        let put = put(&*bucket, "b", "x").await;
+        let second = bucket.replace("a", large.clone(), Some(made)).await.expect("answered").expect("it is still that one");
+        assert!(second > put);
+        assert_eq!(bucket.replace("a", Bytes::from("3"), Some(made)).await.expect("answered"), None, "it was replaced");
+        assert_eq!(value(&*bucket, "a").await, Some(large.clone()));
+        bucket.delete("a").await.expect("deleted");
+        assert_eq!(bucket.replace("a", Bytes::from("3"), Some(second)).await.expect("answered"), None, "it was deleted");
+    }
+    let tasks = (0..20).map(|number| {
+        let bucket = Arc::clone(&bucket);
+        async move { bucket.replace("race", Bytes::from(number.to_string()), None).await.expect("answered") }
+    });
+    let won = futures_util::future::join_all(tasks).await.into_iter().flatten().count();
+    assert_eq!(won, 1, "of all who found nothing, one was the first");
 }
 
 async fn any_text_is_a_key(bucket: Arc<dyn Bucket>) {

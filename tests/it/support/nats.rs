@@ -11,6 +11,15 @@ pub(crate) async fn raw(url: &str) -> async_nats::jetstream::Context {
     async_nats::jetstream::new(options.connect(url).await.expect("the test's NATS answers"))
 }
 
+/// The same to any of several servers with one user, if one answers.
+pub(crate) async fn any(urls: &str) -> Option<async_nats::jetstream::Context> {
+    let urls: Vec<url::Url> = urls.split(',').map(|url| url.parse().expect("a URL")).collect();
+    let options = async_nats::ConnectOptions::with_user_and_password("all".to_owned(), "of them".to_owned());
+    let servers: Vec<String> =
+        urls.iter().map(|url| format!("{}:{}", url.host_str().expect("a host"), url.port().expect("a port"))).collect();
+    Some(async_nats::jetstream::new(options.connect(servers).await.ok()?))
+}
+
 /// Stopped and removed at the end.
 pub(crate) struct OwnNats {
     folder: PathBuf,
@@ -20,8 +29,16 @@ pub(crate) struct OwnNats {
 impl OwnNats {
     /// One that writes everything through to the disk.
     pub(crate) fn start(name: &str) -> Self {
+        Self::start_with(name, None)
+    }
+
+    /// One that is entered as a piece of its configuration says.
+    pub(crate) fn start_with(name: &str, entry: Option<&str>) -> Self {
         let folder = std::env::temp_dir().join(format!("resolvespec-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a folder");
+        if let Some(entry) = entry {
+            std::fs::write(folder.join("nats.entry"), entry).expect("a file");
+        }
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/servers/nats.sh");
         let own = Self { folder, script };
         own.run("start");
@@ -32,6 +49,12 @@ impl OwnNats {
         let told = self.run("env");
         let line = told.lines().find(|line| line.contains("TEST_NATS_URL=")).expect("the script tells the URL");
         line.split_once('=').expect("a value").1.trim().to_owned()
+    }
+
+    /// Where it is, without who enters.
+    pub(crate) fn address(&self) -> String {
+        let url = self.url();
+        format!("nats://{}", url.rsplit_once('@').expect("a user").1)
     }
 
     pub(crate) fn kill(&self) {
@@ -71,5 +94,36 @@ impl Drop for OwnNats {
     fn drop(&mut self) {
         _ = Command::new("bash").arg(&self.script).arg("stop").arg(&self.folder).output();
         _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Three servers that keep everything on each of them.
+pub(crate) struct NatsCluster {
+    pub(crate) servers: Vec<OwnNats>,
+}
+
+impl NatsCluster {
+    pub(crate) fn start(name: &str) -> Self {
+        let routes: Vec<String> = (0..3)
+            .map(|_| {
+                let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+                listener.local_addr().expect("an address").to_string()
+            })
+            .collect();
+        let all = routes.iter().map(|route| format!("nats-route://{route}")).collect::<Vec<_>>().join(", ");
+        let server = |(number, route): (usize, &String)| {
+            let entry = format!(
+                "server_name: {name}-{number}\nauthorization {{ user: all, password: \"of them\" }}\n\
+                 cluster {{ name: {name}, listen: {route}, routes: [{all}] }}\n"
+            );
+            OwnNats::start_with(&format!("{name}-{number}"), Some(&entry))
+        };
+        Self { servers: routes.iter().enumerate().map(server).collect() }
+    }
+
+    /// Where they are, as a setting has it.
+    pub(crate) fn urls(&self) -> String {
+        let url = |server: &OwnNats| server.address().replace("nats://", "nats://all:of%20them@");
+        self.servers.iter().map(url).collect::<Vec<_>>().join(",")
     }
 }

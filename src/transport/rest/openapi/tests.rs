@@ -80,6 +80,7 @@ async fn routes(authentication: Authentication) -> Router {
         engine: Engine::new(shop().await, Vec::new(), std::sync::Arc::new(crate::observed::Observed(metrics.clone()))),
         authenticator: Authenticator::new(authentication).await.unwrap(),
         drain: crate::drain::Drain::default(),
+        readiness: crate::readiness::Readiness::default(),
         metrics,
         max_body_bytes: 10_000,
         cors_origins: std::sync::Arc::from([]),

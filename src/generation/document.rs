@@ -1,0 +1,92 @@
+//! One generation: a number, and the manifests that it is made of.
+
+use crate::manifest::values::{Carried, unpack};
+use crate::manifest::{Manifests, Problem};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::Xxh3;
+
+/// A generation of the catalog.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Generation {
+    /// Its number; a later one has a higher one.
+    pub number: u64,
+    /// What its resources come to; the same for the same resources.
+    pub digest: String,
+    /// When it was published.
+    pub published_at: String,
+    /// What it is made of.
+    pub manifests: Vec<Carried>,
+}
+
+impl Generation {
+    /// The generation after another.
+    #[must_use]
+    pub fn after(before: Option<&Generation>, manifests: Vec<Carried>) -> Self {
+        Self {
+            number: before.map_or(1, |before| before.number + 1),
+            digest: digest(&manifests),
+            published_at: jiff::Timestamp::now().to_string(),
+            manifests,
+        }
+    }
+
+    /// Reads what stands in the bucket.
+    pub fn read(value: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(value)
+    }
+
+    /// What stands in the bucket.
+    pub fn write(&self) -> Result<Bytes, serde_json::Error> {
+        serde_json::to_vec(self).map(Bytes::from)
+    }
+
+    /// The manifests, read as if they stood in files.
+    pub fn unpack(&self) -> Result<Manifests, Vec<Problem>> {
+        unpack(&self.manifests)
+    }
+
+    /// Whether both are the same generation, and not two that happen to have one number.
+    #[must_use]
+    pub fn is(&self, other: &Generation) -> bool {
+        self.number == other.number && self.digest == other.digest
+    }
+}
+
+/// The order counts, since the catalog's follows it; where a resource was declared does not.
+fn digest(manifests: &[Carried]) -> String {
+    let mut hash = Xxh3::new();
+    for carried in manifests {
+        hash.update(carried.resource.to_string().as_bytes());
+        hash.update(b"\n");
+    }
+    format!("{:032x}", hash.digest128())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn carried(origin: &str, name: &str) -> Carried {
+        Carried { origin: origin.to_owned(), resource: json!({"kind": "Entity", "metadata": {"name": name}}) }
+    }
+
+    #[test]
+    fn the_digest_is_of_the_resources_alone() {
+        let first = Generation::after(None, vec![carried("a:1", "x"), carried("a:2", "y")]);
+        let moved = Generation::after(Some(&first), vec![carried("b:9", "x"), carried("b:1", "y")]);
+        assert_eq!((first.number, moved.number), (1, 2));
+        assert_eq!(first.digest, moved.digest);
+        assert!(!first.is(&moved));
+        assert_ne!(first.digest, Generation::after(None, vec![carried("a:2", "y"), carried("a:1", "x")]).digest);
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let generation = Generation::after(None, vec![carried("a:1", "x")]);
+        assert_eq!(Generation::read(&generation.write().unwrap()).unwrap(), generation);
+        assert!(Generation::read(b"{}").is_err());
+    }
+}

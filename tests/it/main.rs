@@ -21,6 +21,7 @@ mod outage;
 mod properties;
 mod refusals;
 mod serving;
+mod shadowing;
 mod stalls;
 mod statements;
 mod store;

@@ -18,6 +18,7 @@ mod matching;
 mod memory;
 mod observed;
 mod outage;
+mod prepared;
 mod properties;
 mod refusals;
 mod serving;

@@ -177,7 +177,7 @@ async fn create_table(database: &Database, deadline: Instant) -> Result<(), Erro
 fn plain(error: &database::Error) -> Error {
     tracing::error!(%error, "idempotency keys can't be kept");
     match error {
-        database::Error::Unavailable(_) | database::Error::Busy => {
+        database::Error::Unavailable(_) | database::Error::Unprepared(_) | database::Error::Busy => {
             Error::new(Code::Unavailable, "the database can't be reached; try again")
         }
         database::Error::Deadline => Error::new(Code::DeadlineExceeded, "the statement did not finish within its deadline"),

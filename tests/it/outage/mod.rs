@@ -3,12 +3,11 @@
 //! The server is one of the test's own, so that no other test loses its database.
 
 mod frozen;
-mod own;
 
 use crate::support::client::{Call, Client};
 use crate::support::database::{Fresh, Kind};
+use crate::support::own::Own;
 use crate::support::server::Server;
-use own::Own;
 use serde_json::json;
 use std::collections::HashSet;
 use std::sync::Arc;

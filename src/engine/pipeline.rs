@@ -3,6 +3,7 @@
 use super::authorize::{Grant, authorize};
 use super::error::from_database;
 use super::execute::Runner;
+use super::execute::idempotency::purge;
 use super::execute::read::{Found, read};
 use super::execute::write::write;
 use super::hook::{Context, Hook, NarrowRead, NarrowWrite, Session};
@@ -15,8 +16,10 @@ use crate::database::Database;
 use crate::protocol::{Code, Error, Operation, Request, Response, Target};
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 use tokio::sync::watch;
+use std::time::Duration;
 use tokio::time::Instant;
 use tracing::Instrument;
 
@@ -88,6 +91,25 @@ impl Engine {
 
     pub(super) fn hooks(&self) -> &[Arc<dyn Hook>] {
         &self.hooks
+    }
+
+    /// Removes idempotency keys whose time is over, now and then, for as long as it is polled.
+    pub async fn forget_keys(&self) -> Infallible {
+        // Replicas that start together do not purge together.
+        let share = f64::from(uuid::Uuid::new_v4().as_fields().0) / f64::from(u32::MAX);
+        loop {
+            let served = self.served();
+            let lifetimes = served.databases.values().map(|database| database.settings().idempotency_lifetime);
+            let interval = purge::interval(lifetimes.min().unwrap_or(Duration::MAX));
+            tokio::time::sleep(interval.mul_f64(f64::midpoint(1.0, share))).await;
+            for (source, database) in &self.served().databases {
+                match purge::purge(database).await {
+                    Ok(0) => {}
+                    Ok(removed) => tracing::debug!(source, removed, "idempotency keys removed"),
+                    Err(error) => tracing::warn!(source, %error, "idempotency keys can't be removed; trying again later"),
+                }
+            }
+        }
     }
 
     /// Answers a request.

@@ -104,7 +104,7 @@ async fn keys_are_removed(kind: Kind) {
         Kind::Mariadb => "select concat('\"', trim(id), '\"') from resolvespec_idempotency",
         Kind::Postgres | Kind::Sqlite => "select '\"' || trim(id) || '\"' from resolvespec_idempotency",
     });
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     loop {
         let left = database.fetch_texts(left.clone()).await.expect("the table is there");
         if left == ["\"young\""] {

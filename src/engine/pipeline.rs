@@ -6,7 +6,8 @@ use super::execute::Runner;
 use super::execute::idempotency::purge;
 use super::execute::read::{Found, read};
 use super::execute::write::write;
-use super::hook::{Context, Hook, NarrowRead, NarrowWrite, Session};
+use super::guard::{guard_answer, guard_read};
+use super::hook::{Context, Hook, NarrowWrite, Session};
 use super::observe::{Observe, Tallies};
 use super::plan::write::plan_write;
 use super::plan::{Scope, plan_read};
@@ -173,9 +174,7 @@ impl Engine {
     ) -> Result<Response, Error> {
         let mut scope = Scope::new(context.catalog, context.principal, context.entity);
         let mut plan = plan_read(&mut scope, grant, &request.selector, &request.options)?;
-        for hook in &*self.hooks {
-            hook.before_read(context, &mut NarrowRead { plan: &mut plan, context }).await?;
-        }
+        guard_read(&self.hooks, context, &mut plan).await?;
         let found = read(runner, &plan, deadline).await.map_err(|error| from_database(error, context.entity))?;
         let (response, rows) = match found {
             Found::Page(page) => {
@@ -218,6 +217,7 @@ impl Engine {
                 }
             }
         }
+        guard_answer(&self.hooks, context, &mut plan).await?;
         write(runner, &plan, context, &self.hooks, request, deadline).await
     }
 }

@@ -125,6 +125,7 @@ impl Drop for Dev {
     }
 }
 
+#[expect(clippy::print_stdout, reason = "the figures are worth seeing with --nocapture")]
 async fn stays_within_bounds(kind: Kind) {
     let fresh = Fresh::create(kind).await;
     let database = Database::connect(&Settings::new("fill", &fresh.url)).await.expect("the database answers");

@@ -242,7 +242,7 @@ async fn values_of(writer: &mut Writer<'_>, done: &Done<'_>, columns: &[ColumnId
 }
 
 async fn read_fields<'p>(writer: &mut Writer<'_>, done: &Done<'p>, fields: Vec<Field<'p>>) -> Result<Option<Bytes>, Error> {
-    let node = Node { grant: done.row.grant.clone(), fields, filter: Predicate::always(), order: Vec::new() };
+    let node = Node { grant: done.row.told.clone(), fields, filter: Predicate::always(), order: Vec::new() };
     let paging = Paging { limit: 1, offset: 0, cursor: None };
     let plan = ReadPlan { node, keys: Some(vec![done.key.clone()]), paging, counted: false, shape: Shape::Record };
     let fetched = writer.select(done.row.grant.entity(), sql::record(&plan)).await?;

@@ -34,6 +34,8 @@ pub struct WritePlan<'c> {
 pub struct RowWrite<'c> {
     /// Leave to do it.
     pub grant: Grant<'c>,
+    /// Leave to read back what was done, also if the row has become one that hooks would not let be written.
+    pub told: Grant<'c>,
     /// What is done.
     pub action: Action,
     /// The row's key, where it is known before.
@@ -244,6 +246,7 @@ fn plan_delete<'c>(grant: &Grant<'c>, selector: &Selector, data: Option<&Json>) 
         let key = Key::resolve(entity, input)?;
         Ok(RowWrite {
             grant: grant.clone(),
+            told: grant.clone(),
             action: Action::Delete,
             key: Some(key),
             values: Vec::new(),
@@ -290,7 +293,8 @@ fn plan_row<'c>(
         return Err(Error::new(Code::InvalidData, "an insert takes its key in the row; leave out the id").with_detail("_request"));
     }
     let grant = grant_for(scope, entity, action)?;
-    let mut write = RowWrite { grant, action, key, values: Vec::new(), referred: Vec::new(), referring: Vec::new() };
+    let mut write =
+        RowWrite { told: grant.clone(), grant, action, key, values: Vec::new(), referred: Vec::new(), referring: Vec::new() };
     for (name, json) in row.iter().filter(|(name, _)| *name != "_request") {
         match (entity.find_column(name), json) {
             (Some(id), _) if write.values.iter().any(|(known, _)| *known == id) => {

@@ -164,6 +164,7 @@ impl Replica {
             outcome = served => outcome,
             outcome = ended => outcome,
             () = live.failed() => Err(std::io::Error::other("changes can't be told any more")),
+            never = engine.forget_keys() => match never {},
         };
         live.end().await;
         for database in engine.served().databases.values() {

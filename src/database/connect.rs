@@ -148,7 +148,8 @@ impl Database {
                 }
             }
             Pools::Mysql(pool) => match mysql::fetch(pool, statement.clone(), deadline).await {
-                Err(Error::Unavailable(_)) => {
+                // Idle connections keep statements prepared, of which the server may have too many.
+                Err(Error::Unavailable(_) | Error::Unprepared(_)) => {
                     pool.forget_idle();
                     mysql::fetch(pool, statement, deadline).await
                 }

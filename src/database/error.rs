@@ -11,6 +11,9 @@ pub enum Error {
     /// The database can't be reached, or the connection was lost.
     #[error("database unavailable: {0}")]
     Unavailable(String),
+    /// The database did not take the statement, for a reason that passes; nothing of it was run.
+    #[error("the statement could not be prepared: {0}")]
+    Unprepared(String),
     /// Every connection was busy for too long.
     #[error("no connection became free in time")]
     Busy,
@@ -69,6 +72,7 @@ impl Error {
         match self {
             Error::Configuration(_) => "configuration",
             Error::Unavailable(_) => "unavailable",
+            Error::Unprepared(_) => "unprepared",
             Error::Busy => "busy",
             Error::Deadline => "deadline",
             Error::Stalled => "stalled",

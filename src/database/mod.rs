@@ -7,6 +7,7 @@ pub mod connect;
 pub mod dialect;
 pub mod error;
 mod mysql;
+mod mysql_error;
 mod mysql_watch;
 mod paced;
 mod pool;

@@ -3,14 +3,15 @@
 //! The pool is ours, since a statement that is given up must be killed by its connection's id.
 
 use super::dialect::{Dialect, Flavour};
-use super::error::{Error, Violation, names_between};
+use super::error::Error;
+use super::mysql_error::classify;
 use super::pool::{Lease, Manage, Pool};
 use super::rows::{Fetched, Gather, MAX_NUMBERS};
 use super::settings::Settings;
 use super::statement::{Bind, Statement};
 use crate::protocol::RowText;
 use futures_util::{Stream, StreamExt, TryStreamExt};
-use sqlx::mysql::{MySqlArguments, MySqlConnectOptions, MySqlConnection, MySqlDatabaseError, MySqlRow};
+use sqlx::mysql::{MySqlArguments, MySqlConnectOptions, MySqlConnection, MySqlRow};
 use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, Executor, MySql, Row, SqlSafeStr};
 use std::future::Future;
@@ -67,9 +68,13 @@ impl Connection {
     /// for acknowledgements every new statement would wait 40 ms for the one of the close. All at once, they wait once.
     async fn ready(&mut self) -> Result<&mut MySqlConnection, Error> {
         if self.inner.cached_statements_size() >= STATEMENTS {
-            self.inner.clear_cached_statements().await.map_err(|error| classify(&error))?;
+            self.forget_statements().await?;
         }
         Ok(&mut self.inner)
+    }
+
+    async fn forget_statements(&mut self) -> Result<(), Error> {
+        self.inner.clear_cached_statements().await.map_err(|error| classify(&error))
     }
 }
 
@@ -135,8 +140,15 @@ pub(super) async fn fetch(pool: &Pool<Manager>, statement: Statement, deadline: 
 pub(super) async fn prepare(pool: &Pool<Manager>, text: &str, deadline: Instant) -> Result<(), Error> {
     let mut lease = pool.acquire(deadline).await?;
     lease.begin();
-    let text = AssertSqlSafe(text.to_owned()).into_sql_str();
-    let prepared = async { lease.ready().await?.prepare(text).await.map(|_| ()).map_err(|error| classify(&error)) };
+    let prepared = async {
+        match prepare_once(&mut lease, text).await {
+            Err(Error::Unprepared(_)) => {
+                lease.forget_statements().await?;
+                prepare_once(&mut lease, text).await
+            }
+            outcome => outcome,
+        }
+    };
     let outcome = timeout_at(deadline, prepared).await.unwrap_or(Err(Error::Deadline));
     match &outcome {
         Ok(()) => lease.finish(),
@@ -148,25 +160,19 @@ pub(super) async fn prepare(pool: &Pool<Manager>, text: &str, deadline: Instant)
 
 type Chunk = Result<(RowText, [Option<i64>; MAX_NUMBERS], bool), Error>;
 
+async fn prepare_once(connection: &mut Connection, text: &str) -> Result<(), Error> {
+    let text = AssertSqlSafe(text.to_owned()).into_sql_str();
+    connection.ready().await?.prepare(text).await.map(|_| ()).map_err(|error| classify(&error))
+}
+
 /// Reads rows into chunks; ends early when nobody reads them, which gives the connection up.
 async fn pump(mut lease: Lease<Manager>, statement: Statement, sender: mpsc::Sender<Chunk>) {
-    let mut gather = Gather::default();
-    let mut numbers = [None; MAX_NUMBERS];
-    let outcome = async {
-        let mut rows = query(&statement).fetch(lease.ready().await?);
-        while let Some(row) = rows.try_next().await.map_err(|error| classify(&error))? {
-            read_row(&row, statement.numbers, &mut gather, &mut numbers)?;
-            if gather.is_full() && sender.send(Ok((gather.take(), numbers, false))).await.is_err() {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    };
-    match outcome.await {
+    let mut read = Read::default();
+    match read.all(&mut lease, &statement, Some(&sender)).await {
         Ok(true) => {
             lease.finish();
             drop(lease);
-            _ = sender.send(Ok((gather.take(), numbers, true))).await;
+            _ = sender.send(Ok((read.gather.take(), read.numbers, true))).await;
         }
         Ok(false) => {}
         Err(error) => {
@@ -174,6 +180,50 @@ async fn pump(mut lease: Lease<Manager>, statement: Statement, sender: mpsc::Sen
             drop(lease);
             _ = sender.send(Err(error)).await;
         }
+    }
+}
+
+/// What was read of a result.
+#[derive(Default)]
+struct Read {
+    gather: Gather,
+    numbers: [Option<i64>; MAX_NUMBERS],
+}
+
+impl Read {
+    /// Reads all rows; tells whether there was somebody to take them.
+    async fn all(
+        &mut self,
+        connection: &mut Connection,
+        statement: &Statement,
+        sender: Option<&mpsc::Sender<Chunk>>,
+    ) -> Result<bool, Error> {
+        match self.once(connection, statement, sender).await {
+            Err(Error::Unprepared(_)) => {
+                connection.forget_statements().await?;
+                self.once(connection, statement, sender).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn once(
+        &mut self,
+        connection: &mut Connection,
+        statement: &Statement,
+        sender: Option<&mpsc::Sender<Chunk>>,
+    ) -> Result<bool, Error> {
+        let mut rows = query(statement).fetch(connection.ready().await?);
+        while let Some(row) = rows.try_next().await.map_err(|error| classify(&error))? {
+            read_row(&row, statement.numbers, &mut self.gather, &mut self.numbers)?;
+            if let Some(sender) = sender
+                && self.gather.is_full()
+                && sender.send(Ok((self.gather.take(), self.numbers, false))).await.is_err()
+            {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }
 
@@ -186,18 +236,24 @@ fn settle(lease: &mut Lease<Manager>, error: &Error) {
 
 /// Runs a statement in a transaction and takes all its rows.
 pub(super) async fn fetch_all(lease: &mut Lease<Manager>, statement: &Statement) -> Result<Fetched, Error> {
-    let mut gather = Gather::default();
-    let mut numbers = [None; MAX_NUMBERS];
-    let mut rows = query(statement).fetch(lease.ready().await?);
-    while let Some(row) = rows.try_next().await.map_err(|error| classify(&error))? {
-        read_row(&row, statement.numbers, &mut gather, &mut numbers)?;
-    }
-    Ok(Fetched { rows: gather.take(), numbers, more: None })
+    let mut read = Read::default();
+    read.all(lease, statement, None).await?;
+    Ok(Fetched { rows: read.gather.take(), numbers: read.numbers, more: None })
 }
 
 /// Runs a statement that answers no rows; says how many rows it found and the key that was counted up.
 pub(super) async fn execute(lease: &mut Lease<Manager>, statement: &Statement) -> Result<(u64, u64), Error> {
-    let done = query(statement).execute(lease.ready().await?).await.map_err(|error| classify(&error))?;
+    match execute_once(lease, statement).await {
+        Err(Error::Unprepared(_)) => {
+            lease.forget_statements().await?;
+            execute_once(lease, statement).await
+        }
+        outcome => outcome,
+    }
+}
+
+async fn execute_once(connection: &mut Connection, statement: &Statement) -> Result<(u64, u64), Error> {
+    let done = query(statement).execute(connection.ready().await?).await.map_err(|error| classify(&error))?;
     Ok((done.rows_affected(), done.last_insert_id()))
 }
 
@@ -252,50 +308,4 @@ fn driven<T, F: Future<Output = ()>>(start: impl FnOnce(mpsc::Sender<T>) -> F) -
             Poll::Pending => Poll::Pending,
         }
     })
-}
-
-/// Reads what the server or the connection says.
-pub(super) fn classify(error: &sqlx::Error) -> Error {
-    let text = error.to_string();
-    let sqlx::Error::Database(database) = error else {
-        return match error {
-            sqlx::Error::Configuration(_) => Error::Configuration(text),
-            sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => {
-                Error::Unavailable(text)
-            }
-            _ => Error::Statement(text),
-        };
-    };
-    let Some(mysql) = database.try_downcast_ref::<MySqlDatabaseError>() else { return Error::Statement(text) };
-    let message = mysql.message();
-    match mysql.number() {
-        1062 | 1169 => Error::violation(Violation::Unique, key_name(message).as_deref(), Vec::new(), message),
-        1451 | 1452 | 1216 | 1217 => {
-            let constraint = message.split_once("CONSTRAINT `").and_then(|(_, rest)| rest.split_once('`')).map(|(name, _)| name);
-            let columns = message.split_once("FOREIGN KEY ").map_or_else(Vec::new, |(_, rest)| names_between(rest, '(', ')'));
-            Error::violation(Violation::ForeignKey, constraint, columns, message)
-        }
-        1048 | 1364 => Error::violation(Violation::NotNull, None, names_between(message, '\'', '\''), message),
-        3819 | 4025 => {
-            let constraint = message.split(['`', '\'']).nth(1);
-            Error::violation(Violation::Check, constraint, Vec::new(), message)
-        }
-        // A trigger or function refuses, by `signal`.
-        1644 => Error::violation(Violation::Check, None, Vec::new(), message),
-        1213 | 1205 | 1020 => Error::Serialization(text),
-        1969 | 3024 | 1317 => Error::Deadline,
-        1264 | 1265 | 1292 | 1366 | 1406 | 1411 | 1416 | 1690 | 3140 => Error::Value(text),
-        1142 | 1143 | 1227 | 1370 => Error::Permission(text),
-        1044 | 1045 | 1049 => Error::Configuration(text),
-        1146 | 1054 => Error::Schema(text),
-        1040 | 1053 | 1080 | 1927 | 2006 | 2013 => Error::Unavailable(text),
-        number => Error::Statement(format!("{text} ({number})")),
-    }
-}
-
-/// The index of `Duplicate entry 'x' for key 'table.index'`.
-fn key_name(message: &str) -> Option<String> {
-    let (_, rest) = message.rsplit_once("for key '")?;
-    let name = rest.trim_end_matches('\'');
-    Some(name.rsplit_once('.').map_or(name, |(_, index)| index).to_owned())
 }

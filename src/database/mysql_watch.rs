@@ -3,7 +3,8 @@
 //! Neither server tells a session of others' commits, so who waits must look again by itself.
 
 use super::error::Error;
-use super::mysql::{Manager, classify};
+use super::mysql::Manager;
+use super::mysql_error::classify;
 use sqlx::mysql::MySqlConnection;
 use sqlx::{Connection as _, Row};
 use std::sync::Arc;

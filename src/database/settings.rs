@@ -20,6 +20,8 @@ pub struct Settings {
     pub statement_timeout: Duration,
     /// How long the reader of a large result may take none of it.
     pub stall_timeout: Duration,
+    /// How long the answers of writes with idempotency keys are kept.
+    pub idempotency_lifetime: Duration,
 }
 
 impl Settings {
@@ -32,6 +34,7 @@ impl Settings {
             acquire_timeout: Duration::from_secs(5),
             statement_timeout: Duration::from_secs(30),
             stall_timeout: Duration::from_secs(10),
+            idempotency_lifetime: Duration::from_hours(24),
         }
     }
 
@@ -66,6 +69,7 @@ impl std::fmt::Debug for Settings {
             .field("acquire_timeout", &self.acquire_timeout)
             .field("statement_timeout", &self.statement_timeout)
             .field("stall_timeout", &self.stall_timeout)
+            .field("idempotency_lifetime", &self.idempotency_lifetime)
             .finish()
     }
 }

@@ -25,6 +25,10 @@ pub fn from_database(error: database::Error, entity: &Entity) -> Error {
         Database::Deadline => Error::new(Code::DeadlineExceeded, "the statement did not finish within its deadline"),
         Database::Stalled => Error::new(Code::DeadlineExceeded, "the rows were not taken in time"),
         Database::Busy => Error::new(Code::Unavailable, "every database connection is busy; try again"),
+        Database::Unprepared(text) => {
+            tracing::warn!(source = entity.source, %text, "the database can't prepare statements");
+            Error::new(Code::Unavailable, "the database can't take the statement now; try again")
+        }
         Database::Unavailable(text) => {
             tracing::warn!(source = entity.source, %text, "database unavailable");
             Error::new(Code::Unavailable, "the database can't be reached; try again")

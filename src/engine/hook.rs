@@ -5,9 +5,9 @@
 //! refusal there undoes it.
 
 use super::plan::write::WritePlan;
-use super::plan::{Field, Node, Predicate, ReadPlan, Scope};
+use super::plan::{Field, Node, Predicate, Scope};
 use crate::auth::Principal;
-use crate::catalog::{Catalog, Entity};
+use crate::catalog::{Catalog, ColumnId, Entity};
 use crate::protocol::{Code, Condition, Error, Operation};
 use async_trait::async_trait;
 use serde_json::Value;
@@ -46,8 +46,9 @@ pub trait Hook: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Before rows are read. It is asked for the request's entity alone: entities that are preloaded from it are read without
-    /// their own turn here, so this can't guard them.
+    /// Before rows are read: once for each entity that rows of are answered, be it the request's, one that is preloaded at any
+    /// depth, or one whose rows a write answers. Of a write's own rows a refusal leaves the keys in the answer; any other
+    /// refuses the request.
     async fn before_read(&self, context: Context<'_>, read: &mut NarrowRead<'_, '_>) -> Result<(), Refusal> {
         Ok(())
     }
@@ -149,7 +150,7 @@ impl From<Error> for Refusal {
 
 /// A read that a hook may narrow.
 pub struct NarrowRead<'p, 'c> {
-    pub(super) plan: &'p mut ReadPlan<'c>,
+    pub(super) nodes: Vec<&'p mut Node<'c>>,
     pub(super) context: Context<'p>,
 }
 
@@ -157,15 +158,20 @@ impl NarrowRead<'_, '_> {
     /// Adds a condition that every row must meet, counts and positions included, wherever the entity appears in the answer.
     pub fn filter(&mut self, condition: &Condition) -> Result<(), Refusal> {
         let predicate = resolve(self.context, condition)?;
-        narrow_rows(&mut self.plan.node, self.context.entity, &predicate);
+        for node in &mut self.nodes {
+            narrow_rows(node, self.context.entity, &predicate);
+        }
         Ok(())
     }
 
     /// Leaves a column out of the answer, wherever the entity appears in it.
     pub fn drop_column(&mut self, column: &str) -> Result<(), Refusal> {
-        drop_from(&mut self.plan.node, self.context.entity, column)?;
-        if self.plan.node.fields.is_empty() {
-            return Err(Refusal { code: Code::Forbidden, message: "no column that was asked for may be seen".to_owned() });
+        let entity = self.context.entity;
+        let unknown =
+            || Refusal { code: Code::InvalidColumn, message: format!("{} has no column '{column}'", entity.full_name()) };
+        let id = entity.find_column(column).ok_or_else(unknown)?;
+        for node in &mut self.nodes {
+            drop_id(node, entity, id)?;
         }
         Ok(())
     }
@@ -213,19 +219,17 @@ fn narrow_rows(node: &mut Node<'_>, entity: &Entity, predicate: &Predicate) {
     }
 }
 
-fn drop_from(node: &mut Node<'_>, entity: &Entity, column: &str) -> Result<(), Refusal> {
-    let unknown = || Refusal { code: Code::InvalidColumn, message: format!("{} has no column '{column}'", entity.full_name()) };
-    let id = entity.find_column(column).ok_or_else(unknown)?;
-    drop_id(node, entity, id);
-    Ok(())
-}
-
-fn drop_id(node: &mut Node<'_>, entity: &Entity, id: crate::catalog::ColumnId) {
+fn drop_id(node: &mut Node<'_>, entity: &Entity, id: ColumnId) -> Result<(), Refusal> {
     let here = node.entity().id == entity.id;
     node.fields.retain(|field| !(here && matches!(field, Field::Column(column) if *column == id)));
+    if node.fields.is_empty() {
+        let message = format!("no column that was asked for of {} may be seen", entity.full_name());
+        return Err(Refusal { code: Code::Forbidden, message });
+    }
     for field in &mut node.fields {
         if let Field::Preload(plan) = field {
-            drop_id(&mut plan.node, entity, id);
+            drop_id(&mut plan.node, entity, id)?;
         }
     }
+    Ok(())
 }

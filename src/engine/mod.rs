@@ -6,6 +6,7 @@
 pub mod authorize;
 pub mod error;
 pub mod execute;
+mod guard;
 pub mod hook;
 pub mod observe;
 pub mod pipeline;

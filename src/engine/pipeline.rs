@@ -3,9 +3,11 @@
 use super::authorize::{Grant, authorize};
 use super::error::from_database;
 use super::execute::Runner;
+use super::execute::idempotency::purge;
 use super::execute::read::{Found, read};
 use super::execute::write::write;
-use super::hook::{Context, Hook, NarrowRead, NarrowWrite, Session};
+use super::guard::{guard_answer, guard_read};
+use super::hook::{Context, Hook, NarrowWrite, Session};
 use super::observe::{Observe, Tallies};
 use super::plan::write::plan_write;
 use super::plan::{Scope, plan_read};
@@ -15,7 +17,9 @@ use crate::database::Database;
 use crate::protocol::{Code, Error, Operation, Request, Response, Target};
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::Instrument;
@@ -90,6 +94,25 @@ impl Engine {
         &self.hooks
     }
 
+    /// Removes idempotency keys whose time is over, now and then, for as long as it is polled.
+    pub async fn forget_keys(&self) -> Infallible {
+        // Replicas that start together do not purge together.
+        let share = f64::from(uuid::Uuid::new_v4().as_fields().0) / f64::from(u32::MAX);
+        loop {
+            let served = self.served();
+            let lifetimes = served.databases.values().map(|database| database.settings().idempotency_lifetime);
+            let interval = purge::interval(lifetimes.min().unwrap_or(Duration::MAX));
+            tokio::time::sleep(interval.mul_f64(f64::midpoint(1.0, share))).await;
+            for (source, database) in &self.served().databases {
+                match purge::purge(database).await {
+                    Ok(0) => {}
+                    Ok(removed) => tracing::debug!(source, removed, "idempotency keys removed"),
+                    Err(error) => tracing::warn!(source, %error, "idempotency keys can't be removed; trying again later"),
+                }
+            }
+        }
+    }
+
     /// Answers a request.
     pub async fn handle(&self, principal: &Principal, request: Request) -> Result<Response, Error> {
         let current = self.current.load_full();
@@ -151,9 +174,7 @@ impl Engine {
     ) -> Result<Response, Error> {
         let mut scope = Scope::new(context.catalog, context.principal, context.entity);
         let mut plan = plan_read(&mut scope, grant, &request.selector, &request.options)?;
-        for hook in &*self.hooks {
-            hook.before_read(context, &mut NarrowRead { plan: &mut plan, context }).await?;
-        }
+        guard_read(&self.hooks, context, &mut plan).await?;
         let found = read(runner, &plan, deadline).await.map_err(|error| from_database(error, context.entity))?;
         let (response, rows) = match found {
             Found::Page(page) => {
@@ -196,6 +217,7 @@ impl Engine {
                 }
             }
         }
+        guard_answer(&self.hooks, context, &mut plan).await?;
         write(runner, &plan, context, &self.hooks, request, deadline).await
     }
 }

@@ -5,6 +5,7 @@
 use super::authorize::authorize;
 use super::error::from_database;
 use super::execute::snapshot::snapshot;
+use super::guard::guard_read;
 use super::hook::{Context, NarrowRead};
 use super::pipeline::{Current, Engine, resolve};
 use super::plan::{Field, Predicate, ReadPlan, Scope, Shape, plan_read};
@@ -66,9 +67,9 @@ impl Engine {
             let mut plan = plan_read(&mut Scope::new(catalog, principal, entity), grant, &asked.selector, &asked.options)?;
             plan.shape = Shape::List;
             let added = add_key(&mut plan, entity);
+            guard_read(self.hooks(), context, &mut plan).await?;
             for hook in self.hooks() {
-                hook.before_read(context, &mut NarrowRead { plan: &mut plan, context }).await?;
-                hook.before_subscribe(context, &mut NarrowRead { plan: &mut plan, context }).await?;
+                hook.before_subscribe(context, &mut NarrowRead { nodes: vec![&mut plan.node], context }).await?;
             }
             split(plan, &added)
         };

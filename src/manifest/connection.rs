@@ -60,7 +60,12 @@ fn bounds(source: &Declared<DataSource>, settings: &mut Settings, problems: &mut
     };
     duration("spec.statementTimeout", spec.statement_timeout.as_ref(), &mut settings.statement_timeout);
     duration("spec.stallTimeout", spec.stall_timeout.as_ref(), &mut settings.stall_timeout);
+    duration("spec.idempotencyLifetime", spec.idempotency_lifetime.as_ref(), &mut settings.idempotency_lifetime);
     duration("spec.pool.acquireTimeout", spec.pool.acquire_timeout.as_ref(), &mut settings.acquire_timeout);
+    if settings.idempotency_lifetime < Duration::from_secs(1) {
+        let problem = source.problem("spec.idempotencyLifetime", "idempotency keys live in seconds");
+        problems.push(problem.advise("write `1s` or more"));
+    }
     match spec.pool.max_connections {
         Some(most @ 1..=1000) => settings.max_connections = most as usize,
         Some(other) => {
@@ -209,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_source_becomes_settings() {
-        let spec = "{engine: mysql, connection: {env: SHOP_URL}, pool: {maxConnections: 3, acquireTimeout: 500ms}, statementTimeout: 2m, stallTimeout: 3s}";
+        let spec = "{engine: mysql, connection: {env: SHOP_URL}, pool: {maxConnections: 3, acquireTimeout: 500ms}, statementTimeout: 2m, stallTimeout: 3s, idempotencyLifetime: 48h}";
         let settings = resolve(spec).expect("the source is good");
         assert_eq!(settings.name, "shop");
         assert_eq!(settings.url, "mysql://root:secret@localhost/shop");
@@ -217,6 +222,7 @@ mod tests {
         assert_eq!(settings.acquire_timeout, Duration::from_millis(500));
         assert_eq!(settings.statement_timeout, Duration::from_mins(2));
         assert_eq!(settings.stall_timeout, Duration::from_secs(3));
+        assert_eq!(settings.idempotency_lifetime, Duration::from_hours(48));
     }
 
     #[test]

@@ -31,6 +31,9 @@ pub struct DataSourceSpec {
     /// How long a client may take none of a large page before its connection is given to others, such as `10s`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stall_timeout: Option<String>,
+    /// How long an idempotency key is remembered with its answer, such as `24h`, which it is unless given; `1s` at least.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency_lifetime: Option<String>,
     /// SQL files that `dev` runs in order on an empty SQLite database, relative to the manifest.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub seed: Vec<String>,

@@ -90,7 +90,16 @@ fn data_source(dialect: Dialect, url: &str) -> DataSourceSpec {
         None => Connection { url: Some(url.to_owned()), ..Connection::default() },
     };
     let (pool, capture) = (Pool::default(), Capture::default());
-    DataSourceSpec { engine, connection, pool, statement_timeout: None, stall_timeout: None, seed: Vec::new(), capture }
+    DataSourceSpec {
+        engine,
+        connection,
+        pool,
+        statement_timeout: None,
+        stall_timeout: None,
+        idempotency_lifetime: None,
+        seed: Vec::new(),
+        capture,
+    }
 }
 
 fn entity(table: &TableFacts, name: &str, source: &str, facts: &Facts) -> EntitySpec {

@@ -1,17 +1,18 @@
 //! The end of a replica, in its order: not ready but answering, then no new requests, and what has begun is finished.
 
 use crate::support::client::{Answer, Call, Client};
+use crate::support::replica::Running;
 use async_trait::async_trait;
 use axum::http::{Method, StatusCode};
 use resolvespec::config::{Config, DevArgs};
 use resolvespec::engine::{Context, Hook, Refusal};
+use resolvespec::load;
 use resolvespec::protocol::Operation;
-use resolvespec::{load, serve};
 use serde_json::json;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 const MANIFEST: &str = "
@@ -71,26 +72,20 @@ async fn a_replica_leaves_then_turns_requests_away_and_finishes_what_has_begun()
     let dev = Config::dev(&DevArgs { paths: Vec::new(), port: 0, log: "warn".to_owned() });
     let config = Config { leave_time: Duration::from_secs(2), drain_time: Duration::from_secs(30), ..dev };
     let hold = Arc::new(Hold { came: Semaphore::new(0), go: Semaphore::new(0) });
-    let replica = serve::bind(&config, served, vec![hold.clone()]).await.expect("a port is free");
-    let client = Client::new(replica.address());
-    let (end, ended) = oneshot::channel::<()>();
-    let tasks = TaskTracker::new();
-    let running = tasks.spawn(replica.run(async move {
-        _ = ended.await;
-        Ok(())
-    }));
+    let mut replica = Running::start(&config, served, vec![hold.clone()]).await;
+    let client = Client::new(replica.address);
 
     let ready = Call::new(Method::GET, "/ready");
     let read = Call::post("/api/main/items", &json!({"operation": "read"}));
     let create = Call::post("/api/main/items", &json!({"operation": "create", "data": {"name": "ink"}}));
     assert_eq!(status(&client.send(&ready).await), Some(StatusCode::OK));
-    let begun = tasks.spawn({
+    let begun = TaskTracker::new().spawn({
         let (client, create) = (Client::new(client.address()), create.clone());
         async move { client.send(&create).await }
     });
     hold.came.acquire().await.expect("the request arrives").forget();
 
-    drop(end);
+    replica.end();
     until("not being ready", &client, &ready, |answer| status(answer) == Some(StatusCode::SERVICE_UNAVAILABLE)).await;
     assert_eq!(status(&client.send(&read).await), Some(StatusCode::OK), "it still answers while load balancers notice");
     until("turning away", &Client::new(client.address()), &read, |answer| match status(answer) {
@@ -102,10 +97,10 @@ async fn a_replica_leaves_then_turns_requests_away_and_finishes_what_has_begun()
     })
     .await;
 
-    assert!(!running.is_finished(), "it waits for what has begun");
+    assert!(!replica.has_ended(), "it waits for what has begun");
     hold.go.add_permits(1);
     let answer = begun.await.expect("no panic");
     assert_eq!(status(&answer), Some(StatusCode::OK), "what has begun is finished: {answer:?}");
-    running.await.expect("no panic").expect("the replica ends in order");
+    replica.ended().await;
     std::fs::remove_dir_all(&folder).expect("the folder can be removed");
 }

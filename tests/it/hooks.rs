@@ -167,7 +167,8 @@ async fn a_request_of_a_rows_own_does_not_get_past_the_hooks_of_what_is_done() {
         json!([{"_request": "insert", "id": 20, "owner": "bob", "body": "x"}, {"id": 1, "owner": "bob", "body": "changed"}]);
     let (status, body) = call(&server, "notes", json!({"operation": "update", "data": rows})).await;
     let owners = [&body["data"][0]["owner"], &body["data"][1]["owner"]];
-    assert_eq!((status, owners), (200, [&json!("ada"), &json!("bob")]), "a value is set in the row that is added alone: {body}");
+    assert_eq!((status, owners), (200, [&json!("ada"), &Value::Null]), "a value is set in the row that is added alone: {body}");
+    assert_eq!(body["data"][1], json!({"id": 1}), "of the row that is bob's now, the key alone may be seen");
     let rows = json!([{"_request": "insert", "id": 21, "body": "forbidden"}]);
     let (status, body) = call(&server, "notes", json!({"operation": "update", "data": rows})).await;
     assert_eq!(
@@ -176,4 +177,151 @@ async fn a_request_of_a_rows_own_does_not_get_past_the_hooks_of_what_is_done() {
         "after-hooks are asked by what was done too: {body}"
     );
     server.stop().await;
+}
+
+/// Guards notes as [`AdaOnly`] does, lets nobody read what is in the vault, and notes down what it is asked about.
+#[derive(Default)]
+struct Guard {
+    asked: Mutex<Vec<String>>,
+}
+
+#[async_trait]
+impl Hook for Guard {
+    async fn before_read(&self, context: Context<'_>, read: &mut NarrowRead<'_, '_>) -> Result<(), Refusal> {
+        assert_eq!(context.operation, Operation::Read);
+        self.asked.lock().expect("no panic").push(context.entity.name.clone());
+        match context.entity.name.as_str() {
+            "vault" => Err(Refusal::new("the vault is closed")),
+            "notes" => {
+                read.filter(&adas())?;
+                read.drop_column("secret")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+const VAULT: &str = "
+create table vault (id integer primary key, note_id integer references notes(id), content varchar(20));
+insert into vault values (1, 1, 'gold');
+";
+
+const GUARDED: &str = "
+apiVersion: resolvespec.dev/v1alpha1
+kind: Entity
+metadata: {name: teams}
+spec: {source: conformance, apiSchema: main, relations: [{name: notes, kind: hasMany, target: notes}]}
+---
+apiVersion: resolvespec.dev/v1alpha1
+kind: Entity
+metadata: {name: notes}
+spec:
+  source: conformance
+  apiSchema: main
+  relations: [{name: team, kind: belongsTo, target: teams}, {name: vault, kind: hasMany, target: vault}]
+---
+apiVersion: resolvespec.dev/v1alpha1
+kind: Entity
+metadata: {name: vault}
+spec: {source: conformance, apiSchema: main, relations: [{name: note, kind: belongsTo, target: notes}]}
+";
+
+impl Guard {
+    async fn serve(kind: Kind) -> (Server, Arc<Self>) {
+        let hook = Arc::new(Self::default());
+        let script = format!("{}{VAULT}", SCHEMA.replace(" text", " varchar(20)"));
+        (Server::over(kind, Fresh::create(kind).await, &script, GUARDED, vec![hook.clone()]).await, hook)
+    }
+
+    fn asked(&self) -> Vec<String> {
+        std::mem::take(&mut *self.asked.lock().expect("no panic"))
+    }
+}
+
+async fn related_rows_are_guarded(kind: Kind) {
+    let (server, hook) = Guard::serve(kind).await;
+    for limit in [json!({}), json!({"limit": 5, "sort": [{"column": "id", "direction": "desc"}]})] {
+        let mut preload = json!({"relation": "notes", "preload": [{"relation": "team", "preload": [{"relation": "notes"}]}]});
+        preload.as_object_mut().expect("a preload").extend(limit.as_object().expect("options").clone());
+        let (status, body) = call(&server, "teams", json!({"operation": "read", "options": {"preload": [preload]}})).await;
+        assert_eq!(status, 200, "{body}");
+        let notes = body["data"][0]["notes"].as_array().expect("a list");
+        assert_eq!(notes.len(), 2, "{body}");
+        for note in notes.iter().chain(notes[0]["team"]["notes"].as_array().expect("a list")) {
+            assert_eq!((note.get("secret"), &note["owner"]), (None, &json!("ada")), "{body}");
+        }
+        assert_eq!(body["metadata"]["total"], 1);
+        assert_eq!(hook.asked(), ["teams", "notes"], "each entity has one turn, wherever it appears");
+    }
+    let only = json!({"preload": [{"relation": "notes", "columns": ["secret"]}]});
+    let (status, body) = call(&server, "teams", json!({"operation": "read", "options": only})).await;
+    assert_eq!((status, &body["error"]["code"]), (403, &json!("forbidden")), "{body}");
+    server.stop().await;
+}
+
+async fn related_rows_are_refused(kind: Kind) {
+    let (server, _) = Guard::serve(kind).await;
+    for (path, relation) in [("notes", "vault"), ("teams", "notes.vault"), ("teams/1", "notes.vault.note")] {
+        let options = json!({"preload": [{"relation": relation}]});
+        let (status, body) = call(&server, path, json!({"operation": "read", "options": options})).await;
+        assert_eq!((status, &body["error"]["message"]), (400, &json!("the vault is closed")), "{path}: {body}");
+        let update = json!({"operation": "update", "data": {"id": 1}, "options": options});
+        let (status, body) = call(&server, path.split('/').next().expect("a name"), update).await;
+        assert_eq!((status, &body["error"]["message"]), (400, &json!("the vault is closed")), "{path}: {body}");
+    }
+    let (status, _) = call(&server, "teams", json!({"operation": "read", "options": {"preload": [{"relation": "notes"}]}})).await;
+    assert_eq!(status, 200, "what does not reach the vault is answered");
+    server.stop().await;
+}
+
+async fn answers_of_writes_are_guarded(kind: Kind) {
+    let (server, hook) = Guard::serve(kind).await;
+    let new = json!({"id": 20, "owner": "ada", "body": "x", "secret": "s", "vault": [{"id": 5, "content": "silver"}]});
+    let (status, body) = call(&server, "notes", json!({"operation": "create", "data": new})).await;
+    assert_eq!(status, 200, "{body}");
+    let expected = json!({"id": 20, "team_id": null, "owner": "ada", "body": "x", "vault": [{"id": 5}]});
+    assert_eq!(body["data"], expected, "a column that is dropped is not answered, and of the vault only keys are");
+    assert_eq!(hook.asked(), ["notes", "vault"]);
+
+    let new = json!({"id": 21, "owner": "bob", "body": "y"});
+    let (status, body) = call(&server, "notes", json!({"operation": "create", "data": new})).await;
+    assert_eq!((status, &body["data"]), (200, &json!({"id": 21})), "of a row that the caller can't see only the key is answered");
+    let (status, body) = call(&server, "vault", json!({"operation": "create", "data": {"id": 9, "content": "tin"}})).await;
+    assert_eq!((status, &body["data"]), (200, &json!({"id": 9})), "{body}");
+
+    let options = json!({"preload": [{"relation": "notes"}]});
+    let (status, body) =
+        call(&server, "teams/1", json!({"operation": "update", "data": {"name": "blue"}, "options": options})).await;
+    let notes = body["data"]["notes"].as_array().expect("a list");
+    assert_eq!((status, notes.len()), (200, 2), "{body}");
+    assert!(notes.iter().all(|note| note.get("secret").is_none()), "{body}");
+
+    // The tag of what was read is the tag of what is written, since both are narrowed.
+    let read = Call::post("/api/main/notes/1", &json!({"operation": "read"}));
+    let tag = server.client.send(&read).await.expect("an answer").header("etag").to_owned();
+    let update =
+        Call::post("/api/main/notes/1", &json!({"operation": "update", "data": {"body": "new"}})).header("If-Match", tag);
+    assert_eq!(server.client.send(&update).await.expect("an answer").status, 200);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_are_preloaded_are_narrowed_at_any_depth() {
+    for kind in Kind::ALL {
+        related_rows_are_guarded(kind).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_preload_is_refused_at_any_depth() {
+    for kind in Kind::ALL {
+        related_rows_are_refused(kind).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_write_answers_is_narrowed_and_refused_too() {
+    for kind in Kind::ALL {
+        answers_of_writes_are_guarded(kind).await;
+    }
 }

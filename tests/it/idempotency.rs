@@ -1,11 +1,13 @@
-//! Idempotency keys: many at once, and one that was used long ago.
+//! Idempotency keys: many at once, one that was used long ago, and those that nobody uses again.
 
+use crate::serving::Shop;
 use crate::support::client::{Answer, Call};
-use crate::support::database::Kind;
+use crate::support::database::{Fresh, Kind};
 use crate::support::server::Server;
 use futures_util::future::join_all;
 use resolvespec::database::{Database, Settings};
 use serde_json::{Value, json};
+use std::time::{Duration, Instant};
 
 const SCHEMA: &str = "create table notes (id integer primary key, body varchar(20) not null)";
 const ENTITIES: &str = "
@@ -60,4 +62,74 @@ async fn keys_do_not_get_in_each_others_way_and_are_forgotten_after_a_day_on_mar
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_do_not_get_in_each_others_way_and_are_forgotten_after_a_day_on_sqlite() {
     keys_work(Kind::Sqlite).await;
+}
+
+/// More than three batches.
+const OLD: usize = 1_700;
+
+fn short_lived(kind: Kind) -> String {
+    format!(
+        "apiVersion: resolvespec.dev/v1alpha1
+kind: DataSource
+metadata: {{name: shop}}
+spec: {{engine: {}, connection: {{env: KEYS_DATABASE}}, idempotencyLifetime: 2s}}
+---
+apiVersion: resolvespec.dev/v1alpha1
+kind: Entity
+metadata: {{name: notes}}
+spec: {{source: shop, apiSchema: public}}
+",
+        kind.engine()
+    )
+}
+
+async fn keys_are_removed(kind: Kind) {
+    let fresh = Fresh::create(kind).await;
+    let database = Database::connect(&Settings::new("by hand", &fresh.url)).await.expect("the database answers");
+    database.run_script(SCHEMA).await.expect("the schema is taken");
+    let shop = Shop::new(&format!("keys-{}", kind.name()));
+    std::fs::write(shop.0.join("shop.yaml"), short_lived(kind)).expect("a manifest");
+    let mut dev = shop.start(&["dev", "--port", "0"], &[("KEYS_DATABASE", &fresh.url)]);
+    let create = |id: u32| {
+        let body = json!({"operation": "create", "data": {"id": id, "body": "x"}});
+        dev.post_with("/api/public/notes", &body, "Idempotency-Key: one\r\n")
+    };
+    assert_eq!(create(1).0, 200);
+
+    let rows: Vec<String> = (0..OLD).map(|number| format!("('{number:032}', '', '', {number})")).collect();
+    let young = "('young', '', '', 99999999999)";
+    let insert = format!("insert into resolvespec_idempotency values {}, {young}", rows.join(", "));
+    database.run_script(&insert).await.expect("keys of long ago");
+    let left = resolvespec::database::Statement::new(match kind {
+        Kind::Mariadb => "select concat('\"', trim(id), '\"') from resolvespec_idempotency",
+        Kind::Postgres | Kind::Sqlite => "select '\"' || trim(id) || '\"' from resolvespec_idempotency",
+    });
+    let deadline = Instant::now() + Duration::from_mins(1);
+    loop {
+        let left = database.fetch_texts(left.clone()).await.expect("the table is there");
+        if left == ["\"young\""] {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{} keys are left", left.len());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(create(2).0, 200, "the key can be used again, with another request");
+    dev.end();
+    database.close().await;
+    fresh.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_whose_time_is_over_are_removed_on_postgres() {
+    keys_are_removed(Kind::Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_whose_time_is_over_are_removed_on_mariadb() {
+    keys_are_removed(Kind::Mariadb).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_whose_time_is_over_are_removed_on_sqlite() {
+    keys_are_removed(Kind::Sqlite).await;
 }

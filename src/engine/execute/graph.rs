@@ -242,7 +242,7 @@ async fn values_of(writer: &mut Writer<'_>, done: &Done<'_>, columns: &[ColumnId
 }
 
 async fn read_fields<'p>(writer: &mut Writer<'_>, done: &Done<'p>, fields: Vec<Field<'p>>) -> Result<Option<Bytes>, Error> {
-    let node = Node { grant: done.row.grant.clone(), fields, filter: Predicate::always(), order: Vec::new() };
+    let node = Node { grant: done.row.told.clone(), fields, filter: Predicate::always(), order: Vec::new() };
     let paging = Paging { limit: 1, offset: 0, cursor: None };
     let plan = ReadPlan { node, keys: Some(vec![done.key.clone()]), paging, counted: false, shape: Shape::Record };
     let fetched = writer.select(done.row.grant.entity(), sql::record(&plan)).await?;
@@ -254,14 +254,20 @@ pub(super) fn answer<'a>(
     writer: &'a mut Writer<'_>,
     done: &'a Done<'_>,
     projection: Option<&'a ReadPlan<'_>>,
+    related: &'a [Node<'_>],
 ) -> BoxFuture<'a, Result<Bytes, Error>> {
     Box::pin(async move {
         let entity = done.row.grant.entity();
-        let own = match projection {
+        let seen = match projection {
             Some(plan) => {
                 let plan = ReadPlan { keys: Some(vec![done.key.clone()]), shape: Shape::Record, ..plan.clone() };
                 super::read::reread(writer, &plan).await?
             }
+            None => None,
+        };
+        // Who may write a row that they may not see learns its key.
+        let own = match seen {
+            Some(row) => Some(row),
             None => read_fields(writer, done, entity.primary_key.iter().map(|id| Field::Column(*id)).collect()).await?,
         };
         let own = own.ok_or_else(|| not_found(entity))?;
@@ -280,7 +286,7 @@ pub(super) fn answer<'a>(
             text.extend_from_slice(if group.many { b":[" } else { b":" });
             for (place, row) in rows.iter().enumerate() {
                 text.extend_from_slice(if place > 0 { b"," } else { b"" });
-                text.extend_from_slice(&child_answer(writer, row).await?);
+                text.extend_from_slice(&child_answer(writer, row, related).await?);
             }
             text.extend_from_slice(if group.many { b"]" } else { b"" });
         }
@@ -289,16 +295,10 @@ pub(super) fn answer<'a>(
     })
 }
 
-/// A related row: the columns that clients can see.
-async fn child_answer(writer: &mut Writer<'_>, done: &Done<'_>) -> Result<Bytes, Error> {
-    let entity = done.row.grant.entity();
-    let fields = if done.row.readable {
-        entity.columns().filter(|(_, column)| column.readable()).map(|(id, _)| Field::Column(id)).collect()
-    } else {
-        entity.primary_key.iter().map(|id| Field::Column(*id)).collect()
-    };
-    let node = Node { grant: done.row.grant.clone(), fields, filter: Predicate::always(), order: Vec::new() };
+/// A related row, as far as the caller may see it.
+async fn child_answer(writer: &mut Writer<'_>, done: &Done<'_>, related: &[Node<'_>]) -> Result<Bytes, Error> {
+    let node = related.iter().find(|node| node.entity().id == done.row.grant.entity().id).cloned();
     let paging = Paging { limit: 1, offset: 0, cursor: None };
-    let plan = ReadPlan { node, keys: None, paging, counted: false, shape: Shape::Record };
-    answer(writer, done, Some(&plan)).await
+    let plan = node.map(|node| ReadPlan { node, keys: None, paging, counted: false, shape: Shape::Record });
+    answer(writer, done, plan.as_ref(), related).await
 }

@@ -1,7 +1,7 @@
 //! Plans carried out: statements rendered, run, and their rows handed on as texts.
 
 mod graph;
-mod idempotency;
+pub(super) mod idempotency;
 pub(super) mod read;
 mod run;
 pub(super) mod snapshot;

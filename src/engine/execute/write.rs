@@ -99,7 +99,7 @@ async fn create_or_update(writer: &mut Writer<'_>, plan: &WritePlan<'_>) -> Resu
     }
     let mut texts = Vec::with_capacity(done.len());
     for row in &done {
-        texts.push(answer(writer, row, plan.answer.as_ref()).await?);
+        texts.push(answer(writer, row, plan.answer.as_ref(), &plan.related).await?);
     }
     let joined = Bytes::from(texts.join(&b","[..]));
     let rows = RowText { joined: joined.clone(), count: texts.len() as u64 };

@@ -69,6 +69,10 @@ fn resolve_level<'c>(
     let grant = authorize(scope.principal, target, Operation::Read)?;
     let mut fields = resolve_fields(target, &preload.columns, &preload.omit_columns, &preload.computed_ql)?;
     fields.extend(resolve_preloads(scope, target, &preload.preload, depth + 1)?);
+    if fields.is_empty() {
+        let message = format!("nothing is left to select of {}: every column is omitted", relation.name);
+        return Err(Error::new(Code::InvalidPreload, message));
+    }
     let mut filter = Predicate::resolve(scope, target, &preload.filters)?;
     if let Some(name) = preload.condition.as_deref().filter(|name| !name.trim().is_empty()) {
         let fragment = Fragment { name: name.trim().to_owned(), sql: None };

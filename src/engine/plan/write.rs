@@ -8,7 +8,7 @@ use super::operand::unknown_column;
 use super::predicate::Predicate;
 use super::read::ReadPlan;
 use super::value::Value;
-use super::{Scope, plan_read, within};
+use super::{Field, Node, Scope, plan_read, within};
 use crate::catalog::{ColumnId, Entity, Relation, RelationKind};
 use crate::engine::authorize::{Grant, authorize};
 use crate::protocol::{Code, Error, KeyInput, Operation, Options, Selector};
@@ -23,6 +23,8 @@ pub struct WritePlan<'c> {
     pub many: bool,
     /// What of each row is answered; `None` when the caller may not read.
     pub answer: Option<ReadPlan<'c>>,
+    /// What of related rows is answered, for each of their entities that the caller may read.
+    pub related: Vec<Node<'c>>,
     /// The operation that was asked for.
     pub operation: Operation,
 }
@@ -32,10 +34,10 @@ pub struct WritePlan<'c> {
 pub struct RowWrite<'c> {
     /// Leave to do it.
     pub grant: Grant<'c>,
+    /// Leave to read back what was done, also if the row has become one that hooks would not let be written.
+    pub told: Grant<'c>,
     /// What is done.
     pub action: Action,
-    /// Whether the caller may see the row afterwards.
-    pub readable: bool,
     /// The row's key, where it is known before.
     pub key: Option<Key>,
     /// Columns and their values.
@@ -140,7 +142,25 @@ pub fn plan_write<'c>(
         }
         Err(_) => None,
     };
-    Ok(WritePlan { rows, many, answer, operation })
+    let mut related = Vec::new();
+    for row in &rows {
+        gather_related(scope, row, &mut related);
+    }
+    Ok(WritePlan { rows, many, answer, related, operation })
+}
+
+/// What is answered of the rows below a row: the columns that clients can see, once for each entity.
+fn gather_related<'c>(scope: &Scope<'c, '_>, row: &RowWrite<'c>, nodes: &mut Vec<Node<'c>>) {
+    for child in row.referred.iter().chain(&row.referring).flat_map(|related| &related.rows) {
+        let entity = child.grant.entity();
+        if nodes.iter().all(|node| node.entity().id != entity.id)
+            && let Ok(grant) = authorize(scope.principal, entity, Operation::Read)
+        {
+            let fields = entity.columns().filter(|(_, column)| column.readable()).map(|(id, _)| Field::Column(id)).collect();
+            nodes.push(Node { grant, fields, filter: Predicate::always(), order: Vec::new() });
+        }
+        gather_related(scope, child, nodes);
+    }
 }
 
 impl RowWrite<'_> {
@@ -226,8 +246,8 @@ fn plan_delete<'c>(grant: &Grant<'c>, selector: &Selector, data: Option<&Json>) 
         let key = Key::resolve(entity, input)?;
         Ok(RowWrite {
             grant: grant.clone(),
+            told: grant.clone(),
             action: Action::Delete,
-            readable: true,
             key: Some(key),
             values: Vec::new(),
             referred: Vec::new(),
@@ -273,8 +293,8 @@ fn plan_row<'c>(
         return Err(Error::new(Code::InvalidData, "an insert takes its key in the row; leave out the id").with_detail("_request"));
     }
     let grant = grant_for(scope, entity, action)?;
-    let readable = authorize(scope.principal, entity, Operation::Read).is_ok();
-    let mut write = RowWrite { grant, action, readable, key, values: Vec::new(), referred: Vec::new(), referring: Vec::new() };
+    let mut write =
+        RowWrite { told: grant.clone(), grant, action, key, values: Vec::new(), referred: Vec::new(), referring: Vec::new() };
     for (name, json) in row.iter().filter(|(name, _)| *name != "_request") {
         match (entity.find_column(name), json) {
             (Some(id), _) if write.values.iter().any(|(known, _)| *known == id) => {

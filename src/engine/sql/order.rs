@@ -6,7 +6,7 @@ use super::operand::ordered;
 use super::writer::{Alias, Sql};
 use crate::catalog::Entity;
 use crate::database::Dialect;
-use crate::engine::plan::OrderKey;
+use crate::engine::plan::{Operand, OperandSource, OrderKey};
 use crate::protocol::options::{Direction, Nulls};
 
 /// Writes ` order by …`; nothing without keys.
@@ -31,12 +31,21 @@ pub(super) fn order_keys(sql: &mut Sql, entity: &Entity, alias: Alias, keys: &[O
             ordered(sql, entity, alias, &key.operand);
             sql.push(if nulls_last { " is null, " } else { " is not null, " });
         }
-        ordered(sql, entity, alias, &key.operand);
+        sort_key(sql, entity, alias, &key.operand);
         sql.push(if ascending { "" } else { " desc" });
         if written && !sql.is_mysql() {
             sql.push(if nulls_last { " nulls last" } else { " nulls first" });
         }
     });
+}
+
+/// PostgreSQL takes a bare name for a result's, whose JSON form may have another order, and a bare number for a result's
+/// place. A declared expression may be either; within a condition that is always true, which its planner removes, it is not.
+fn sort_key(sql: &mut Sql, entity: &Entity, alias: Alias, key: &Operand) {
+    let wrapped = sql.dialect == Dialect::Postgres && matches!(key.source, OperandSource::Computed(_));
+    sql.push(if wrapped { "case when true then " } else { "" });
+    ordered(sql, entity, alias, key);
+    sql.push(if wrapped { " end" } else { "" });
 }
 
 /// Writes that the row of `alias` lies beyond another row in the order of the keys; `reference` writes the other row's

@@ -6,7 +6,7 @@ use super::json;
 use super::order::order_by;
 use super::predicate::predicate;
 use super::preload_mysql;
-use super::writer::{Alias, Sql};
+use super::writer::{Alias, ROW, Sql};
 use crate::catalog::{Entity, RelationKind};
 use crate::database::{Bind, Dialect, RowField, RowForm, ValueForm};
 use crate::engine::plan::{Field, Node, PreloadPlan};
@@ -85,14 +85,14 @@ fn preload(sql: &mut Sql, parent: Parent<'_>, plan: &PreloadPlan<'_>) {
     match (sql.dialect, plan.relation.is_single()) {
         (Dialect::Postgres, true) => {
             let row = sql.alias();
-            sql.push("(select row_to_json(").name(row).push(") from (select ");
+            sql.push("(select row_to_json(").name(row).push(".*) from (select ");
             select_list(sql, &plan.node, alias);
             related(sql, parent, plan, alias);
             sql.push(" limit 1) ").name(row).push(")");
         }
         (Dialect::Postgres, false) => {
             let row = sql.alias();
-            sql.push("(select coalesce(json_agg(row_to_json(").name(row).push(")),'[]') from (select ");
+            sql.push("(select coalesce(json_agg(row_to_json(").name(row).push(".*)),'[]') from (select ");
             select_list(sql, &plan.node, alias);
             related(sql, parent, plan, alias);
             order_by(sql, plan.node.entity(), alias, &plan.node.order);
@@ -107,9 +107,9 @@ fn preload(sql: &mut Sql, parent: Parent<'_>, plan: &PreloadPlan<'_>) {
         }
         (Dialect::Mysql(flavour), false) => preload_mysql::list(sql, parent, plan, alias, flavour),
         (Dialect::Sqlite, false) => {
-            sql.push("(select '['||ifnull(group_concat(j,','),'')||']' from (select ");
+            sql.push("(select '['||ifnull(group_concat(").push(ROW).push(",','),'')||']' from (select ");
             row_text(sql, &plan.node, alias);
-            sql.push(" as j");
+            sql.push(" as ").push(ROW);
             related(sql, parent, plan, alias);
             order_by(sql, plan.node.entity(), alias, &plan.node.order);
             // A limit keeps the sub-select's order from being dropped.

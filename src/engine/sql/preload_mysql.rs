@@ -5,7 +5,7 @@
 
 use super::order::{order_by, order_keys};
 use super::preload::{Parent, limit, linked, related, row_text};
-use super::writer::{Alias, Sql};
+use super::writer::{Alias, PLACE, ROW, Sql};
 use crate::catalog::{Column, ColumnId, Entity, Kind};
 use crate::database::Flavour;
 use crate::engine::plan::{Field, PreloadPlan};
@@ -37,11 +37,11 @@ fn has_related(plan: &PreloadPlan<'_>) -> bool {
 
 /// MySQL has no limit within an aggregate.
 fn numbered(sql: &mut Sql, parent: Parent<'_>, plan: &PreloadPlan<'_>, alias: Alias) {
-    sql.push("d.j order by d.n separator ','),''),']') from (select ");
+    sql.push("d.").push(ROW).push(" order by d.").push(PLACE).push(" separator ','),''),']') from (select ");
     row_text(sql, &plan.node, alias);
-    sql.push(" as j, row_number() over (order by ");
+    sql.push(" as ").push(ROW).push(", row_number() over (order by ");
     order_keys(sql, plan.node.entity(), alias, &plan.node.order);
-    sql.push(") as n");
+    sql.push(") as ").push(PLACE);
     related(sql, parent, plan, alias);
     order_by(sql, plan.node.entity(), alias, &plan.node.order);
     limit(sql, plan);

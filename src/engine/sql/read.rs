@@ -4,7 +4,7 @@ use super::operand::ordered;
 use super::order::{beyond, order_by, order_keys};
 use super::predicate::{key_equals, predicate, where_all};
 use super::preload::{row_text, select_list, select_values};
-use super::writer::{Alias, Sql};
+use super::writer::{Alias, PLACE, ROW, Sql};
 use crate::catalog::Entity;
 use crate::database::{Bind, Dialect, Statement};
 use crate::engine::plan::{Cursor, Key, OperandSource, OrderKey, Predicate, ReadPlan, Shape};
@@ -17,16 +17,17 @@ pub fn page(plan: &ReadPlan<'_>) -> Statement {
     let order: Vec<OrderKey> =
         if backward { plan.node.order.iter().map(OrderKey::reversed).collect() } else { plan.node.order.clone() };
     if backward {
-        sql.push("select p.j");
+        sql.push("select p.").push(ROW);
         counts(&mut sql, plan);
         sql.push(" from (");
     }
     let alias = sql.alias();
     match sql.dialect {
         Dialect::Postgres => {
-            sql.push("select row_to_json(r)");
-            sql.push(if backward { " as j, row_number() over () as n" } else { "" });
-            if !backward {
+            sql.push("select row_to_json(r.*)");
+            if backward {
+                sql.push(" as ").push(ROW).push(", row_number() over () as ").push(PLACE);
+            } else {
                 counts(&mut sql, plan);
             }
             sql.push(" from (select ");
@@ -42,9 +43,9 @@ pub fn page(plan: &ReadPlan<'_>) -> Statement {
                 row_text(&mut sql, &plan.node, alias);
             }
             if backward {
-                sql.push(" as j, row_number() over (order by ");
+                sql.push(" as ").push(ROW).push(", row_number() over (order by ");
                 order_keys(&mut sql, plan.node.entity(), alias, &order);
-                sql.push(") as n");
+                sql.push(") as ").push(PLACE);
             } else {
                 counts(&mut sql, plan);
             }
@@ -52,7 +53,7 @@ pub fn page(plan: &ReadPlan<'_>) -> Statement {
         }
     }
     if backward {
-        sql.push(") p order by p.n desc");
+        sql.push(") p order by p.").push(PLACE).push(" desc");
     }
     sql.finish(if plan.counted { 2 } else { 0 })
 }
@@ -150,11 +151,11 @@ pub fn record(plan: &ReadPlan<'_>) -> Statement {
     let ranked = plan.shape == Shape::RowNumber;
     match (sql.dialect, ranked) {
         (Dialect::Postgres, false) => {
-            sql.push("select row_to_json(r) from (select ");
+            sql.push("select row_to_json(r.*) from (select ");
             select_list(&mut sql, &plan.node, alias);
         }
         (Dialect::Postgres, true) => {
-            sql.push("select (select row_to_json(r) from (select ");
+            sql.push("select (select row_to_json(r.*) from (select ");
             select_list(&mut sql, &plan.node, alias);
             sql.push(") r)");
         }

@@ -38,7 +38,7 @@ fn statement(entity: &Entity, answered: &dyn Fn(&mut Sql), condition: &dyn Fn(&m
     let mut sql = Sql::new(entity.dialect);
     let alias = sql.alias();
     let json = sql.dialect == Dialect::Postgres;
-    sql.push(if json { "select row_to_json(r) from (select " } else { "select " });
+    sql.push(if json { "select row_to_json(r.*) from (select " } else { "select " });
     answered(&mut sql);
     sql.push(if json { " as c from " } else { " from " }).table_as(&entity.table, alias).push(" where ");
     condition(&mut sql, alias);

@@ -17,6 +17,13 @@ pub(super) struct Sql {
     pub(super) row: RowForm,
 }
 
+/// The result column that holds a row's text. It is a name that no column has: names in declared expressions must find
+/// the table's columns, and databases look among the results first where rows are sorted.
+pub(super) const ROW: &str = "resolvespec_row";
+
+/// The result column that holds a row's place in its order.
+pub(super) const PLACE: &str = "resolvespec_place";
+
 /// A table's name within one statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Alias(u32);

@@ -6,8 +6,8 @@ mod frozen;
 
 use crate::support::client::{Call, Client};
 use crate::support::database::{Fresh, Kind};
-use crate::support::server::Server;
 use crate::support::own::Own;
+use crate::support::server::Server;
 use serde_json::json;
 use std::collections::HashSet;
 use std::sync::Arc;

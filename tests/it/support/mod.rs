@@ -4,5 +4,6 @@ pub(crate) mod client;
 pub(crate) mod database;
 pub(crate) mod nats;
 pub(crate) mod own;
+pub(crate) mod replica;
 pub(crate) mod server;
 pub(crate) mod session;

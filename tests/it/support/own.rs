@@ -1,6 +1,6 @@
 //! A database server of a test's own, which it may kill and freeze.
 
-use crate::support::database::Kind;
+use super::database::Kind;
 use resolvespec::database::{Database, Settings};
 use std::path::{Path, PathBuf};
 use std::process::Command;

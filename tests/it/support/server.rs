@@ -2,20 +2,17 @@
 
 use super::client::Client;
 use super::database::{Fresh, Kind};
+use super::replica::Running;
 use resolvespec::catalog::{compile, introspect, scope};
 use resolvespec::config::{Config, DevArgs};
 use resolvespec::database::Database;
 use resolvespec::engine::{Hook, Observe, Served};
 use resolvespec::manifest::{Problem, read, settings};
 use resolvespec::observed::Observed;
-use resolvespec::serve::bind;
 use resolvespec::telemetry::Metrics;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
-use tokio_util::task::TaskTracker;
 
 /// The largest body that test replicas take.
 pub(crate) const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -24,8 +21,7 @@ pub(crate) const MAX_BODY_BYTES: usize = 64 * 1024;
 pub(crate) struct Server {
     pub client: Client,
     database: Fresh,
-    end: oneshot::Sender<()>,
-    task: JoinHandle<()>,
+    running: Running,
 }
 
 impl Server {
@@ -49,18 +45,8 @@ impl Server {
     }
 
     async fn run(fresh: Fresh, served: Served, hooks: Vec<Arc<dyn Hook>>, config: Config) -> Self {
-        let replica = bind(&config, served, hooks).await.expect("a port is free");
-        let client = Client::new(replica.address());
-        let (end, ended) = oneshot::channel();
-        let task = TaskTracker::new().spawn(async move {
-            let until = async {
-                // The sender's end is as good as its word.
-                _ = ended.await;
-                Ok(())
-            };
-            replica.run(until).await.expect("the replica serves to its end");
-        });
-        Self { client, database: fresh, end, task }
+        let running = Running::start(&config, served, hooks).await;
+        Self { client: Client::new(running.address), database: fresh, running }
     }
 
     /// Where the database is.
@@ -69,10 +55,9 @@ impl Server {
     }
 
     /// Stops the replica and removes its database.
-    pub(crate) async fn stop(self) {
-        drop(self.end);
+    pub(crate) async fn stop(mut self) {
         drop(self.client);
-        self.task.await.expect("the replica did not panic");
+        self.running.ended().await;
         self.database.remove().await;
     }
 }

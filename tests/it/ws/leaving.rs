@@ -83,7 +83,7 @@ async fn a_replica_that_ends_answers_what_has_begun_and_says_reconnect() {
         assert_eq!(code, 1012);
         assert!(reason.contains("reconnect"), "{reason}");
     }
-    assert!(!shop.running.is_finished(), "it waits for what has begun");
+    assert!(!shop.running.has_ended(), "it waits for what has begun");
     hold.go.0.add_permits(1);
     let answer = busy.hear().await;
     assert_eq!((&answer["id"], &answer["success"]), (&json!("begun"), &json!(true)));

@@ -6,11 +6,12 @@ mod talking;
 mod typescript;
 
 use crate::support::client::{Call, Client};
+use crate::support::replica::Running;
 use crate::support::session::Session;
 use axum::http::Method;
 use resolvespec::config::{Config, DevArgs};
 use resolvespec::engine::Hook;
-use resolvespec::{load, serve};
+use resolvespec::load;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -18,9 +19,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
-use tokio_util::task::TaskTracker;
 
 const MANIFEST: &str = "
 apiVersion: resolvespec.dev/v1alpha1
@@ -40,8 +38,7 @@ const SEED: &str = "create table items (id integer primary key, name text); inse
 struct Shop {
     address: SocketAddr,
     folder: PathBuf,
-    end: Option<oneshot::Sender<()>>,
-    running: JoinHandle<()>,
+    running: Running,
 }
 
 impl Shop {
@@ -55,17 +52,8 @@ impl Shop {
         std::fs::write(folder.join("seed.sql"), SEED).expect("a seed can be written");
         let served = load::load(std::slice::from_ref(&folder), &HashMap::new(), true).await.expect("the manifests are good");
         let config = change(Config::dev(&DevArgs { paths: Vec::new(), port: 0, log: "warn".to_owned() }));
-        let replica = serve::bind(&config, served, hooks).await.expect("a port is free");
-        let address = replica.address();
-        let (end, ended) = oneshot::channel::<()>();
-        let running = TaskTracker::new().spawn(async move {
-            let until = async {
-                _ = ended.await;
-                Ok(())
-            };
-            replica.run(until).await.expect("the replica ends in order");
-        });
-        Self { address, folder, end: Some(end), running }
+        let running = Running::start(&config, served, hooks).await;
+        Self { address: running.address, folder, running }
     }
 
     async fn usual() -> Self {
@@ -88,12 +76,11 @@ impl Shop {
 
     /// Begins the end.
     fn end(&mut self) {
-        drop(self.end.take());
+        self.running.end();
     }
 
     async fn close(mut self) {
-        self.end();
-        (&mut self.running).await.expect("no panic");
+        self.running.ended().await;
     }
 }
 

@@ -45,7 +45,7 @@ begin
     values (tg_argv[0], tg_argv[1], 'delete', row_to_json(old));
   else
     execute format('insert into public.resolvespec_outbox (table_schema, table_name, operation, before_image)
-      select $1, $2, ''delete'', row_to_json(t) from %I.%I t', tg_table_schema, tg_table_name)
+      select $1, $2, ''delete'', row_to_json(t.*) from %I.%I t', tg_table_schema, tg_table_name)
     using tg_argv[0], tg_argv[1];
   end if;
   -- Only who sleeps holds this lock alone, and wants to be woken.

@@ -1,6 +1,9 @@
 //! Idempotency keys: a write is claimed, done and its answer stored in one transaction, so a retry gets that answer.
 //!
-//! The table lies beside the data and is made at the first use. Claims are forgotten after a day.
+//! The table lies beside the data and is made at the first use. Claims are forgotten after the source's lifetime of keys: from
+//! then on a key can be used again, and [`purge`] removes what nobody uses again, away from requests.
+
+pub(in crate::engine) mod purge;
 
 use crate::auth::Principal;
 use crate::catalog::Entity;
@@ -17,9 +20,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 use xxhash_rust::xxh3::xxh3_128;
 
-/// How long an answer is kept.
-const KEPT_SECONDS: i64 = 24 * 60 * 60;
-
 /// The longest key that is taken.
 const MAX_KEY_BYTES: usize = 255;
 
@@ -27,8 +27,8 @@ const MAX_KEY_BYTES: usize = 255;
 pub(super) struct Claim {
     id: String,
     request: String,
-    /// Whether the key was used so long ago that it may be used again.
-    outlived: bool,
+    /// When the key was used by another request, if that is so long ago that it may be used again.
+    outlived: Option<i64>,
 }
 
 impl Claim {
@@ -46,7 +46,7 @@ impl Claim {
             request.data.as_ref().map(ToString::to_string).unwrap_or_default()
         );
         let hash = |text: &str| format!("{:032x}", xxh3_128(text.as_bytes()));
-        Ok(Self { id: hash(&id), request: hash(&what), outlived: false })
+        Ok(Self { id: hash(&id), request: hash(&what), outlived: None })
     }
 }
 
@@ -91,8 +91,8 @@ pub(super) async fn earlier(database: &Database, claim: &mut Claim, deadline: In
     if fetched.rows.count == 0 {
         return Ok(None);
     }
-    claim.outlived = fetched.numbers[1].is_some_and(|created_at| created_at < now() - KEPT_SECONDS);
-    if claim.outlived {
+    claim.outlived = fetched.numbers[1].filter(|created_at| *created_at < oldest(database));
+    if claim.outlived.is_some() {
         return Ok(None);
     }
     if fetched.numbers[0] != Some(1) {
@@ -111,8 +111,8 @@ pub(super) async fn earlier(database: &Database, claim: &mut Claim, deadline: In
 /// Claims the key; a request with the same key waits here, and then finds a conflict.
 pub(super) async fn claim(transaction: &mut Transaction, claim: &Claim, entity: &Entity) -> Result<(), Error> {
     let ours = |error| from_database(error, entity);
-    if claim.outlived {
-        forget(transaction, claim, entity).await?;
+    if let Some(created_at) = claim.outlived {
+        forget(transaction, claim, created_at, entity).await?;
     }
     let insert = "insert into resolvespec_idempotency (id, request, answer, created_at) values (?, ?, '', ?)";
     let binds = vec![claim.id.clone().into(), claim.request.clone().into(), Bind::Integer(now())];
@@ -122,9 +122,9 @@ pub(super) async fn claim(transaction: &mut Transaction, claim: &Claim, entity: 
 
 /// Removes an outlived use of the key. Only of one that is there: where there is none, MySQL would lock the gap, and two
 /// requests that add to it would lock each other out.
-async fn forget(transaction: &mut Transaction, claim: &Claim, entity: &Entity) -> Result<(), Error> {
-    let forget = "delete from resolvespec_idempotency where id = ? and created_at < ?";
-    let binds = vec![claim.id.clone().into(), Bind::Integer(now() - KEPT_SECONDS)];
+async fn forget(transaction: &mut Transaction, claim: &Claim, created_at: i64, entity: &Entity) -> Result<(), Error> {
+    let forget = "delete from resolvespec_idempotency where id = ? and created_at = ?";
+    let binds = vec![claim.id.clone().into(), Bind::Integer(created_at)];
     transaction.execute(statement(entity.dialect, forget, binds)).await.map_err(|error| from_database(error, entity))?;
     Ok(())
 }
@@ -155,7 +155,8 @@ async fn create_table(database: &Database, deadline: Instant) -> Result<(), Erro
     let text = match database.dialect() {
         Dialect::Mysql(_) => {
             "create table if not exists resolvespec_idempotency (id char(32) primary key, request char(32) not null, \
-             answer longtext not null, created_at bigint not null) character set utf8mb4"
+             answer longtext not null, created_at bigint not null, key resolvespec_idempotency_age (created_at)) \
+             character set utf8mb4"
         }
         Dialect::Postgres | Dialect::Sqlite => {
             "create table if not exists resolvespec_idempotency (id char(32) primary key, request char(32) not null, \
@@ -169,6 +170,10 @@ async fn create_table(database: &Database, deadline: Instant) -> Result<(), Erro
             transaction.execute(Statement::new("select pg_advisory_xact_lock(hashtext('resolvespec_idempotency'))")).await?;
         }
         transaction.execute(Statement::new(text)).await?;
+        if !matches!(database.dialect(), Dialect::Mysql(_)) {
+            let index = "create index if not exists resolvespec_idempotency_age on resolvespec_idempotency (created_at)";
+            transaction.execute(Statement::new(index)).await?;
+        }
         transaction.commit().await
     };
     run.await.map_err(|error| plain(&error))
@@ -177,7 +182,7 @@ async fn create_table(database: &Database, deadline: Instant) -> Result<(), Erro
 fn plain(error: &database::Error) -> Error {
     tracing::error!(%error, "idempotency keys can't be kept");
     match error {
-        database::Error::Unavailable(_) | database::Error::Busy => {
+        database::Error::Unavailable(_) | database::Error::Unprepared(_) | database::Error::Busy => {
             Error::new(Code::Unavailable, "the database can't be reached; try again")
         }
         database::Error::Deadline => Error::new(Code::DeadlineExceeded, "the statement did not finish within its deadline"),
@@ -209,6 +214,12 @@ fn statement(dialect: Dialect, text: &str, binds: Vec<Bind>) -> Statement {
         }
     }
     Statement::with_binds(numbered, binds)
+}
+
+/// Keys that were used before this moment are forgotten.
+fn oldest(database: &Database) -> i64 {
+    let lifetime = database.settings().idempotency_lifetime.as_secs();
+    now().saturating_sub(i64::try_from(lifetime).unwrap_or(i64::MAX))
 }
 
 fn now() -> i64 {

@@ -1,0 +1,128 @@
+//! MariaDB that has no room for prepared statements, and tables that are altered while they are read.
+//!
+//! The limits are the server's, so it is one of the tests' own.
+
+use crate::support::client::Call;
+use crate::support::database::{Fresh, Kind};
+use crate::support::own::Own;
+use crate::support::server::Server;
+use futures_util::future::join_all;
+use resolvespec::database::{Database, Error, Settings, Statement};
+use serde_json::json;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio_util::task::TaskTracker;
+
+const SCHEMA: &str = "create table marks (id bigint primary key, body text not null)";
+const ENTITIES: &str = "
+apiVersion: resolvespec.dev/v1alpha1
+kind: Entity
+metadata: {name: marks}
+spec: {source: conformance, apiSchema: public}
+";
+
+async fn connect(url: &str, connections: usize) -> Database {
+    let mut settings = Settings::new("prepared", url);
+    settings.max_connections = connections;
+    Database::connect(&settings).await.expect("the database answers")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_without_room_for_prepared_statements_is_unavailable_and_never_a_fault_of_ours() {
+    let own = Own::start(Kind::Mariadb, "prepared");
+    let url = own.database().await;
+    let server = Server::over(Kind::Mariadb, Fresh::at(url.clone()), SCHEMA, ENTITIES, Vec::new()).await;
+    let admin = connect(&url, 1).await;
+
+    // Room for a few: whoever finds none left gives back its own, and goes on.
+    admin.run_script("set global max_prepared_stmt_count = 10").await.expect("set");
+    let single = connect(&url, 1).await;
+    for number in 0..100 {
+        let rows = single.fetch_texts(Statement::new(format!("select '{number}'"))).await.expect("there is room for one");
+        assert_eq!(rows, [number.to_string()]);
+    }
+    let mut transaction = single.begin(single.deadline(None)).await.expect("begun");
+    for number in 0..100 {
+        let insert = Statement::new(format!("insert into marks values ({number}, 'x')"));
+        assert_eq!(transaction.execute(insert).await.expect("there is room for one").rows, 1);
+    }
+    transaction.commit().await.expect("committed");
+    let many = connect(&url, 4).await;
+    let asked = join_all((0..200).map(|number| many.fetch_texts(Statement::new(format!("select '{number}'"))))).await;
+    for outcome in &asked {
+        assert!(matches!(outcome, Ok(_) | Err(Error::Unprepared(_))), "{outcome:?}");
+    }
+    assert!(asked.iter().any(Result::is_ok), "some are answered");
+
+    admin.run_script("set global max_prepared_stmt_count = 0").await.expect("set");
+    let refused = single.fetch_texts(Statement::new("select 'none'")).await;
+    assert!(matches!(refused, Err(Error::Unprepared(_))), "{refused:?}");
+    let read = Call::post("/api/public/marks/7", &json!({"operation": "read"}));
+    let write = Call::post("/api/public/marks", &json!({"operation": "create", "data": {"id": 200, "body": "x"}}));
+    let kept = write.clone().header("Idempotency-Key", "two hundred");
+    for call in [&read, &write, &kept] {
+        let answer = server.client.send(call).await.expect("the service itself answers");
+        assert_eq!((answer.status.as_u16(), &answer.body["error"]["code"]), (503, &json!("unavailable")), "{}", answer.body);
+        assert!(!answer.header("retry-after").is_empty(), "it says when to come again");
+    }
+
+    admin.run_script("set global max_prepared_stmt_count = 1000").await.expect("set");
+    for call in [&read, &write] {
+        assert_eq!(server.client.send(call).await.expect("an answer").status, 200, "it goes on by itself");
+    }
+    for database in [admin, single, many] {
+        database.close().await;
+    }
+    server.stop().await;
+}
+
+const TABLES: usize = 6;
+
+/// Reads the tables again and again until told to stop; counts the answers, and the reads that were refused for a while.
+async fn read_on(database: Database, done: Arc<AtomicBool>) -> (usize, usize) {
+    let tables: Vec<String> = (0..TABLES).map(|place| format!("w{place}")).collect();
+    let text = format!("select json_array(count(*)) from {}", tables.join(", "));
+    let (mut answered, mut refused) = (0, 0);
+    while !done.load(Ordering::Relaxed) {
+        match database.fetch_texts(Statement::new(text.clone())).await {
+            Ok(rows) => {
+                assert_eq!(rows, ["[0]"]);
+                answered += 1;
+            }
+            Err(Error::Unprepared(_)) => refused += 1,
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+    (answered, refused)
+}
+
+/// The server prepares a statement anew if a table has changed, and gives up when one has changed again three times.
+#[tokio::test(flavor = "multi_thread")]
+async fn reads_of_tables_that_are_made_anew_again_and_again_are_answered() {
+    let own = Own::start(Kind::Mariadb, "altered");
+    let url = own.database().await;
+    let admin = connect(&url, TABLES).await;
+    let made = |place: usize, round: usize| format!("create or replace table w{place} (id int primary key) comment '{round}'");
+    for place in 0..TABLES {
+        admin.run_script(&made(place, 0)).await.expect("made");
+    }
+    let (readers, done) = (connect(&url, 4).await, Arc::new(AtomicBool::new(false)));
+    let tasks = TaskTracker::new();
+    let reading: Vec<_> = (0..4).map(|_| tasks.spawn(read_on(readers.clone(), Arc::clone(&done)))).collect();
+    let making = join_all((0..TABLES).map(|place| {
+        let admin = &admin;
+        async move {
+            for round in 1..=200 {
+                admin.run_script(&made(place, round)).await.expect("made anew");
+            }
+        }
+    }));
+    making.await;
+    done.store(true, Ordering::Relaxed);
+    for reader in reading {
+        let (answered, refused) = reader.await.expect("no read failed");
+        assert!(answered > 20 * refused, "{answered} reads were answered and {refused} refused");
+    }
+    readers.close().await;
+    admin.close().await;
+}

@@ -1,0 +1,50 @@
+//! A replica that runs in this process until it is told to end.
+
+use resolvespec::config::Config;
+use resolvespec::engine::{Hook, Served};
+use resolvespec::serve::bind;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio_util::task::TaskTracker;
+
+/// A replica that serves.
+pub(crate) struct Running {
+    /// Where it takes requests.
+    pub address: SocketAddr,
+    end: Option<oneshot::Sender<()>>,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    pub(crate) async fn start(config: &Config, served: Served, hooks: Vec<Arc<dyn Hook>>) -> Self {
+        let replica = bind(config, served, hooks).await.expect("a port is free");
+        let address = replica.address();
+        let (end, ended) = oneshot::channel::<()>();
+        let task = TaskTracker::new().spawn(async move {
+            let until = async {
+                // The sender's end is as good as its word.
+                _ = ended.await;
+                Ok(())
+            };
+            replica.run(until).await.expect("the replica ends in order");
+        });
+        Self { address, end: Some(end), task }
+    }
+
+    /// Begins the end.
+    pub(crate) fn end(&mut self) {
+        drop(self.end.take());
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.task.is_finished()
+    }
+
+    /// Ends it, and waits until it has.
+    pub(crate) async fn ended(&mut self) {
+        self.end();
+        (&mut self.task).await.expect("the replica does not panic");
+    }
+}

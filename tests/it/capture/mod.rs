@@ -69,8 +69,9 @@ impl Captured {
     }
 
     async fn run_install(&self) {
-        let statements = self.survey().await.install();
-        self.database().run_all(&statements).await.unwrap_or_else(|error| panic!("{error}\n{}", statements.join(";\n")));
+        let survey = self.survey().await;
+        let run = survey.run(&self.database()).await;
+        run.unwrap_or_else(|error| panic!("{error}\n{}", survey.install().join(";\n")));
     }
 
     /// Runs plain SQL as another program.

@@ -11,8 +11,10 @@ mod image;
 pub mod outbox;
 mod relay;
 pub mod setup;
+mod sight;
 mod sqlite_value;
 mod wal;
 
 pub use change::outbox_id;
 pub use relay::{Relay, Settings};
+pub use sight::Sight;

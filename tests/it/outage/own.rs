@@ -7,14 +7,14 @@ use std::process::Command;
 use url::Url;
 
 /// A server of the test's own, stopped and removed at the end.
-pub(super) struct Own {
+pub(crate) struct Own {
     kind: Kind,
     folder: PathBuf,
     script: PathBuf,
 }
 
 impl Own {
-    pub(super) fn start(kind: Kind, purpose: &str) -> Self {
+    pub(crate) fn start(kind: Kind, purpose: &str) -> Self {
         let name = format!("resolvespec-{purpose}-{}-{}", kind.name(), std::process::id());
         let folder = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&folder).expect("a folder");
@@ -33,7 +33,7 @@ impl Own {
     }
 
     /// The URL of a new database in it.
-    pub(super) async fn database(&self) -> String {
+    pub(crate) async fn database(&self) -> String {
         let told = self.run("env");
         let variable = format!("TEST_{}_URL=", self.kind.name().to_uppercase());
         let line = told.lines().find(|line| line.contains(&variable)).expect("the script tells the URL");
@@ -51,22 +51,22 @@ impl Own {
         std::fs::read_to_string(file).expect("the pid is kept").trim().to_owned()
     }
 
-    pub(super) fn kill(&self) {
+    pub(crate) fn kill(&self) {
         assert!(Command::new("kill").args(["-9", &self.pid()]).status().expect("kill runs").success());
     }
 
-    pub(super) fn restart(&self) {
+    pub(crate) fn restart(&self) {
         let start = self.folder.join(format!("{}.start", self.kind.name()));
         assert!(Command::new(start).status().expect("the start script runs").success());
     }
 
     /// Stops it and every process that it has started, in the middle of whatever they do.
-    pub(super) fn freeze(&self) {
+    pub(crate) fn freeze(&self) {
         self.signal_all("-STOP");
     }
 
     /// Lets it go on.
-    pub(super) fn thaw(&self) {
+    pub(crate) fn thaw(&self) {
         self.signal_all("-CONT");
     }
 

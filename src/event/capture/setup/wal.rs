@@ -224,7 +224,7 @@ const UNTOLD: &str = "
 select to_json(count(*)) from pg_logical_slot_peek_binary_changes('{slot}', null, 100000,
   'proto_version', '1', 'publication_names', '{publication}') where get_byte(data, 0) in (73, 85, 68, 84)";
 
-// Amazon's service has a role where others have an attribute. Identity: d(efault), n(othing), i(ndex), f(ull).
+// Rows of a partition are written under its parent, and whether they are whole is what the parent says. Amazon's service has a role where others have an attribute. Identity: d(efault), n(othing), i(ndex), f(ull).
 const FACTS: &str = "
 select json_build_object(
   'wal_level', current_setting('wal_level'),
@@ -240,10 +240,9 @@ select json_build_object(
     join pg_namespace n on n.oid = c.relnamespace where p.pubname = '{publication}'),
   'tables', (select coalesce(json_agg(json_build_object('schema', n.nspname, 'name', c.relname,
       'partial', (select coalesce(json_agg(json_build_object('schema', pn.nspname, 'name', pc.relname) order by pn.nspname, pc.relname), '[]')
-        from (select c.oid where c.relkind = 'r' union all
-          select t.relid from pg_partition_tree(c.oid) t where t.isleaf and c.relkind = 'p') leaf
-        join pg_class pc on pc.oid = leaf.oid join pg_namespace pn on pn.oid = pc.relnamespace
-        where pc.relkind = 'r' and pc.relreplident <> 'f'),
+        from (select c.oid union select t.relid from pg_partition_tree(c.oid) t where t.isleaf and c.relkind = 'p') part
+        join pg_class pc on pc.oid = part.oid join pg_namespace pn on pn.oid = pc.relnamespace
+        where pc.relkind in ('r', 'p') and pc.relreplident <> 'f'),
       'generated', (select coalesce(json_agg(a.attname order by a.attnum), '[]') from pg_attribute a
         where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attgenerated <> ''))), '[]')
     from pg_class c join pg_namespace n on n.oid = c.relnamespace

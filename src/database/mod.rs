@@ -25,7 +25,7 @@ mod sqlite_watch;
 pub mod statement;
 pub mod watch;
 
-pub use connect::{Database, Executed, Transaction};
+pub use connect::{Database, Executed, Opening, Transaction};
 pub use dialect::{Dialect, Flavour};
 pub use error::{Error, Violation};
 pub use postgres_replication::{Frame, Replication};

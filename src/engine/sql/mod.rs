@@ -6,6 +6,7 @@
 mod image;
 mod json;
 mod operand;
+pub(super) mod outbox;
 mod order;
 mod predicate;
 mod preload;

@@ -285,7 +285,7 @@ from {home}.resolvespec_outbox where id > ? order by id"#;
 const SQLITE_ROWS: &str = r#"
 select '{"id":'||id||',"schema":"main","table":'||json_quote(table_name)||',"operation":"'||operation||
   '","before":'||ifnull(before_image,'null')||',"after":'||ifnull(after_image,'null')||
-  ',"occurred_at":"'||occurred_at||'"}'
+  ',"user":'||ifnull(json_quote(changed_by),'null')||',"occurred_at":"'||occurred_at||'"}'
 from {home}.resolvespec_outbox where id > ? order by id"#;
 
 const POSTGRES_MARK: &str = "

@@ -94,6 +94,24 @@ async fn images_of_the_conformance_schema_are_what_reads_answer_by_the_log() {
     conformance_images(WAL).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_are_told_as_they_are_read_on_postgres() {
+    for on in [Kind::Postgres.into(), WAL] {
+        let captured = Captured::install(on, script(Kind::Postgres), ENTITIES).await;
+        let relay = captured.start();
+        let read = read(&captured, Some("public"), "lists").await;
+        captured.run("update lists set words = words").await;
+        let told = relay.told(read.len()).await;
+        assert!(!read.is_empty());
+        for row in &read {
+            let change = told.iter().find(|change| change.key["id"] == row["id"]).expect("a change of every row");
+            assert_same("lists", row, &image(change.after.as_deref()));
+        }
+        relay.stop().await;
+        captured.remove().await;
+    }
+}
+
 /// A table of types that the conformance schema does not have, filled by a session whose own formats are unusual.
 async fn unusual_images(on: impl Into<On>, script: &str, columns: &str, writes: &str) {
     let on = on.into();

@@ -1,5 +1,6 @@
 //! Changes by plain SQL, told by the relay: on all three databases, with a bus that only remembers.
 
+mod api;
 mod bus;
 mod command;
 mod images;
@@ -82,6 +83,11 @@ impl Captured {
         let served = load_captured(kind, &fresh, script, entities, mode).await;
         let writer = Database::connect(&Settings::new("writer", &fresh.url)).await.expect("the database answers");
         Self { kind, mode, fresh, engine: Engine::new(served, Vec::new(), unobserved()), writer }
+    }
+
+    /// Serves the manifests over what the database has now, captured in another way.
+    async fn reload_as(&self, on: On, entities: &str) {
+        self.engine.switch(load_captured(on.kind, &self.fresh, "", entities, on.mode).await);
     }
 
     fn database(&self) -> Database {

@@ -3,7 +3,6 @@
 use super::bus::line;
 use super::{Captured, On, SOURCE, WAL, image};
 use crate::support::database::Kind;
-use crate::support::server::load_captured;
 use resolvespec::event::capture::setup::{State, removal};
 use serde_json::{Value, json};
 
@@ -34,7 +33,7 @@ impl Captured {
 
     /// Serves the manifests over what the database has now.
     async fn reload(&self, entities: &str) {
-        self.engine.switch(load_captured(self.kind, &self.fresh, "", entities, self.mode).await);
+        self.reload_as(On { kind: self.kind, mode: self.mode }, entities).await;
     }
 
     /// Everything of ours that the database has.

@@ -6,8 +6,8 @@
 mod image;
 mod json;
 mod operand;
-pub(super) mod outbox;
 mod order;
+pub(super) mod outbox;
 mod predicate;
 mod preload;
 mod preload_mysql;

@@ -215,9 +215,7 @@ impl Relay {
         let hint = match failure {
             Failure::Database(database::Error::Schema(_))
             | Failure::Outbox(outbox::Error::Database(database::Error::Schema(_)))
-            | Failure::NotInstalled => {
-                "; if capture is not installed, run `resolvespec capture install`"
-            }
+            | Failure::NotInstalled => "; if capture is not installed, run `resolvespec capture install`",
             _ => "",
         };
         tracing::error!(source, retry_in = ?backoff, "changes can't be told: {failure}{hint}");

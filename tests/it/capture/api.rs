@@ -13,14 +13,24 @@ fn writes() -> Vec<(Operation, &'static str, Value, Value)> {
     use Operation::{Create, Delete, Update};
     vec![
         (Create, "departments", Value::Null, json!({"id": 50, "code": "new", "title": "A \"new\" one", "budget": "0.1000"})),
-        (Create, "employees", Value::Null, json!({"name": "counted", "big": "9007199254740993", "photo": "AP8=", "extra": {"a": [1.50]}})),
+        (
+            Create,
+            "employees",
+            Value::Null,
+            json!({"name": "counted", "big": "9007199254740993", "photo": "AP8=", "extra": {"a": [1.50]}}),
+        ),
         (Update, "departments", json!(50), json!({"title": "Changed", "budget": null})),
         // Nothing differs, and yet it is a change.
         (Update, "departments", json!(50), json!({"title": "Changed"})),
         (Update, "departments", json!(50), json!({"id": 51})),
         (Delete, "departments", json!(51), Value::Null),
         (Create, "countries", Value::Null, json!([{"code": "AA", "name": "One"}, {"code": "AB", "name": "Two", "area": 0.1}])),
-        (Create, "projects", Value::Null, json!({"id": 50, "name": "Fifty", "tasks": [{"number": 1, "title": "a"}, {"number": 2, "title": "b"}]})),
+        (
+            Create,
+            "projects",
+            Value::Null,
+            json!({"id": 50, "name": "Fifty", "tasks": [{"number": 1, "title": "a"}, {"number": 2, "title": "b"}]}),
+        ),
         (
             Update,
             "projects",
@@ -32,7 +42,12 @@ fn writes() -> Vec<(Operation, &'static str, Value, Value)> {
         // The link is a row too, and an entity serves its table.
         (Create, "employees", Value::Null, json!({"id": 302, "name": "Link", "projects": [{"id": 60, "name": "Sixty"}]})),
         (Update, "employees", json!(302), json!({"projects": [{"_request": "delete", "id": 60}]})),
-        (Create, "employees", Value::Null, json!({"id": 303, "name": "Kid", "department": {"id": 30, "code": "k", "title": "K"}})),
+        (
+            Create,
+            "employees",
+            Value::Null,
+            json!({"id": 303, "name": "Kid", "department": {"id": 30, "code": "k", "title": "K"}}),
+        ),
         (Delete, "countries", json!(["AA", "nowhere"]), Value::Null),
         (Create, "departments", Value::Null, json!({"id": 99, "code": "end", "title": "Last"})),
     ]
@@ -72,7 +87,10 @@ async fn told_by(on: On) -> Vec<Value> {
     let relay = captured.start();
     for (operation, entity, id, data) in writes() {
         let said = format!("{operation:?} {entity} {id} {data}");
-        captured.write(&named("ada"), request(operation, entity, id, data)).await.unwrap_or_else(|error| panic!("{said}: {error:?}"));
+        captured
+            .write(&named("ada"), request(operation, entity, id, data))
+            .await
+            .unwrap_or_else(|error| panic!("{said}: {error:?}"));
     }
     let last = |told: &[std::sync::Arc<Change>]| told.last().is_some_and(|change| change.key.get("id") == Some(&json!(99)));
     let told = super::eventually(std::time::Duration::from_secs(30), || Some(relay.bus.told()).filter(|told| last(told)));
@@ -126,7 +144,11 @@ async fn users(on: On) {
     captured.department(&named("eve"), 52).await.expect_err("it is there already");
     captured.department(&Principal::anonymous(), 54).await.expect("written");
     if on.mode != "api" {
-        captured.database().run_script("insert into departments (id, code, title) values (55, '55', 'x')").await.expect("written");
+        captured
+            .database()
+            .run_script("insert into departments (id, code, title) values (55, '55', 'x')")
+            .await
+            .expect("written");
     }
     captured.department(&named("bob"), 56).await.expect("written");
     let last = |told: &Vec<std::sync::Arc<Change>>| told.last().is_some_and(|change| change.key["id"] == json!(56));

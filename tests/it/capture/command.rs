@@ -78,5 +78,8 @@ fn capture_is_shown_installed_and_removed() {
 fn a_mode_that_the_database_does_not_have_is_refused() {
     let shop = Shop::new("wal");
     let (succeeded, said) = shop.capture(&["install"]);
-    assert!(!succeeded && said.contains("spec.capture.mode: `wal` is PostgreSQL's logical replication, which sqlite does not have"), "{said}");
+    assert!(
+        !succeeded && said.contains("spec.capture.mode: `wal` is PostgreSQL's logical replication, which sqlite does not have"),
+        "{said}"
+    );
 }

@@ -147,7 +147,9 @@ impl Captured {
     /// Asks whether everything up to this moment is confirmed to the log.
     async fn confirmed_now(&self) -> String {
         let end = self.texts("select to_json(pg_current_wal_insert_lsn())").await.remove(0).replace('"', "'");
-        format!("select to_json(bool_and(confirmed_flush_lsn >= {end})) from pg_replication_slots where database = current_database()")
+        format!(
+            "select to_json(bool_and(confirmed_flush_lsn >= {end})) from pg_replication_slots where database = current_database()"
+        )
     }
 
     fn relay(&self, bus: Arc<dyn Bus>) -> Relay {

@@ -4,14 +4,18 @@ use super::bus::{Recorder, line};
 use super::{Captured, On, Running, SOURCE, WAL, eventually, image};
 use crate::outage::own::Own;
 use crate::support::database::{Fresh, Kind};
-use resolvespec::database::{Database, Settings};
+use resolvespec::database::{Database, Settings, Statement};
 use resolvespec::event::capture::outbox_id;
 use resolvespec::event::capture::setup::{self, State, removal};
 use resolvespec::protocol::ChangeOperation;
+use resolvespec::telemetry::Metrics;
 use serde_json::json;
+use std::os::unix::fs::MetadataExt;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 
 const SCHEMA: &str = "create table notes (id integer primary key, n integer, body text);";
 
@@ -93,7 +97,10 @@ async fn what_is_not_fit_for_the_log_is_refused_with_what_helps() {
     url.set_password(Some("x")).expect("a password");
     let weak = Database::connect(&Settings::new("weak", url.to_string())).await.expect("the role may enter");
     let refusal = captured.refusal(&weak).await;
-    assert!(refusal.contains(&format!("the role \"{role}\" may not replicate: run `alter role \"{role}\" replication`")), "{refusal}");
+    assert!(
+        refusal.contains(&format!("the role \"{role}\" may not replicate: run `alter role \"{role}\" replication`")),
+        "{refusal}"
+    );
     weak.close().await;
     captured.run(&format!("drop role {role}")).await;
     captured.run("create table resolvespec_outbox (id bigint)").await;
@@ -212,7 +219,8 @@ async fn a_session_that_is_cut_off_does_not_tell_a_transaction_anew() {
     let captured = Captured::install(WAL, SCHEMA, ENTITIES).await;
     let relay = captured.start();
     captured.run("insert into notes select n, n, repeat('x', 500) from generate_series(1, 30000) n").await;
-    let cut = "select to_json(count(pg_terminate_backend(active_pid))) from pg_replication_slots where database = current_database()";
+    let cut =
+        "select to_json(count(pg_terminate_backend(active_pid))) from pg_replication_slots where database = current_database()";
     for part in 1..=3 {
         relay.told(part * 5_000).await;
         captured.texts(cut).await;
@@ -250,15 +258,79 @@ async fn a_slot_that_is_lost_begins_a_new_epoch() {
     tokio::time::timeout(Duration::from_secs(30), stray).await.expect("a slot is being made");
     assert_eq!(relay.bus.renewals.lock().expect("nobody panicked").len(), 0);
     relay.bus.down.store(false, Ordering::Relaxed);
-    let renewed = eventually(Duration::from_secs(30), || {
-        (!relay.bus.renewals.lock().expect("nobody panicked").is_empty()).then_some(())
-    });
+    let renewed =
+        eventually(Duration::from_secs(30), || (!relay.bus.renewals.lock().expect("nobody panicked").is_empty()).then_some(()));
     renewed.await.expect("a new epoch begins");
     captured.run("insert into notes values (3, 3, 'after')").await;
     relay.told(2).await;
     assert_eq!(relay.bus.lines(), ["notes create 1", "notes create 3"]);
     assert_eq!(*relay.bus.renewals.lock().expect("nobody panicked"), [1]);
     assert_eq!(captured.texts(SLOT).await.len(), 1);
+    relay.stop().await;
+    captured.remove().await;
+}
+
+/// What the server keeps for the slot is told, and that a slot was lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_slot_holds_back_is_measured() {
+    let captured = Captured::install(WAL, SCHEMA, ENTITIES).await;
+    let metrics = Metrics::new().expect("the metrics have different names");
+    let bus = Arc::new(Recorder::default());
+    bus.down.store(true, Ordering::Relaxed);
+    let mut relay = captured.relay(bus.clone());
+    relay.metrics = metrics.capture(SOURCE);
+    let gauge = |name: &str| {
+        let text = metrics.render();
+        let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name} is missing"));
+        line.rsplit(' ').next().and_then(|number| number.parse::<f64>().ok()).expect("a number")
+    };
+    let end = CancellationToken::new();
+    let measured = async {
+        captured.run("insert into notes select n, n, repeat('x', 1000) from generate_series(1, 2000) n").await;
+        while gauge("resolvespec_capture_retained_bytes") < 2e6 || gauge("resolvespec_capture_unconfirmed_bytes") < 2e6 {
+            tokio::task::yield_now().await;
+        }
+        assert!(gauge("resolvespec_capture_failures_total") >= 1.0);
+        bus.down.store(false, Ordering::Relaxed);
+        while gauge("resolvespec_capture_published_total") < 2000.0 || gauge("resolvespec_capture_unconfirmed_bytes") >= 1e6 {
+            tokio::task::yield_now().await;
+        }
+        assert!(gauge("resolvespec_capture_slots_lost_total") == 0.0);
+    };
+    tokio::select! {
+        () = relay.run(&end) => panic!("the relay ended"),
+        outcome = tokio::time::timeout(Duration::from_mins(1), measured) => outcome.expect("it is measured"),
+    }
+    drop(relay);
+    captured.remove().await;
+}
+
+/// A server that wants TLS is spoken with as every other session of ours does.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_is_read_through_tls() {
+    let own = Own::start(Kind::Postgres, "tls");
+    let plain = own.database().await;
+    let admin = Database::connect(&Settings::new("admin", plain.clone())).await.expect("the server answers");
+    let folder = admin.fetch_texts(Statement::new("select to_json(current_setting('data_directory'))")).await.expect("a folder");
+    let folder: String = serde_json::from_str(&folder[0]).expect("JSON");
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"])
+        .args(["-keyout", &format!("{folder}/server.key"), "-out", &format!("{folder}/server.crt")])
+        .output()
+        .expect("openssl runs");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let owner = std::fs::metadata(&folder).expect("the folder is there");
+    std::os::unix::fs::chown(format!("{folder}/server.key"), Some(owner.uid()), Some(owner.gid())).expect("it is the server's");
+    admin.run_script("alter system set ssl = on").await.expect("it is set");
+    admin.run_script("select pg_reload_conf()").await.expect("it is read");
+    admin.close().await;
+    let captured = Captured::over(WAL, Fresh::at(format!("{plain}?sslmode=require")), SCHEMA, ENTITIES).await;
+    captured.run_install().await;
+    let relay = captured.start();
+    captured.run("insert into notes select n, n, repeat('x', 100) from generate_series(1, 3000) n").await;
+    relay.told(3_000).await;
+    let encrypted = "select to_json(s.ssl) from pg_stat_ssl s join pg_replication_slots r on r.active_pid = s.pid";
+    assert_eq!(captured.texts(encrypted).await, ["true"]);
     relay.stop().await;
     captured.remove().await;
 }
@@ -272,7 +344,9 @@ async fn an_idle_slot_does_not_hold_the_log_back() {
     captured.run("insert into notes values (1, 1, 'first')").await;
     relay.told(1).await;
     for turn in 0..4 {
-        other.run(&format!("insert into notes select {turn} * 100000 + n, n, repeat('x', 100) from generate_series(1, 50000) n")).await;
+        other
+            .run(&format!("insert into notes select {turn} * 100000 + n, n, repeat('x', 100) from generate_series(1, 50000) n"))
+            .await;
     }
     let end = other.texts("select to_json(pg_current_wal_insert_lsn())").await.remove(0).replace('"', "'");
     let free = format!("select to_json(restart_lsn >= {end}) from pg_replication_slots where database = current_database()");
@@ -322,14 +396,15 @@ async fn a_server_that_throws_its_log_away_begins_a_new_epoch() {
     relay.stop().await;
     captured.drained_slot().await;
     for _ in 0..4 {
-        captured.run("insert into notes values (2, 2, 'lost'); select pg_switch_wal(); delete from notes where id = 2; checkpoint").await;
+        captured
+            .run("insert into notes values (2, 2, 'lost'); select pg_switch_wal(); delete from notes where id = 2; checkpoint")
+            .await;
     }
     let state = captured.texts("select to_json(wal_status) from pg_replication_slots").await;
     assert_eq!(state, ["\"lost\""]);
     let relay = captured.start_on(bus);
-    let renewed = eventually(Duration::from_secs(30), || {
-        (!relay.bus.renewals.lock().expect("nobody panicked").is_empty()).then_some(())
-    });
+    let renewed =
+        eventually(Duration::from_secs(30), || (!relay.bus.renewals.lock().expect("nobody panicked").is_empty()).then_some(()));
     renewed.await.expect("a new epoch begins");
     captured.run("insert into notes values (3, 3, 'after')").await;
     relay.told(2).await;

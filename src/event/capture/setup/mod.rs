@@ -101,8 +101,8 @@ impl From<slot::Error> for Error {
         match error {
             slot::Error::Database(error) => Error::Database(error),
             slot::Error::Unclear(error) => Error::Unclear(error),
-            // Nothing is published here.
-            slot::Error::Bus(error) => Error::Unfit(vec![error.to_string()]),
+            // Nothing is published and no slot is made here.
+            error @ (slot::Error::Bus(_) | slot::Error::Full) => Error::Unfit(vec![error.to_string()]),
         }
     }
 }

@@ -4,8 +4,8 @@
 //! makes every write of its table fail. Foreign keys that cascade change rows without firing a trigger, and TRUNCATE
 //! fires none; the first is warned of.
 
-use super::trigger::{Trigger, literal, quoted};
 use super::Error;
+use super::trigger::{Trigger, literal, quoted};
 use crate::catalog::{Entity, TableName};
 use crate::database::{Database, Dialect, Statement};
 use crate::engine::sql::{Side, image};

@@ -32,11 +32,7 @@ struct Wanted<'t> {
 }
 
 /// Holds what tables need against what the database has.
-pub(super) async fn survey(
-    database: &Database,
-    tables: &BTreeMap<TableName, &Entity>,
-    mode: Capture,
-) -> Result<Survey, Error> {
+pub(super) async fn survey(database: &Database, tables: &BTreeMap<TableName, &Entity>, mode: Capture) -> Result<Survey, Error> {
     let dialect = database.dialect();
     let home = Outbox::of(database).await?.home().to_owned();
     let existing = existing(database).await?;

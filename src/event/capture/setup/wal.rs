@@ -177,10 +177,12 @@ fn is(table: &TableName, schema: &str, name: &str) -> bool {
 /// What is to be told of a slot that another mode has left behind, which makes the server keep its log for ever.
 pub(super) async fn leftover(database: &Database) -> Result<Option<String>, Error> {
     let slot = Slot::of(database).await?;
-    let there = format!("select to_json(slot_name::text) from pg_replication_slots where slot_name = {}", literal(slot.name(), DIALECT));
+    let there =
+        format!("select to_json(slot_name::text) from pg_replication_slots where slot_name = {}", literal(slot.name(), DIALECT));
     let is_there = !database.fetch_texts(Statement::new(there)).await?.is_empty();
     let name = slot.name();
-    Ok(is_there.then(|| format!("the slot {name} of the mode `wal` makes the server keep its log: run `resolvespec capture remove`")))
+    Ok(is_there
+        .then(|| format!("the slot {name} of the mode `wal` makes the server keep its log: run `resolvespec capture remove`")))
 }
 
 /// What takes publication and slot away.
@@ -192,9 +194,9 @@ pub(super) async fn add_removal(database: &Database, removal: &mut Removal) -> R
     let has_publication = facts(database).await?.whole.is_some();
     if has_slot {
         removal.untold += untold(database, &slot).await?;
-        removal.statements.push(format!(
-            "select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name in ({names})"
-        ));
+        removal
+            .statements
+            .push(format!("select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name in ({names})"));
     }
     if has_publication {
         removal.statements.push(format!("drop publication if exists {}", quoted(PUBLICATION, DIALECT)));

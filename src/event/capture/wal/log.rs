@@ -153,7 +153,10 @@ impl Log {
         let what = what(layout, happened);
         if happened.is_some() && matches!(what, What::Unknown(..)) && self.partial.insert(number) {
             let table = format!("{}.{}", layout.schema, layout.name);
-            tracing::error!(table, "the log lacks the old rows of this table, so that its followers must read again each time; run `resolvespec capture install`");
+            tracing::error!(
+                table,
+                "the log lacks the old rows of this table, so that its followers must read again each time; run `resolvespec capture install`"
+            );
         }
         let Place { commit, committed_at, row } = open.place;
         let record = Record {

@@ -168,11 +168,8 @@ mod tests {
     #[test]
     fn rows_and_tables_are_read() {
         let table = b"R\0\0\0\x07public\0notes\0f\0\x02\x01id\0\0\0\0\x17\xff\xff\xff\xff\0body\0\0\0\0\x19\xff\xff\xff\xff";
-        let layout = Layout {
-            schema: "public".to_owned(),
-            name: "notes".to_owned(),
-            columns: vec!["id".to_owned(), "body".to_owned()],
-        };
+        let layout =
+            Layout { schema: "public".to_owned(), name: "notes".to_owned(), columns: vec!["id".to_owned(), "body".to_owned()] };
         assert_eq!(Message::read(table), Ok(Message::Table(7, layout)));
         let old = Old::Whole(vec![Value::Text("1"), Value::Text("ab")]);
         let new = vec![Value::Text("1"), Value::Unchanged];

@@ -38,12 +38,7 @@ pub(super) struct Memory {
 }
 
 /// Leads until something fails; comes back at once if another does.
-pub(super) async fn lead(
-    relay: &Relay,
-    database: &Database,
-    memory: &mut Memory,
-    backoff: &mut Duration,
-) -> Result<(), Failure> {
+pub(super) async fn lead(relay: &Relay, database: &Database, memory: &mut Memory, backoff: &mut Duration) -> Result<(), Failure> {
     let slot = Slot::of(database).await?;
     let status = slot.status().await?;
     if status.active {
@@ -123,7 +118,13 @@ fn measure(relay: &Relay, database: &Database, status: &Status, oldest_seconds: 
     if status.retained > most {
         let (source, bytes) = (&relay.source, status.retained);
         let database = &database.settings().name;
-        tracing::error!(source, database, bytes, most, "the slot makes the server keep too much of its log, which can fill its disk");
+        tracing::error!(
+            source,
+            database,
+            bytes,
+            most,
+            "the slot makes the server keep too much of its log, which can fill its disk"
+        );
     }
 }
 

@@ -35,6 +35,8 @@ pub(in crate::event::capture) struct Status {
     pub(in crate::event::capture) retained: u64,
     /// Bytes of the log that were written since what was confirmed last.
     pub(in crate::event::capture) unconfirmed: u64,
+    /// Slots that the server has left.
+    pub(in crate::event::capture) free: i64,
     /// The number that the next transaction gets.
     pub(in crate::event::capture) next_transaction: u64,
 }
@@ -48,6 +50,8 @@ pub(in crate::event::capture) enum Error {
     Bus(#[from] bus::Error),
     #[error("what the server says of the slot can't be read: {0}")]
     Unclear(#[from] serde_json::Error),
+    #[error("a new slot takes the server's max_replication_slots two more for a moment, and there are fewer")]
+    Full,
 }
 
 impl<'d> Slot<'d> {
@@ -84,6 +88,10 @@ impl<'d> Slot<'d> {
     pub(super) async fn renew(&self, bus: &dyn Bus) -> Result<(), Error> {
         self.run(DROP_STRAY).await?;
         self.run(DROP).await?;
+        // Else a new epoch would begin at each attempt.
+        if self.status().await?.free < 2 {
+            return Err(Error::Full);
+        }
         self.run(CREATE_STRAY).await?;
         bus.renew().await?;
         self.run(COPY_STRAY).await?;
@@ -114,6 +122,7 @@ select json_build_object(
   'active', coalesce(s.active, false),
   'lost', coalesce(s.wal_status = 'lost', false),
   'stray', exists (select from pg_replication_slots where slot_name = '{stray}'),
+  'free', current_setting('max_replication_slots')::bigint - (select count(*) from pg_replication_slots),
   'retained', greatest(0, coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn), 0))::bigint,
   'unconfirmed', greatest(0, coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), s.confirmed_flush_lsn), 0))::bigint,
   'next_transaction', pg_snapshot_xmax(pg_current_snapshot())::text::bigint)

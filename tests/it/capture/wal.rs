@@ -4,14 +4,17 @@ use super::bus::{Recorder, line};
 use super::{Captured, On, Running, SOURCE, WAL, eventually, image};
 use crate::outage::own::Own;
 use crate::support::database::{Fresh, Kind};
+use futures_util::StreamExt;
 use resolvespec::database::{Database, Settings, Statement};
+use resolvespec::event::bus::{Bus, Event, NatsBus, StreamSettings};
 use resolvespec::event::capture::outbox_id;
 use resolvespec::event::capture::setup::{self, State, removal};
-use resolvespec::protocol::ChangeOperation;
+use resolvespec::nats::{Connection, Settings as NatsSettings};
+use resolvespec::protocol::{ChangeOperation, Position};
 use resolvespec::telemetry::Metrics;
 use serde_json::json;
 use std::os::unix::fs::MetadataExt;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -332,6 +335,92 @@ async fn the_log_is_read_through_tls() {
     let encrypted = "select to_json(s.ssl) from pg_stat_ssl s join pg_replication_slots r on r.active_pid = s.pid";
     assert_eq!(captured.texts(encrypted).await, ["true"]);
     relay.stop().await;
+    captured.remove().await;
+}
+
+/// A slot that is older than its publication can't be read: a new publication gets a new slot, and an epoch.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publication_that_is_made_again_begins_a_new_epoch() {
+    let captured = Captured::install(WAL, SCHEMA, ENTITIES).await;
+    captured.run("drop publication resolvespec").await;
+    captured.run("insert into notes values (1, 1, 'lost')").await;
+    let relay = captured.start();
+    captured.run_install().await;
+    let renewed =
+        eventually(Duration::from_secs(30), || (!relay.bus.renewals.lock().expect("nobody panicked").is_empty()).then_some(()));
+    renewed.await.expect("a new epoch begins");
+    captured.run("insert into notes values (2, 2, 'told')").await;
+    relay.told(1).await;
+    assert_eq!(relay.bus.lines(), ["notes create 2"]);
+    assert_eq!(captured.only_state().await, State::Installed);
+    relay.stop().await;
+    captured.remove().await;
+}
+
+/// The process that [`a_relay_process_that_is_killed_loses_nothing`] kills.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "another test starts it as a process of its own"]
+async fn relay_process() {
+    let told = |name: &str| std::env::var(name).expect("the parent tells it");
+    let captured = Captured::over(WAL, Fresh::at(told("RELAY_DATABASE")), "", ENTITIES).await;
+    let bus = nats_bus(&told("RELAY_STREAM")).await;
+    captured.relay(Arc::new(bus)).run(&CancellationToken::new()).await;
+}
+
+async fn nats_bus(name: &str) -> NatsBus {
+    let url = std::env::var("TEST_NATS_URL").expect("TEST_NATS_URL is set: run the tests with tests/run");
+    let connection = Connection::open(&NatsSettings::new(vec![url])).await.expect("the test's NATS answers");
+    let settings = StreamSettings { name: name.to_owned(), prefix: name.to_owned(), ..StreamSettings::default() };
+    NatsBus::open(&connection, settings).await.expect("a stream can be made")
+}
+
+/// `kill -9` in the middle of large transactions, with NATS as the bus: everything is there once, in order.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_process_that_is_killed_loses_nothing() {
+    const ROWS: u64 = 8_000;
+    let captured = Captured::install(WAL, SCHEMA, ENTITIES).await;
+    let stream = format!("wal_killed_{}", std::process::id());
+    let bus = nats_bus(&stream).await;
+    let start = || {
+        Command::new(std::env::current_exe().expect("this program has a file"))
+            .args(["--ignored", "--exact", "capture::wal::relay_process"])
+            .envs([("RELAY_DATABASE", captured.fresh.url.as_str()), ("RELAY_STREAM", stream.as_str())])
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("a process starts")
+    };
+    for turn in 0..4 {
+        let mut relay = start();
+        let first = turn * ROWS + 1;
+        captured
+            .run(&format!(
+                "insert into notes select n, n, repeat('x', 200) from generate_series({first}, {}) n",
+                first + ROWS - 1
+            ))
+            .await;
+        let part = async {
+            while bus.extent().await.expect("the bus answers").latest < first + ROWS / 4 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_mins(1), part).await.expect("a part is told");
+        relay.kill().expect("it can be killed");
+        relay.wait().expect("it has ended");
+    }
+    let mut last = start();
+    let epoch = bus.extent().await.expect("the bus answers").epoch;
+    let mut deliveries = bus.follow(&Position { epoch, offset: 0 }).await.expect("followed");
+    for expected in 1..=4 * ROWS {
+        let next = tokio::time::timeout(Duration::from_mins(1), deliveries.next()).await.expect("something is told");
+        let delivery = next.expect("there is more").expect("a delivery");
+        let Event::Change(change) = delivery.event else { panic!("{delivery:?}") };
+        assert_eq!(change.key["id"], json!(expected));
+    }
+    assert_eq!(bus.extent().await.expect("the bus answers").latest, 4 * ROWS);
+    last.kill().expect("it can be killed");
+    last.wait().expect("it has ended");
+    let url = std::env::var("TEST_NATS_URL").expect("it was there");
+    crate::support::nats::raw(&url).await.delete_stream(&stream).await.expect("the test's stream can be deleted");
     captured.remove().await;
 }
 

@@ -66,7 +66,7 @@ pub(super) async fn survey(database: &Database, tables: &BTreeMap<TableName, &En
         (true, _) => State::Outdated,
     };
     let surveyed = tables.keys().map(|table| Table { name: table.clone(), state: state(table) }).collect();
-    let statements = facts.install(tables, slot.name());
+    let statements = facts.install(tables, slot.name(), &status);
     Ok(Survey { tables: surveyed, statements, way: Way::Script, warnings: facts.warnings(tables, &status) })
 }
 
@@ -98,7 +98,7 @@ impl Facts {
         self.published.iter().any(|found| is(table, &found.schema, &found.name))
     }
 
-    fn install(&self, tables: &BTreeMap<TableName, &Entity>, slot: &str) -> Vec<String> {
+    fn install(&self, tables: &BTreeMap<TableName, &Entity>, slot: &str, status: &Status) -> Vec<String> {
         let mut statements = Vec::new();
         for partial in tables.keys().filter_map(|table| self.table(table)).flat_map(|found| &found.partial) {
             statements.push(format!("alter table {} replica identity full", partial.quoted()));
@@ -132,9 +132,12 @@ impl Facts {
         statements.push("commit".to_owned());
         if self.whole.is_none() {
             let slot = literal(slot, DIALECT);
-            statements.push(format!(
-                "select pg_create_logical_replication_slot({slot}, 'pgoutput') where not exists (select from pg_replication_slots where slot_name = {slot})"
-            ));
+            // A slot that is older than its publication can't be read, and what it holds can't be told.
+            statements.push(if status.found {
+                format!("select pg_drop_replication_slot({slot})")
+            } else {
+                format!("select pg_create_logical_replication_slot({slot}, 'pgoutput')")
+            });
         }
         statements
     }

@@ -9,7 +9,7 @@ use crate::catalog::{Capture, Catalog, Entity};
 use crate::database::Statement;
 use crate::engine::error::from_database;
 use crate::engine::plan::{Key, Value};
-use crate::engine::sql::outbox;
+use crate::engine::sql::outbox::{self, When};
 use crate::protocol::{ChangeOperation, Error};
 use serde_json::value::RawValue;
 
@@ -38,7 +38,7 @@ impl<'s> Writer<'s> {
         if self.journal.is_none() {
             return Ok(Before(None));
         }
-        Ok(Before(self.image(entity, key).await?))
+        Ok(Before(self.image(entity, key, When::Before).await?))
     }
 
     /// Tells that a row was added.
@@ -78,7 +78,7 @@ impl<'s> Writer<'s> {
         let Some(journal) = self.journal else { return Ok(LinksBefore(None)) };
         let serves = |entity: &&Entity| entity.source == source && entity.table == link.table && !entity.is_view;
         let Some(entity) = journal.catalog.entities().iter().find(serves) else { return Ok(LinksBefore(None)) };
-        let rows = self.images(entity, outbox::images_of_link(entity, link, here, there)).await?;
+        let rows = self.images(entity, outbox::images_of_link(entity, link, here, there, When::Before)).await?;
         Ok(LinksBefore(Some((entity, rows))))
     }
 
@@ -91,7 +91,7 @@ impl<'s> Writer<'s> {
         there: &[Value],
     ) -> Result<(), Error> {
         let Some((entity, mut gone)) = before.0 else { return Ok(()) };
-        for row in self.images(entity, outbox::images_of_link(entity, link, here, there)).await? {
+        for row in self.images(entity, outbox::images_of_link(entity, link, here, there, When::After)).await? {
             match gone.iter().position(|old| old.get() == row.get()) {
                 Some(place) => _ = gone.swap_remove(place),
                 None => self.record(entity, ChangeOperation::Create, None, Some(&row)).await?,
@@ -103,13 +103,13 @@ impl<'s> Writer<'s> {
         Ok(())
     }
 
-    async fn image(&mut self, entity: &Entity, key: &Key) -> Result<Option<Box<RawValue>>, Error> {
-        Ok(self.images(entity, outbox::image_of(entity, key)).await?.into_iter().next())
+    async fn image(&mut self, entity: &Entity, key: &Key, when: When) -> Result<Option<Box<RawValue>>, Error> {
+        Ok(self.images(entity, outbox::image_of(entity, key, when)).await?.into_iter().next())
     }
 
     /// The row after a write. One that can't be found was changed by the database itself, and would not be told.
     async fn written(&mut self, entity: &Entity, key: &Key) -> Result<Box<RawValue>, Error> {
-        let image = self.image(entity, key).await?;
+        let image = self.image(entity, key, When::After).await?;
         image.ok_or_else(|| {
             tracing::error!(entity = entity.full_name(), "a row that was written can't be found by its key, so it can't be told");
             Error::internal()

@@ -12,18 +12,27 @@ use crate::database::{Bind, Dialect, Statement};
 use crate::engine::plan::{Key, Value};
 use crate::protocol::ChangeOperation;
 
-/// The image of a row, which nobody else may change until the transaction ends.
-pub(crate) fn image_of(entity: &Entity, key: &Key) -> Statement {
+/// Whether a row is read before its change or after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum When {
+    /// Nobody else may change it until the transaction ends.
+    Before,
+    /// It is this transaction's already, which not even who may only insert has to ask for.
+    After,
+}
+
+/// The image of a row.
+pub(crate) fn image_of(entity: &Entity, key: &Key, when: When) -> Statement {
     let mut sql = Sql::new(entity.dialect);
-    select_image(&mut sql, entity, &|sql| key_equals(sql, entity, Sql::UNNAMED, key));
+    select_image(&mut sql, entity, when, &|sql| key_equals(sql, entity, Sql::UNNAMED, key));
     sql.finish(0)
 }
 
 /// The images of the rows of a link table that hold these values.
-pub(crate) fn images_of_link(entity: &Entity, link: &Link, here: &[Value], there: &[Value]) -> Statement {
+pub(crate) fn images_of_link(entity: &Entity, link: &Link, here: &[Value], there: &[Value], when: When) -> Statement {
     let mut sql = Sql::new(entity.dialect);
     let pairs: Vec<(&Ident, &Value)> = link.columns.iter().zip(here).chain(link.target_columns.iter().zip(there)).collect();
-    select_image(&mut sql, entity, &|sql| {
+    select_image(&mut sql, entity, when, &|sql| {
         sql.separated(" and ", &pairs, |sql, (name, value)| {
             sql.ident(name).push(" = ").value(value);
         });
@@ -31,7 +40,7 @@ pub(crate) fn images_of_link(entity: &Entity, link: &Link, here: &[Value], there
     sql.finish(0)
 }
 
-fn select_image(sql: &mut Sql, entity: &Entity, condition: &dyn Fn(&mut Sql)) {
+fn select_image(sql: &mut Sql, entity: &Entity, when: When, condition: &dyn Fn(&mut Sql)) {
     sql.push("select ");
     image::write(sql, entity, Side::Stored);
     sql.push(" from ").table(&entity.table);
@@ -40,7 +49,7 @@ fn select_image(sql: &mut Sql, entity: &Entity, condition: &dyn Fn(&mut Sql)) {
     }
     sql.push(" where ");
     condition(sql);
-    if sql.dialect != Dialect::Sqlite {
+    if sql.dialect != Dialect::Sqlite && when == When::Before {
         sql.push(" for update");
     }
 }

@@ -21,31 +21,61 @@ pub enum Sight {
 /// The transactions that a snapshot of PostgreSQL sees: those below `next` that were not running.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transactions {
-    next: u64,
+    next: i64,
     /// In order.
-    running: Vec<u64>,
+    running: Vec<i64>,
 }
 
-impl Sight {
-    /// Asks what a snapshot sees. It must have been followed from less than a relay's `kept` ago where there is an outbox.
-    pub async fn of(database: &Database, capture: Capture, snapshot: &mut Transaction) -> Result<Self, Error> {
-        if capture.has_outbox() {
-            return Ok(Sight::Rows(Outbox::of(database).await?.seen(snapshot).await?));
+/// What a change was made of, by which a snapshot tells whether it has seen it: a row of the outbox, or a transaction.
+#[must_use]
+pub fn origin(change: &Change) -> Option<i64> {
+    outbox_id(&change.id).or_else(|| change.transaction.as_deref()?.parse().ok())
+}
+
+/// Who asks what a snapshot sees, made before it begins, since that may need a connection of its own.
+pub struct Sighting<'d> {
+    /// None where PostgreSQL's log is read.
+    outbox: Option<Outbox<'d>>,
+}
+
+impl<'d> Sighting<'d> {
+    /// Of a database that is captured in some way.
+    pub async fn of(database: &'d Database, capture: Capture) -> Result<Self, Error> {
+        let outbox = if capture.has_outbox() { Some(Outbox::of(database).await?) } else { None };
+        Ok(Self { outbox })
+    }
+
+    /// Asks it. The bus must have been followed from before the snapshot began, and where there is an outbox for less than a
+    /// relay's `kept`.
+    pub async fn take(&self, snapshot: &mut Transaction) -> Result<Sight, Error> {
+        if let Some(outbox) = &self.outbox {
+            return Ok(Sight::Rows(outbox.seen(snapshot).await?));
         }
         let fetched = snapshot.fetch(Statement::new("select to_json(pg_current_snapshot()::text)")).await?;
         let text: String = serde_json::from_slice(&fetched.rows.joined)?;
         Ok(Sight::Transactions(Transactions::read(&text)))
     }
+}
 
-    /// Whether the rows that were read in it have this change already.
+impl Sight {
+    /// Whether the rows that were read in it have a change already that was made of this.
     #[must_use]
-    pub fn has(&self, change: &Change) -> bool {
+    pub fn has(&self, origin: i64) -> bool {
         match self {
-            Sight::Rows(seen) => outbox_id(&change.id).is_some_and(|id| seen.contains(id)),
-            Sight::Transactions(seen) => {
-                let number = change.transaction.as_deref().and_then(|number| number.parse().ok());
-                number.is_some_and(|number| seen.contains(number))
-            }
+            Sight::Rows(seen) => seen.contains(origin),
+            Sight::Transactions(seen) => seen.contains(origin),
+        }
+    }
+
+    /// Whether everything that it has is told when a change is that was made of this.
+    ///
+    /// A relay tells rows in the order of their ids. A transaction that began after the snapshot has ended after all that the
+    /// snapshot sees; of those that were running, nobody knows.
+    #[must_use]
+    pub fn is_before(&self, origin: i64) -> bool {
+        match self {
+            Sight::Rows(seen) => seen.is_before(origin),
+            Sight::Transactions(seen) => seen.next <= origin,
         }
     }
 }
@@ -55,12 +85,12 @@ impl Transactions {
     fn read(text: &str) -> Self {
         let mut parts = text.split(':').skip(1);
         let next = parts.next().and_then(|next| next.parse().ok()).unwrap_or_default();
-        let mut running: Vec<u64> = parts.next().unwrap_or_default().split(',').filter_map(|one| one.parse().ok()).collect();
+        let mut running: Vec<i64> = parts.next().unwrap_or_default().split(',').filter_map(|one| one.parse().ok()).collect();
         running.sort_unstable();
         Self { next, running }
     }
 
-    fn contains(&self, number: u64) -> bool {
+    fn contains(&self, number: i64) -> bool {
         number < self.next && self.running.binary_search(&number).is_err()
     }
 }
@@ -72,7 +102,7 @@ mod tests {
     #[test]
     fn a_snapshot_sees_what_had_ended_when_it_began() {
         let seen = Transactions::read("10:20:10,14,15");
-        let held: Vec<u64> = (8..22).filter(|number| seen.contains(*number)).collect();
+        let held: Vec<i64> = (8..22).filter(|number| seen.contains(*number)).collect();
         assert_eq!(held, [8, 9, 11, 12, 13, 16, 17, 18, 19]);
         assert!(Transactions::read("5:5:").contains(4));
     }

@@ -185,9 +185,6 @@ impl Captured {
     }
 
     async fn remove(self) {
-        if self.mode == "wal" {
-            self.drained_slot().await;
-        }
         self.writer.close().await;
         self.database().close().await;
         self.fresh.remove().await;

@@ -3,7 +3,7 @@
 use super::{Captured, On, SOURCE, WAL, image};
 use crate::support::database::Kind;
 use resolvespec::database::{Bind, Dialect, Statement};
-use resolvespec::event::capture::Sight;
+use resolvespec::event::capture::{Sight, Sighting, origin};
 use resolvespec::protocol::ChangeOperation;
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -258,12 +258,13 @@ async fn snapshots(on: impl Into<On>) {
         })
         .collect();
     let capture = captured.engine.served().catalog.capture(SOURCE);
+    let sighting = Sighting::of(&database, capture).await.expect("the outbox is there");
     let mut taken: Vec<(HashMap<String, Value>, Sight)> = Vec::new();
     // Each sees more than the one before, so that writes fall between them.
     while taken.len() < 20 {
         let mut snapshot = database.begin_snapshot(database.deadline(None)).await.expect("a snapshot");
         let fetched = snapshot.fetch(Statement::new(rows)).await.expect("the rows");
-        let seen = Sight::of(&database, capture, &mut snapshot).await.expect("what was seen");
+        let seen = sighting.take(&mut snapshot).await.expect("what was seen");
         snapshot.rollback().await.expect("the snapshot ends");
         let text = format!("[{}]", String::from_utf8_lossy(&fetched.rows.joined));
         let read: Vec<Value> = serde_json::from_str(&text).expect("rows are JSON");
@@ -281,7 +282,7 @@ async fn snapshots(on: impl Into<On>) {
     let written: u64 = last.values().filter_map(|row| row["n"].as_u64()).sum();
     let told = relay.told(usize::try_from(written).expect("few")).await;
     for (mut rows, seen) in taken {
-        for change in told.iter().filter(|change| !seen.has(change)) {
+        for change in told.iter().filter(|change| !seen.has(origin(change).expect("an origin"))) {
             let (before, after) = (image(change.before.as_deref()), image(change.after.as_deref()));
             let known = rows.insert(after["id"].to_string(), after);
             assert_eq!(known, Some(before), "a change was left out or told again");

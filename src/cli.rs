@@ -29,7 +29,7 @@ enum Command {
     Check(CheckArgs),
     /// Puts manifests into NATS, for every replica that was started without any.
     Publish(Box<PublishArgs>),
-    /// Makes, tells or removes the triggers and the outbox that capture changes.
+    /// Makes, tells or removes what captures changes: triggers and an outbox, or a publication and a slot.
     Capture(CaptureArgs),
     /// Prints the CustomResourceDefinitions.
     Crds,
@@ -68,11 +68,11 @@ pub struct CaptureArgs {
 /// What can be done with what captures changes.
 #[derive(Debug, Subcommand)]
 pub enum CaptureCommand {
-    /// Makes what is missing or out of date for sources whose capture mode is `trigger`.
+    /// Makes what is missing or out of date for sources that have a capture mode.
     Install(InstallArgs),
-    /// Removes every trigger of ours and the outbox.
+    /// Removes every trigger of ours, the outbox, the publication and the slot.
     Remove(RemoveArgs),
-    /// Tells for each table whether its triggers are installed, missing or out of date.
+    /// Tells for each table whether what captures it is installed, missing or out of date.
     Status(CheckArgs),
 }
 

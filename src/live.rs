@@ -84,7 +84,7 @@ async fn relays(engine: &Engine, bus: &Arc<dyn Bus>, metrics: &Metrics, tasks: &
     let mut started = HashSet::new();
     loop {
         let served = engine.served();
-        for source in served.databases.keys().filter(|source| served.catalog.capture(source) == Capture::Trigger) {
+        for source in served.databases.keys().filter(|source| served.catalog.capture(source) != Capture::Off) {
             if !started.insert(source.clone()) {
                 continue;
             }

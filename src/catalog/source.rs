@@ -1,7 +1,7 @@
 //! What holds for a source as a whole: what must be asked of its database, and how its changes are captured.
 
 use super::introspect::Scope;
-use crate::manifest::data_source::CaptureMode;
+use crate::manifest::data_source::{CaptureMode, Engine};
 use crate::manifest::{self, Manifests, Problem};
 use std::collections::HashMap;
 
@@ -10,9 +10,27 @@ use std::collections::HashMap;
 pub enum Capture {
     /// Triggers write an outbox.
     Trigger,
-    /// Not at all.
+    /// PostgreSQL's logical replication tells them.
+    Wal {
+        /// How many bytes of log the slot may hold back before it is warned of; the relay's own bound unless given.
+        warn_retained_bytes: Option<u64>,
+    },
+    /// The engine writes an outbox: only what is changed through it is seen.
+    Api,
+    /// Not at all, so that nobody can subscribe.
     #[default]
     Off,
+}
+
+impl Capture {
+    /// Whether there is an outbox.
+    #[must_use]
+    pub fn has_outbox(self) -> bool {
+        match self {
+            Capture::Trigger | Capture::Api => true,
+            Capture::Wal { .. } | Capture::Off => false,
+        }
+    }
 }
 
 /// The schemas that the entities of a source name, given the source's key.
@@ -36,16 +54,24 @@ pub fn scope(manifests: &Manifests, source: &str) -> Scope {
 pub(in crate::catalog) fn captures(manifests: &Manifests, problems: &mut Vec<Problem>) -> HashMap<String, Capture> {
     let mut captures = HashMap::new();
     for source in &manifests.sources {
-        let capture = match source.resource.spec.capture.mode {
+        let spec = &source.resource.spec;
+        let capture = match spec.capture.mode {
             CaptureMode::Trigger => Capture::Trigger,
-            CaptureMode::None => Capture::Off,
-            // Nothing pretends: what is not captured must not be promised.
-            CaptureMode::Wal | CaptureMode::Api => {
-                let problem = source.problem("spec.capture.mode", "this mode is not there yet");
-                problems.push(problem.advise("use `trigger` or `none`"));
+            CaptureMode::Wal if spec.engine == Engine::Postgres => {
+                Capture::Wal { warn_retained_bytes: spec.capture.warn_retained_bytes }
+            }
+            CaptureMode::Wal => {
+                let reason = format!("`wal` is PostgreSQL's logical replication, which {} does not have", spec.engine.as_str());
+                problems.push(source.problem("spec.capture.mode", reason).advise("use `trigger`, `api` or `none`"));
                 continue;
             }
+            CaptureMode::Api => Capture::Api,
+            CaptureMode::None => Capture::Off,
         };
+        if spec.capture.warn_retained_bytes.is_some() && !matches!(capture, Capture::Wal { .. }) {
+            let reason = "only the mode `wal` makes the database retain its log";
+            problems.push(source.problem("spec.capture.warnRetainedBytes", reason).advise("leave it out"));
+        }
         captures.insert(source.key(), capture);
     }
     captures

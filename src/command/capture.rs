@@ -24,17 +24,16 @@ async fn install(args: InstallArgs) -> Result<(), Error> {
     one_source_a_database(&sources)?;
     for (source, database) in sources {
         let survey = setup::survey(database, &served.catalog, source).await?;
-        let statements = survey.install();
         let mut out = std::io::stdout().lock();
         for warning in &survey.warnings {
             writeln!(out, "-- warning: {warning}")?;
         }
         if args.dry_run {
-            print(&mut out, source, &statements)?;
+            print(&mut out, source, survey.install())?;
             continue;
         }
         drop(out);
-        database.run_all(&statements).await?;
+        survey.run(database).await?;
         let count = survey.tables().len();
         writeln!(std::io::stdout().lock(), "{source}: {count} {} captured", if count == 1 { "table is" } else { "tables are" })?;
     }
@@ -67,15 +66,20 @@ async fn remove(args: RemoveArgs) -> Result<(), Error> {
     let served = load(&args.paths, &HashMap::new(), false).await.map_err(Error::Manifests)?;
     for (source, database) in sorted(&served) {
         let removal = setup::removal(database).await?;
+        let mut out = std::io::stdout().lock();
+        for warning in &removal.warnings {
+            writeln!(out, "-- warning: {warning}")?;
+        }
         if args.dry_run {
-            print(&mut std::io::stdout().lock(), source, &removal.statements)?;
+            print(&mut out, source, &removal.statements)?;
             continue;
         }
+        drop(out);
         if removal.untold > 0 && !args.discard {
             let changes =
                 if removal.untold == 1 { "1 change waits".to_owned() } else { format!("{} changes wait", removal.untold) };
             return Err(Error::new(format!(
-                "{changes} in the outbox of '{source}' to be told; let a replica tell them, or lose them with --discard"
+                "{changes} in '{source}' to be told; let a replica tell them, or lose them with --discard"
             )));
         }
         database.run_all(&removal.statements).await?;
@@ -113,10 +117,10 @@ fn print(out: &mut impl Write, source: &str, statements: &[String]) -> std::io::
     statements.iter().try_for_each(|statement| writeln!(out, "{statement};"))
 }
 
-/// The sources whose changes triggers capture.
+/// The sources whose changes are captured.
 fn captured(served: &Served) -> BTreeMap<&str, &Database> {
     let mut sources = sorted(served);
-    sources.retain(|source, _| served.catalog.capture(source) == Capture::Trigger);
+    sources.retain(|source, _| served.catalog.capture(source) != Capture::Off);
     sources
 }
 
@@ -124,7 +128,7 @@ fn sorted(served: &Served) -> BTreeMap<&str, &Database> {
     served.databases.iter().map(|(source, database)| (source.as_str(), database)).collect()
 }
 
-/// A database has one outbox, and who tells it tells one source's entities.
+/// A database has one outbox or slot, and who tells it tells one source's entities.
 fn one_source_a_database(sources: &BTreeMap<&str, &Database>) -> Result<(), Error> {
     let mut seen: HashMap<&str, &str> = HashMap::new();
     for (source, database) in sources {

@@ -10,6 +10,7 @@ use super::settings::Settings;
 use super::statement::Statement;
 use super::{mysql, postgres, sqlite};
 use futures_util::StreamExt;
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Mutex, Notify, OwnedMutexGuard};
@@ -187,29 +188,34 @@ impl Database {
 
     /// Begins a transaction, on a new connection if an idle one turns out to be dead.
     pub async fn begin(&self, deadline: Instant) -> Result<Transaction, Error> {
-        self.begin_for(Purpose::Write, deadline).await
+        self.begin_for(Purpose::Write, &Opening::default(), deadline).await
+    }
+
+    /// Begins a transaction with more to say at its begin and its end, which takes no time of its own.
+    pub async fn begin_with(&self, opening: Opening, deadline: Instant) -> Result<Transaction, Error> {
+        self.begin_for(Purpose::Write, &opening, deadline).await
     }
 
     /// Begins a transaction that only reads, all of whose statements see the database as it is at its first.
     pub async fn begin_snapshot(&self, deadline: Instant) -> Result<Transaction, Error> {
-        self.begin_for(Purpose::Snapshot, deadline).await
+        self.begin_for(Purpose::Snapshot, &Opening::default(), deadline).await
     }
 
-    async fn begin_for(&self, purpose: Purpose, deadline: Instant) -> Result<Transaction, Error> {
-        match self.try_begin(purpose, deadline).await {
+    async fn begin_for(&self, purpose: Purpose, opening: &Opening, deadline: Instant) -> Result<Transaction, Error> {
+        match self.try_begin(purpose, opening, deadline).await {
             Err(Error::Unavailable(_)) => {
                 match &self.shared.pools {
                     Pools::Postgres(pool, _) => pool.forget_idle(),
                     Pools::Mysql(pool) => pool.forget_idle(),
                     Pools::Sqlite(_) => {}
                 }
-                self.try_begin(purpose, deadline).await
+                self.try_begin(purpose, opening, deadline).await
             }
             outcome => outcome,
         }
     }
 
-    async fn try_begin(&self, purpose: Purpose, deadline: Instant) -> Result<Transaction, Error> {
+    async fn try_begin(&self, purpose: Purpose, opening: &Opening, deadline: Instant) -> Result<Transaction, Error> {
         let held = match &self.shared.pools {
             Pools::Postgres(pool, _) => {
                 let mut lease = pool.acquire(deadline).await?;
@@ -234,8 +240,8 @@ impl Database {
                 Held::Sqlite { lease: Some(lease), _writer: writer }
             }
         };
-        let mut transaction = Transaction { held, deadline, committed: self.committed() };
-        transaction.batch(purpose.begin(self.dialect())).await?;
+        let mut transaction = Transaction { held, deadline, committed: self.committed(), last: opening.last };
+        transaction.batch(&followed(purpose.begin(self.dialect()), &opening.first)).await?;
         Ok(transaction)
     }
 
@@ -288,6 +294,20 @@ pub struct Transaction {
     held: Held,
     deadline: Instant,
     committed: Arc<Notify>,
+    last: &'static str,
+}
+
+/// What else is said when a transaction begins and when it ends, in statements of our own; nothing unless given.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Opening {
+    /// Follows the begin.
+    pub first: String,
+    /// Follows the end, so that the session is as it was.
+    pub last: &'static str,
+}
+
+fn followed<'t>(text: &'t str, more: &str) -> Cow<'t, str> {
+    if more.is_empty() { Cow::Borrowed(text) } else { Cow::Owned(format!("{text}; {more}")) }
 }
 
 /// What a transaction is for.
@@ -361,7 +381,7 @@ impl Transaction {
 
     /// Makes the changes last. A lost connection here leaves it open whether they did.
     pub async fn commit(mut self) -> Result<(), Error> {
-        self.batch("commit").await?;
+        self.batch(&followed("commit", self.last)).await?;
         self.finish();
         self.committed.notify_one();
         Ok(())
@@ -369,7 +389,7 @@ impl Transaction {
 
     /// Undoes the changes and hands the connection back in order.
     pub async fn rollback(mut self) -> Result<(), Error> {
-        self.batch("rollback").await?;
+        self.batch(&followed("rollback", self.last)).await?;
         self.finish();
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! How databases are reached: statements in, JSON texts out.
 //!
-//! The only place that knows tokio-postgres, sqlx and rusqlite. A statement is a text with values as binds; a row comes
+//! The only place that knows tokio-postgres, pgwire-replication, sqlx and rusqlite. A statement is a text with values as binds; a row comes
 //! back as one JSON text and, where asked for, some numbers beside it. Nothing here knows entities or requests.
 
 pub mod connect;
@@ -13,6 +13,7 @@ mod paced;
 mod pool;
 mod postgres;
 mod postgres_lane;
+mod postgres_replication;
 mod postgres_tls;
 mod postgres_watch;
 pub mod rows;
@@ -25,9 +26,10 @@ mod sqlite_watch;
 pub mod statement;
 pub mod watch;
 
-pub use connect::{Database, Executed, Transaction};
+pub use connect::{Database, Executed, Opening, Transaction};
 pub use dialect::{Dialect, Flavour};
 pub use error::{Error, Violation};
+pub use postgres_replication::{Frame, Replication};
 pub use rows::Fetched;
 pub use settings::Settings;
 pub use statement::{Bind, Placeholders, RowField, RowForm, Statement, ValueForm};

@@ -73,9 +73,18 @@ impl Manager {
     pub(super) fn new(settings: &Settings) -> Result<Self, Error> {
         let (config, tls) = postgres_tls::configure(settings)?;
         let timeout = settings.statement_timeout.as_millis();
-        // Just-in-time compilation costs more than it saves on the short statements of an API.
-        let session = format!("set timezone = 'UTC'; set datestyle = 'ISO'; set jit = off; set statement_timeout = {timeout}");
+        // Just-in-time compilation costs more than it saves on the short statements of an API. What decides how values are
+        // written is what triggers and the log have too, whatever the role has been given.
+        let session = format!(
+            "set timezone = 'UTC'; set datestyle = 'ISO'; set intervalstyle = 'postgres'; set bytea_output = 'hex'; \
+             set extra_float_digits = 1; set jit = off; set statement_timeout = {timeout}"
+        );
         Ok(Self { config, tls, session })
+    }
+
+    /// Where sessions lead, for those that another library opens.
+    pub(super) fn session_settings(&self) -> (&Config, &MakeRustlsConnect) {
+        (&self.config, &self.tls)
     }
 
     /// Opens a connection; its driver has to be polled for anything to happen on it.

@@ -148,7 +148,13 @@ impl Engine {
         }
     }
 
-    async fn run(&self, current: &Current, context: Context<'_>, grant: Grant<'_>, request: Request) -> Result<Response, Error> {
+    async fn run<'c>(
+        &self,
+        current: &'c Current,
+        context: Context<'c>,
+        grant: Grant<'c>,
+        request: Request,
+    ) -> Result<Response, Error> {
         for hook in &*self.hooks {
             hook.before_handle(context).await?;
         }
@@ -200,7 +206,7 @@ impl Engine {
         &self,
         context: Context<'c>,
         grant: &Grant<'c>,
-        runner: Runner<'_>,
+        runner: Runner<'c>,
         deadline: Instant,
         request: &Request,
     ) -> Result<Response, Error> {

@@ -114,6 +114,11 @@ pub struct Capture {
     /// Where changes are seen.
     #[serde(default)]
     pub mode: CaptureMode,
+    /// Of `wal`: how many bytes of its log PostgreSQL may retain for the slot before it is warned of, 1 GiB unless given.
+    /// `max_slot_wal_keep_size` of the server is what ends a slot that retains too much.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub warn_retained_bytes: Option<u64>,
 }
 
 /// Where changes are seen; `none` unless given, as long as nobody can subscribe.
@@ -122,9 +127,11 @@ pub struct Capture {
 pub enum CaptureMode {
     /// Triggers write an outbox: changes by any program. `resolvespec capture install` makes them.
     Trigger,
-    /// PostgreSQL's logical replication, without triggers. Not there yet.
+    /// PostgreSQL's logical replication, without triggers: changes by any program. `resolvespec capture install` makes the
+    /// publication and the slot.
     Wal,
-    /// The service writes the outbox: its own changes only. Not there yet.
+    /// The service writes the outbox itself: its own changes only, and no row that the database changes by itself.
+    /// `resolvespec capture install` makes the outbox.
     Api,
     /// No events.
     #[default]

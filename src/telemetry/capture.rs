@@ -10,6 +10,9 @@ pub struct CaptureMetrics {
     failures: IntCounter,
     waiting: IntGauge,
     lag: IntGauge,
+    retained: IntGauge,
+    unconfirmed: IntGauge,
+    slots_lost: IntCounter,
 }
 
 impl CaptureMetrics {
@@ -19,6 +22,9 @@ impl CaptureMetrics {
             failures: families.capture_failures.with_label_values(&[source]),
             waiting: families.capture_waiting.with_label_values(&[source]),
             lag: families.capture_lag.with_label_values(&[source]),
+            retained: families.capture_retained.with_label_values(&[source]),
+            unconfirmed: families.capture_unconfirmed.with_label_values(&[source]),
+            slots_lost: families.capture_slots_lost.with_label_values(&[source]),
         }
     }
 
@@ -36,5 +42,18 @@ impl CaptureMetrics {
     pub fn backlog(&self, rows: u64, oldest_seconds: u64) {
         self.waiting.set(i64::try_from(rows).unwrap_or(i64::MAX));
         self.lag.set(i64::try_from(oldest_seconds).unwrap_or(i64::MAX));
+    }
+
+    /// The slot makes the server keep so many bytes of its log, and so many were written since the last that is confirmed;
+    /// the first change that waits has waited for so long.
+    pub fn log(&self, retained: u64, unconfirmed: u64, oldest_seconds: u64) {
+        self.retained.set(i64::try_from(retained).unwrap_or(i64::MAX));
+        self.unconfirmed.set(i64::try_from(unconfirmed).unwrap_or(i64::MAX));
+        self.lag.set(i64::try_from(oldest_seconds).unwrap_or(i64::MAX));
+    }
+
+    /// A slot was lost, and changes with it.
+    pub fn slot_lost(&self) {
+        self.slots_lost.inc();
     }
 }

@@ -55,8 +55,14 @@ families! {
     capture_failures: IntCounterVec = "resolvespec_capture_failures_total" { "source" };
     /// Rows that wait in the outbox, counted up to 100,000.
     capture_waiting: IntGaugeVec = "resolvespec_capture_waiting_rows" { "source" };
-    /// How long the first of the waiting rows has waited.
+    /// How long the first of the waiting changes has waited.
     capture_lag: IntGaugeVec = "resolvespec_capture_lag_seconds" { "source" };
+    /// Bytes of its log that PostgreSQL keeps for the slot.
+    capture_retained: IntGaugeVec = "resolvespec_capture_retained_bytes" { "source" };
+    /// Bytes of PostgreSQL's log, by all of its databases, since the last place that was confirmed.
+    capture_unconfirmed: IntGaugeVec = "resolvespec_capture_unconfirmed_bytes" { "source" };
+    /// Slots that were lost and made anew, with a new epoch each.
+    capture_slots_lost: IntCounterVec = "resolvespec_capture_slots_lost_total" { "source" };
     /// Subscriptions of connected clients.
     live_subscriptions: IntGauge = "resolvespec_live_subscriptions" {};
     /// Changes that came from the bus.

@@ -12,6 +12,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("tower", &["transport/", "serve.rs"]),
     ("tower_http", &["transport/", "serve.rs"]),
     ("tokio_postgres", &["database/"]),
+    ("pgwire_replication", &["database/"]),
     ("sqlx", &["database/"]),
     ("rusqlite", &["database/"]),
     ("kube", &["manifest/", "catalog/compile/", "command/crds.rs"]),

@@ -19,6 +19,7 @@ programs=(
   "memcached memcached"
   "mosquitto mosquitto"
   "mosquitto_sub mosquitto-clients"
+  "openssl openssl"
   "pkg-config pkg-config"
   "postgres postgresql"
   "python3 python3"

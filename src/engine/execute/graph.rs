@@ -74,10 +74,12 @@ async fn delete_row<'p>(writer: &mut Writer<'_>, row: &'p RowWrite<'p>, linked: 
         .iter()
         .map(|(id, value)| Predicate::Compare(Operand::column(entity, *id), Comparison::Value(Match::Equal, value.clone())));
     let belongs = Predicate::All(belongs.collect());
+    let before = writer.before(entity, &key).await?;
     let statement = statements::delete(&row.grant, &key, Some(&belongs));
     if writer.execute(Verb::Delete, entity, statement).await?.rows == 0 {
         return Err(not_found(entity));
     }
+    writer.deleted(entity, &before).await?;
     Ok(done)
 }
 
@@ -121,7 +123,12 @@ async fn update(writer: &mut Writer<'_>, row: &RowWrite<'_>, key: &Key, values: 
     if values.is_empty() {
         return Ok(writer.select(entity, statements::lock(&row.grant, key)).await?.rows.count > 0);
     }
-    Ok(writer.execute(Verb::Update, entity, statements::update(&row.grant, key, values)).await?.rows > 0)
+    let before = writer.before(entity, key).await?;
+    if writer.execute(Verb::Update, entity, statements::update(&row.grant, key, values)).await?.rows == 0 {
+        return Ok(false);
+    }
+    writer.updated(entity, &before, &key_after(entity, key, values)).await?;
+    Ok(true)
 }
 
 /// The key after an update, which may have changed it.
@@ -133,8 +140,15 @@ fn key_after(entity: &Entity, key: &Key, values: &[(ColumnId, Value)]) -> Key {
     Key(parts.collect())
 }
 
-/// Adds a row and learns its key: from what was given, from the answer, or from the counter.
+/// Adds a row and tells of it.
 async fn insert(writer: &mut Writer<'_>, entity: &Entity, values: &[(ColumnId, Value)]) -> Result<Key, Error> {
+    let key = add(writer, entity, values).await?;
+    writer.created(entity, &key).await?;
+    Ok(key)
+}
+
+/// Adds a row and learns its key: from what was given, from the answer, or from the counter.
+async fn add(writer: &mut Writer<'_>, entity: &Entity, values: &[(ColumnId, Value)]) -> Result<Key, Error> {
     if entity.primary_key.is_empty() {
         return Err(Error::new(
             Code::InvalidOperation,
@@ -187,8 +201,10 @@ async fn write_referring<'p>(writer: &mut Writer<'_>, parent: &Done<'p>, group: 
                 let done = write_row(writer, child, Vec::new()).await?;
                 let there = values_of(writer, &done, &group.relation.target_columns).await?;
                 let entity = child.grant.entity();
+                let before = writer.links_before(&entity.source, link, &here, &there).await?;
                 let statement = statements::insert_link(entity.dialect, link, &here, &there);
                 writer.execute(Verb::Insert, entity, statement).await?;
+                writer.linked(before, link, &here, &there).await?;
                 written.push(done);
             }
             RelationKind::BelongsTo | RelationKind::HasMany | RelationKind::HasOne => {
@@ -215,12 +231,13 @@ async fn unlink(
     let key = child.key.clone().ok_or_else(|| Error::new(Code::MissingId, "a delete needs the row's key"))?;
     let done = Done { row: child, key, related: Vec::new() };
     let there = values_of(writer, &done, &relation.target_columns).await?;
+    let before = writer.links_before(&entity.source, link, here, &there).await?;
     let statement = statements::delete_link(entity.dialect, link, here, &there);
     let executed = writer.execute(Verb::Delete, entity, statement).await?;
     if executed.rows == 0 {
         return Err(Error::new(Code::NotFound, format!("the row is not linked through {}", relation.name)));
     }
-    Ok(())
+    writer.linked(before, link, here, &there).await
 }
 
 /// The values of some columns of a row that was written.

@@ -2,8 +2,10 @@
 
 mod graph;
 pub(super) mod idempotency;
+mod journal;
 pub(super) mod read;
 mod run;
+mod signature;
 pub(super) mod snapshot;
 pub(super) mod write;
 

@@ -2,9 +2,12 @@
 //!
 //! The service's own statements, those of idempotency keys, are about no entity and go past this.
 
+use super::journal::Journal;
+use super::signature;
 use crate::catalog::Entity;
 use crate::database::{Database, Error, Executed, Fetched, Statement, Transaction};
 use crate::engine::error::from_database;
+use crate::engine::hook::Context;
 use crate::engine::observe::{Running, Tallies, Verb};
 use crate::protocol::{self, RowText};
 use futures_util::stream::{self, BoxStream, StreamExt};
@@ -33,9 +36,13 @@ impl<'s> Runner<'s> {
         }
     }
 
-    /// Begins a transaction.
-    pub(super) async fn begin(&self, deadline: Instant) -> Result<Writer<'s>, Error> {
-        Ok(Writer { transaction: self.database.begin(deadline).await?, tallies: self.tallies })
+    /// Begins the transaction of a write, and says whose it is where that is written down.
+    pub(super) async fn begin<'c: 's>(&self, context: Context<'c>, deadline: Instant) -> Result<Writer<'s>, Error> {
+        let source = context.entity.source.as_str();
+        let subject = context.principal.subject.as_deref();
+        let opening = signature::opening(self.database.dialect(), context.catalog.capture(source), subject);
+        let transaction = self.database.begin_with(opening, deadline).await?;
+        Ok(Writer { transaction, tallies: self.tallies, journal: Journal::of(context.catalog, source) })
     }
 }
 
@@ -63,6 +70,8 @@ pub(super) struct Writer<'s> {
     /// For statements about no entity.
     pub(super) transaction: Transaction,
     tallies: &'s Tallies,
+    /// Where the engine tells what it does.
+    pub(super) journal: Option<Journal<'s>>,
 }
 
 impl Writer<'_> {

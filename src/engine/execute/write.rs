@@ -17,10 +17,10 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 /// Runs a write.
-pub(in crate::engine) async fn write(
-    runner: Runner<'_>,
+pub(in crate::engine) async fn write<'c>(
+    runner: Runner<'c>,
     plan: &WritePlan<'_>,
-    context: Context<'_>,
+    context: Context<'c>,
     hooks: &[Arc<dyn Hook>],
     request: &Request,
     deadline: Instant,
@@ -34,7 +34,7 @@ pub(in crate::engine) async fn write(
     {
         return Ok(answer);
     }
-    let mut writer = runner.begin(deadline).await.map_err(|error| from_database(error, context.entity))?;
+    let mut writer = runner.begin(context, deadline).await.map_err(|error| from_database(error, context.entity))?;
     let outcome = in_transaction(&mut writer, plan, context, hooks, request, claim.as_ref()).await;
     match outcome {
         Ok(response) => {
@@ -68,6 +68,8 @@ async fn in_transaction(
     if let Some(claim) = claim {
         idempotency::claim(&mut writer.transaction, claim, context.entity).await?;
     }
+    let (capture, subject) = (context.catalog.capture(&context.entity.source), context.principal.subject.as_deref());
+    let unsigned = writer.unsigned(context.entity, capture, subject).await?;
     if let Some(expected) = &request.if_match {
         check_entity_tag(writer, plan, expected).await?;
     }
@@ -85,6 +87,7 @@ async fn in_transaction(
             }
         }
     }
+    writer.sign(context.entity, unsigned).await?;
     let stored = idempotency::stored(&response)?;
     if let (Some(claim), Some(answer)) = (claim, stored) {
         idempotency::store(&mut writer.transaction, claim, answer, context.entity).await?;

@@ -1,4 +1,4 @@
-//! The image of a changed row, as a trigger writes it.
+//! The image of a changed row, as a trigger writes it, or the engine in place of one.
 //!
 //! Where a trigger must list columns: on MySQL each value is the JSON of a read already. A trigger of SQLite is run by
 //! any program, which has none of our functions, so values are written with their storage class, and whoever reads the
@@ -16,23 +16,34 @@ pub enum Side {
     Old,
     /// The row after.
     New,
+    /// The row of a table that is read.
+    Stored,
 }
 
 /// An expression of a trigger on the entity's table: every column under the database's name, as a JSON text.
 #[must_use]
 pub fn image(entity: &Entity, side: Side) -> String {
     let mut sql = Sql::new(entity.dialect);
+    write(&mut sql, entity, side);
+    sql.finish(0).text
+}
+
+/// The same within a statement. On PostgreSQL, a table that is read must be named `resolvespec_stored`.
+pub(super) fn write(sql: &mut Sql, entity: &Entity, side: Side) {
+    if sql.dialect == Dialect::Postgres && side == Side::Stored {
+        sql.push("row_to_json(resolvespec_stored)");
+        return;
+    }
     let (open, join, close) = if sql.is_mysql() { ("concat(", ",", ")") } else { ("(", "||", ")") };
     sql.push(open);
     for (place, column) in entity.columns.iter().enumerate() {
         let name = serde_json::Value::from(column.ident.as_str());
         let lead = if place == 0 { '{' } else { ',' };
         sql.literal(&format!("{lead}{name}:")).push(join);
-        value(&mut sql, column, side);
+        value(sql, column, side);
         sql.push(join);
     }
     sql.push("'}'").push(close);
-    sql.finish(0).text
 }
 
 fn value(sql: &mut Sql, column: &Column, side: Side) {
@@ -40,6 +51,7 @@ fn value(sql: &mut Sql, column: &Column, side: Side) {
         let row = match side {
             Side::Old => "old.",
             Side::New => "new.",
+            Side::Stored => "",
         };
         sql.push(row).ident(&column.ident);
     };

@@ -7,6 +7,7 @@ mod image;
 mod json;
 mod operand;
 mod order;
+pub(super) mod outbox;
 mod predicate;
 mod preload;
 mod preload_mysql;

@@ -1,9 +1,9 @@
 //! A bus in this process's memory, for `dev` and for tests.
 //!
 //! A ring of the latest changes, bounded in number and in bytes. Followers keep their own positions and take no lock while
-//! they wait. Its epoch is made anew with each process, since nothing outlives it.
+//! they wait. Its epoch is made anew with each process, since nothing outlives it, and whenever somebody asks for it.
 
-use super::omit::omitted;
+use super::omit::{has_images, omitted};
 use super::{Bus, Deliveries, Delivery, Error, Event, Extent};
 use crate::protocol::{Change, Position};
 use async_trait::async_trait;
@@ -48,15 +48,24 @@ pub struct MemoryBus {
 }
 
 struct Shared {
-    epoch: String,
     settings: MemorySettings,
     ring: Mutex<Ring>,
-    /// The offset of the latest change; what followers wait for.
-    latest: watch::Sender<u64>,
+    /// What followers wait for.
+    told: watch::Sender<Told>,
 }
 
-#[derive(Default)]
+/// How far the ring is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+struct Told {
+    /// How often the epoch was renewed.
+    renewals: u64,
+    /// The offset of the latest change.
+    latest: u64,
+}
+
 struct Ring {
+    epoch: String,
+    renewals: u64,
     kept: VecDeque<(Event, usize)>,
     /// The offset before the first that is kept.
     oldest: u64,
@@ -69,46 +78,43 @@ impl MemoryBus {
     /// An empty bus.
     #[must_use]
     pub fn new(settings: MemorySettings) -> Self {
-        let (latest, _) = watch::channel(0);
-        let epoch = Uuid::new_v4().simple().to_string();
-        Self { shared: Arc::new(Shared { epoch, settings, ring: Mutex::default(), latest }) }
+        let (told, _) = watch::channel(Told::default());
+        Self { shared: Arc::new(Shared { settings, ring: Mutex::new(Ring::new()), told }) }
     }
 }
 
 #[async_trait]
 impl Bus for MemoryBus {
     async fn publish(&self, changes: &[Arc<Change>]) -> Result<(), Error> {
-        let latest = {
+        let now = {
             let mut ring = self.shared.ring();
             for change in changes {
                 ring.keep(change, &self.shared.settings);
             }
-            ring.latest()
+            ring.told()
         };
-        self.shared.latest.send_if_modified(|told| {
-            let later = latest > *told;
-            *told = latest.max(*told);
-            later
-        });
+        self.shared.tell(now);
         Ok(())
     }
 
     async fn extent(&self) -> Result<Extent, Error> {
         let ring = self.shared.ring();
-        Ok(Extent { epoch: self.shared.epoch.clone(), oldest: ring.oldest, latest: ring.latest() })
+        Ok(Extent { epoch: ring.epoch.clone(), oldest: ring.oldest, latest: ring.latest() })
     }
 
     async fn follow(&self, after: &Position) -> Result<Deliveries, Error> {
-        let held = {
+        let renewals = {
             let ring = self.shared.ring();
-            (ring.oldest..=ring.latest()).contains(&after.offset)
+            if after.epoch != ring.epoch || !(ring.oldest..=ring.latest()).contains(&after.offset) {
+                return Err(Error::Gone { epoch: after.epoch.clone(), offset: after.offset });
+            }
+            ring.renewals
         };
-        if !held || after.epoch != self.shared.epoch {
-            return Err(Error::Gone { epoch: after.epoch.clone(), offset: after.offset });
-        }
         let follower = Follower {
             shared: Arc::clone(&self.shared),
-            latest: self.shared.latest.subscribe(),
+            told: self.shared.told.subscribe(),
+            epoch: after.epoch.clone(),
+            renewals,
             after: after.offset,
             taken: VecDeque::new(),
         };
@@ -121,12 +127,31 @@ impl Bus for MemoryBus {
         })))
     }
 
+    async fn renew(&self) -> Result<(), Error> {
+        let now = {
+            let mut ring = self.shared.ring();
+            ring.renew();
+            ring.told()
+        };
+        self.shared.tell(now);
+        Ok(())
+    }
+
     fn is_connected(&self) -> bool {
         true
     }
 }
 
 impl Shared {
+    /// Wakes those who wait, unless somebody has told of more already.
+    fn tell(&self, now: Told) {
+        self.told.send_if_modified(|told| {
+            let later = now > *told;
+            *told = now.max(*told);
+            later
+        });
+    }
+
     /// The ring. Nothing that holds it can panic half-way, so what a poisoned lock guards is whole.
     fn ring(&self) -> MutexGuard<'_, Ring> {
         self.ring.lock().unwrap_or_else(PoisonError::into_inner)
@@ -134,6 +159,31 @@ impl Shared {
 }
 
 impl Ring {
+    fn new() -> Self {
+        Self {
+            epoch: new_epoch(),
+            renewals: 0,
+            kept: VecDeque::new(),
+            oldest: 0,
+            bytes: 0,
+            ids: HashSet::new(),
+            ids_in_order: VecDeque::new(),
+        }
+    }
+
+    /// Nothing that is kept can be asked for any more; offsets and remembered ids go on.
+    fn renew(&mut self) {
+        self.epoch = new_epoch();
+        self.renewals += 1;
+        self.oldest = self.latest();
+        self.kept.clear();
+        self.bytes = 0;
+    }
+
+    fn told(&self) -> Told {
+        Told { renewals: self.renewals, latest: self.latest() }
+    }
+
     fn latest(&self) -> u64 {
         self.oldest + self.kept.len() as u64
     }
@@ -159,10 +209,15 @@ impl Ring {
     }
 }
 
+fn new_epoch() -> String {
+    Uuid::new_v4().simple().to_string()
+}
+
 fn fitting(change: &Arc<Change>, max_bytes: usize) -> (Event, usize) {
     let bytes = weight(change);
     if bytes <= max_bytes {
-        return (Event::Change(Arc::clone(change)), bytes);
+        let whole = Arc::clone(change);
+        return (if has_images(change) { Event::Change(whole) } else { Event::Omitted(whole) }, bytes);
     }
     let rest = omitted(change, KEY_BYTES);
     let bytes = weight(&rest);
@@ -178,7 +233,9 @@ fn weight(change: &Change) -> usize {
 /// One who follows: a position, and what was taken from the ring and not yet handed on.
 struct Follower {
     shared: Arc<Shared>,
-    latest: watch::Receiver<u64>,
+    told: watch::Receiver<Told>,
+    epoch: String,
+    renewals: u64,
     after: u64,
     taken: VecDeque<Event>,
 }
@@ -192,9 +249,9 @@ impl Follower {
             }
             self.take()?;
             if self.taken.is_empty() {
-                let after = self.after;
+                let seen = Told { renewals: self.renewals, latest: self.after };
                 // The sender lives in `shared`, which this follower holds.
-                let told = self.latest.wait_for(|latest| *latest > after).await;
+                let told = self.told.wait_for(|told| *told > seen).await;
                 told.map_err(|error| Error::Unavailable(error.to_string()))?;
             }
         }
@@ -202,8 +259,9 @@ impl Follower {
 
     fn take(&mut self) -> Result<(), Error> {
         let ring = self.shared.ring();
-        let Some(skipped) = self.after.checked_sub(ring.oldest).and_then(|skipped| usize::try_from(skipped).ok()) else {
-            return Err(Error::Gone { epoch: self.shared.epoch.clone(), offset: self.after });
+        let skipped = self.after.checked_sub(ring.oldest).and_then(|skipped| usize::try_from(skipped).ok());
+        let Some(skipped) = skipped.filter(|_| self.renewals == ring.renewals) else {
+            return Err(Error::Gone { epoch: self.epoch.clone(), offset: self.after });
         };
         self.taken.extend(ring.kept.iter().skip(skipped).take(CHUNK).map(|(event, _)| event.clone()));
         Ok(())

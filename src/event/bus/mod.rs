@@ -20,7 +20,8 @@ use std::sync::Arc;
 pub trait Bus: Send + Sync + 'static {
     /// Keeps changes in the order of the list, and answers when all of them are kept. A change whose id the bus has kept
     /// lately is dropped. After an error any number of the first ones can be kept and none after a missing one, so
-    /// publishing all again is safe. A change too large to be carried is kept as [`Event::Omitted`] and is no error.
+    /// publishing all again is safe. A change too large to be carried is kept as [`Event::Omitted`] and is no error, as is
+    /// one that has no image to begin with.
     async fn publish(&self, changes: &[Arc<Change>]) -> Result<(), Error>;
 
     /// What the bus holds now.
@@ -29,6 +30,10 @@ pub trait Bus: Send + Sync + 'static {
     /// Every change after a position, then every later one as it is kept, in order and without gap. Connections that are
     /// lost are made again within the stream; it ends with an error only where a gap can't be avoided.
     async fn follow(&self, after: &Position) -> Result<Deliveries, Error>;
+
+    /// Begins a new epoch, since changes were lost before they could be published: every earlier position is void, and every
+    /// follower ends soon. What is published afterwards belongs to the new epoch.
+    async fn renew(&self) -> Result<(), Error>;
 
     /// Whether it can be reached at this moment, for readiness.
     fn is_connected(&self) -> bool;
@@ -51,8 +56,9 @@ pub struct Delivery {
 pub enum Event {
     /// A change, whole.
     Change(Arc<Change>),
-    /// A change that was too large to be carried: it names source, schema, entity and operation, and has no images. The key
-    /// is empty where even that was too large. Whoever follows the entity has to read again.
+    /// A change whose images were too large to be carried, or could not be known: it names source, schema, entity and
+    /// operation. The key is empty where even that was too large, or where many rows are meant. Whoever follows the entity
+    /// has to read again.
     Omitted(Arc<Change>),
     /// Something that is no change; somebody else wrote it. What it stands for is not known to anyone.
     Unreadable,

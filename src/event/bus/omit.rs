@@ -5,6 +5,11 @@
 use crate::protocol::Change;
 use serde_json::Map;
 
+/// Whether there is anything to carry: whoever made the change may not have known the row.
+pub(super) fn has_images(change: &Change) -> bool {
+    change.before.is_some() || change.after.is_some()
+}
+
 /// The change without its images, and without everything else that has no bound of its own if the key takes more than
 /// `key_bytes`.
 pub(super) fn omitted(change: &Change, key_bytes: usize) -> Change {

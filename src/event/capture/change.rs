@@ -1,9 +1,8 @@
-//! Rows of the outbox as changes: one for each entity that serves the table.
+//! Records of what was changed as changes: one for each entity that serves the table.
 //!
 //! Pure: no connection needed.
 
 use super::image::{Image, Values};
-use super::outbox::Row;
 use crate::catalog::{Catalog, Entity};
 use crate::protocol::{Change, ChangeOperation};
 use serde_json::value::RawValue;
@@ -11,7 +10,8 @@ use serde_json::{Map, Value};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// The row of the outbox that a change was made of, by the change's id. Several changes can be of one row.
+/// The row of the outbox that a change was made of, by the change's id; none for what PostgreSQL's log told. Several
+/// changes can be of one row.
 #[must_use]
 pub fn outbox_id(change: &str) -> Option<i64> {
     change.split(':').nth(1)?.parse().ok()
@@ -23,13 +23,25 @@ pub(super) struct Tables<'c> {
     entities: HashMap<(&'c str, &'c str), Vec<&'c Entity>>,
 }
 
-/// A row that is no change.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Unreadable {
-    #[error("row {id} of the outbox can't be read: {reason}")]
-    Image { id: i64, reason: serde_json::Error },
-    #[error("row {id} of the outbox has the operation '{operation}' and not the images of it")]
-    Operation { id: i64, operation: String },
+/// What was written down of one changed row.
+pub(super) struct Record<'r> {
+    /// Unique within the source, without a colon.
+    pub(super) id: String,
+    pub(super) schema: &'r str,
+    pub(super) table: &'r str,
+    pub(super) what: What<'r>,
+    pub(super) transaction: Option<&'r str>,
+    pub(super) user: Option<&'r str>,
+    pub(super) occurred_at: &'r str,
+}
+
+/// What happened to the row.
+pub(super) enum What<'r> {
+    Created(Image<'r>),
+    Updated(Image<'r>, Image<'r>),
+    Deleted(Image<'r>),
+    /// It is known that something happened, and at most to which row: told without images.
+    Unknown(ChangeOperation, Option<Image<'r>>),
 }
 
 impl<'c> Tables<'c> {
@@ -42,21 +54,21 @@ impl<'c> Tables<'c> {
         Self { source, entities }
     }
 
+    /// Whether an entity serves this table.
+    pub(super) fn serve(&self, schema: &str, table: &str) -> bool {
+        self.entities.contains_key(&(schema, table))
+    }
+
     /// Appends what is told of a row: nothing if no entity serves its table any more.
-    pub(super) fn tell(&self, row: &Row<'_>, told: &mut Vec<Arc<Change>>) -> Result<(), Unreadable> {
-        let Some(entities) = self.entities.get(&(&*row.schema, &*row.table)) else { return Ok(()) };
-        let unreadable = |reason| Unreadable::Image { id: row.id, reason };
-        let before = row.before.map(Image::read).transpose().map_err(unreadable)?;
-        let after = row.after.map(Image::read).transpose().map_err(unreadable)?;
+    pub(super) fn tell(&self, record: &Record<'_>, told: &mut Vec<Arc<Change>>) -> Result<(), serde_json::Error> {
+        let Some(entities) = self.entities.get(&(record.schema, record.table)) else { return Ok(()) };
         for entity in entities {
-            let before = before.as_ref().map(|image| image.values(entity));
-            let after = after.as_ref().map(|image| image.values(entity));
-            let mut id = format!("{}:{}", self.source, row.id);
+            let mut id = format!("{}:{}", self.source, record.id);
             if entities.len() > 1 {
                 id = format!("{id}:{}", entity.full_name());
             }
-            let telling = Telling { source: self.source, entity, row };
-            telling.changes(id, before, after, told)?;
+            let telling = Telling { source: self.source, entity, record };
+            telling.changes(id, told)?;
         }
         Ok(())
     }
@@ -66,61 +78,67 @@ impl<'c> Tables<'c> {
 struct Telling<'r> {
     source: &'r str,
     entity: &'r Entity,
-    row: &'r Row<'r>,
+    record: &'r Record<'r>,
+}
+
+/// What a change says of the row.
+#[derive(Default)]
+struct Said<'v, 'r> {
+    key: Option<&'v Values<'r>>,
+    before: Option<&'v Values<'r>>,
+    after: Option<&'v Values<'r>>,
 }
 
 impl Telling<'_> {
-    fn changes(
-        &self,
-        id: String,
-        before: Option<Values<'_>>,
-        after: Option<Values<'_>>,
-        told: &mut Vec<Arc<Change>>,
-    ) -> Result<(), Unreadable> {
-        match (&*self.row.operation, before, after) {
-            ("create", None, Some(after)) => told.push(self.change(id, ChangeOperation::Create, None, Some(&after))?),
-            ("delete", Some(before), None) => told.push(self.change(id, ChangeOperation::Delete, Some(&before), None)?),
-            // Another key is another record: whoever keeps records by their keys must forget the old one.
-            ("update", Some(before), Some(after)) if self.key_differs(&before, &after) => {
-                told.push(self.change(format!("{id}:left"), ChangeOperation::Delete, Some(&before), None)?);
-                told.push(self.change(id, ChangeOperation::Create, None, Some(&after))?);
+    fn changes(&self, id: String, told: &mut Vec<Arc<Change>>) -> Result<(), serde_json::Error> {
+        use ChangeOperation::{Create, Delete, Update};
+        match &self.record.what {
+            What::Created(image) => {
+                let after = image.values(self.entity);
+                told.push(self.change(id, Create, &Said { key: Some(&after), after: Some(&after), ..Said::default() })?);
             }
-            ("update", Some(before), Some(after)) => {
-                told.push(self.change(id, ChangeOperation::Update, Some(&before), Some(&after))?);
+            What::Deleted(image) => {
+                let before = image.values(self.entity);
+                told.push(self.change(id, Delete, &Said { key: Some(&before), before: Some(&before), ..Said::default() })?);
             }
-            (operation, _, _) => {
-                return Err(Unreadable::Operation { id: self.row.id, operation: operation.to_owned() });
+            What::Updated(before, after) => {
+                let (before, after) = (before.values(self.entity), after.values(self.entity));
+                // Another key is another record: whoever keeps records by their keys must forget the old one.
+                if self.key_differs(&before, &after) {
+                    let left = Said { key: Some(&before), before: Some(&before), ..Said::default() };
+                    told.push(self.change(format!("{id}:left"), Delete, &left)?);
+                    told.push(self.change(id, Create, &Said { key: Some(&after), after: Some(&after), ..Said::default() })?);
+                } else {
+                    let both = Said { key: Some(&after), before: Some(&before), after: Some(&after) };
+                    told.push(self.change(id, Update, &both)?);
+                }
+            }
+            What::Unknown(operation, key) => {
+                let key = key.as_ref().map(|image| image.values(self.entity));
+                told.push(self.change(id, *operation, &Said { key: key.as_ref(), ..Said::default() })?);
             }
         }
         Ok(())
     }
 
-    fn change(
-        &self,
-        id: String,
-        operation: ChangeOperation,
-        before: Option<&Values<'_>>,
-        after: Option<&Values<'_>>,
-    ) -> Result<Arc<Change>, Unreadable> {
-        let unreadable = |reason| Unreadable::Image { id: self.row.id, reason };
-        let row = |values: Option<&Values<'_>>| -> Result<Option<Box<RawValue>>, Unreadable> {
-            values.map(|values| values.row(self.entity)).transpose().map_err(unreadable)
+    fn change(&self, id: String, operation: ChangeOperation, said: &Said<'_, '_>) -> Result<Arc<Change>, serde_json::Error> {
+        let row = |values: Option<&Values<'_>>| -> Result<Option<Box<RawValue>>, serde_json::Error> {
+            values.map(|values| values.row(self.entity)).transpose()
         };
-        let key = after.or(before).map(|values| self.key(values)).transpose().map_err(unreadable)?;
         Ok(Arc::new(Change {
             id,
             source: self.source.to_owned(),
             schema: self.entity.schema.clone(),
             entity: self.entity.name.clone(),
             operation,
-            key: key.unwrap_or_default(),
-            changed: before.zip(after).map(|(before, after)| self.changed(before, after)).unwrap_or_default(),
-            before: row(before)?,
-            after: row(after)?,
-            transaction: self.row.transaction.clone(),
-            user: self.row.user.clone(),
+            key: said.key.map(|values| self.key(values)).transpose()?.unwrap_or_default(),
+            changed: said.before.zip(said.after).map(|(before, after)| self.changed(before, after)).unwrap_or_default(),
+            before: row(said.before)?,
+            after: row(said.after)?,
+            transaction: self.record.transaction.map(ToOwned::to_owned),
+            user: self.record.user.map(ToOwned::to_owned),
             tenant: None,
-            occurred_at: self.row.occurred_at.clone(),
+            occurred_at: self.record.occurred_at.to_owned(),
         }))
     }
 
@@ -152,7 +170,7 @@ mod tests {
     fn a_change_leads_to_its_row() {
         assert_eq!(outbox_id("team/shop:1764000000000001"), Some(1_764_000_000_000_001));
         assert_eq!(outbox_id("shop:7:public.orders:left"), Some(7));
-        for id in ["", "shop", "shop:", "shop:x"] {
+        for id in ["", "shop", "shop:", "shop:x", "shop:16B3748.2f0c-3", "shop:16.20-3"] {
             assert_eq!(outbox_id(id), None, "{id}");
         }
     }

@@ -1,6 +1,7 @@
 //! A row's image, from the database's names and forms to the public names and what a read answers.
 
 use super::sqlite_value;
+use super::wal::text;
 use crate::catalog::{Column, Entity, Kind};
 use crate::database::Dialect;
 use base64::Engine as _;
@@ -9,16 +10,33 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
 
-/// An image as the trigger wrote it: columns by the database's names.
+/// An image as it was written down: columns by the database's names.
+#[derive(Clone)]
 pub(super) struct Image<'a> {
-    columns: Vec<(Cow<'a, str>, &'a str)>,
+    columns: Vec<(Cow<'a, str>, Raw<'a>)>,
+}
+
+/// A value in the form that it was written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Raw<'a> {
+    /// A JSON text, as a trigger or the engine wrote it.
+    Json(&'a str),
+    /// PostgreSQL's own text, as its log has it.
+    Text(&'a str),
+    /// NULL in that log.
+    Null,
 }
 
 /// The values of an entity's columns in their order, as JSON texts; none for a column that the image does not have.
 pub(super) struct Values<'a>(pub(super) Vec<Option<Cow<'a, str>>>);
 
 impl<'a> Image<'a> {
-    /// Reads a trigger's text.
+    /// The columns of a row of PostgreSQL's log.
+    pub(super) fn of(columns: Vec<(Cow<'a, str>, Raw<'a>)>) -> Self {
+        Self { columns }
+    }
+
+    /// Reads a row of an outbox.
     pub(super) fn read(text: &'a RawValue) -> Result<Self, serde_json::Error> {
         serde_json::from_str(text.get())
     }
@@ -33,7 +51,13 @@ impl<'a> Image<'a> {
             next = place.map_or(next, |place| place + 1);
             place.map(|place| self.columns[place].1)
         };
-        let value = |column: &Column| find(column.ident.as_str()).map(|raw| answered(entity.dialect, column, raw));
+        let value = |column: &Column| {
+            find(column.ident.as_str()).map(|raw| match raw {
+                Raw::Json(json) => answered(entity.dialect, column, json),
+                Raw::Text(told) => text::answered(column, told),
+                Raw::Null => Cow::Borrowed("null"),
+            })
+        };
         Values(entity.columns.iter().map(value).collect())
     }
 }
@@ -68,7 +92,8 @@ fn answered<'a>(dialect: Dialect, column: &Column, raw: &'a str) -> Cow<'a, str>
     }
 }
 
-fn postgres(column: &Column, raw: &str) -> Option<String> {
+/// What a read answers for what `row_to_json` writes, where the two differ.
+pub(super) fn postgres(column: &Column, raw: &str) -> Option<String> {
     let declared = column.declared_type.as_str();
     match column.kind {
         Kind::Timestamp { zoned: false } if declared.starts_with("timestamp") => in_utc(raw),
@@ -146,7 +171,7 @@ impl<'de> Visitor<'de> for Columns {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Image<'de>, A::Error> {
         let mut columns = Vec::new();
         while let Some((Name(name), value)) = map.next_entry::<Name<'de>, &'de RawValue>()? {
-            columns.push((name, value.get()));
+            columns.push((name, Raw::Json(value.get())));
         }
         Ok(Image { columns })
     }

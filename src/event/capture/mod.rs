@@ -1,8 +1,9 @@
-//! Changes out of what the database recorded: triggers write each change into an outbox in its own transaction, and one
-//! relay per database takes it from there to the bus.
+//! Changes out of what the database recorded: triggers or the engine write each change into an outbox in its own
+//! transaction, or PostgreSQL's log has it, and one relay per database takes it from there to the bus.
 //!
-//! In reading order: `setup` makes the outbox and the triggers, `outbox` is what is asked of it, `change` makes what is
-//! told out of its rows, `relay` carries them. The outbox is the truth: a row leaves it only after the bus has its change.
+//! In reading order: `setup` makes what is needed, `outbox` is what is asked of it, `change` makes what is told out of what
+//! was recorded, `relay` carries it, out of the log by way of `wal`. What the database recorded is the truth: it is given up
+//! only after the bus has its change.
 
 mod change;
 mod floor;
@@ -10,7 +11,10 @@ mod image;
 pub mod outbox;
 mod relay;
 pub mod setup;
+mod sight;
 mod sqlite_value;
+mod wal;
 
 pub use change::outbox_id;
 pub use relay::{Relay, Settings};
+pub use sight::{Sight, Sighting, origin};

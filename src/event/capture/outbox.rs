@@ -10,6 +10,8 @@
 //! What was published leaves the table for a list of ids, which is kept for a while: who reads rows and wants the changes
 //! after that must know which of them the read has seen.
 
+use super::change::{Record, What};
+use super::image::Image;
 use crate::database::{self, Bind, Database, Dialect, Statement, Transaction};
 use crate::protocol::RowText;
 use futures_util::stream::BoxStream;
@@ -53,6 +55,38 @@ pub(super) struct Row<'a> {
     #[serde(default)]
     pub(super) user: Option<String>,
     pub(super) occurred_at: String,
+}
+
+/// A row that is no change.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unreadable {
+    #[error("row {id} of the outbox can't be read: {reason}")]
+    Image { id: i64, reason: serde_json::Error },
+    #[error("row {id} of the outbox has the operation '{operation}' and not the images of it")]
+    Operation { id: i64, operation: String },
+}
+
+impl Row<'_> {
+    /// What the row says.
+    pub(super) fn record(&self) -> Result<Record<'_>, Unreadable> {
+        let read = |text| Image::read(text).map_err(|reason| Unreadable::Image { id: self.id, reason });
+        let (before, after) = (self.before.map(read).transpose()?, self.after.map(read).transpose()?);
+        let what = match (&*self.operation, before, after) {
+            ("create", None, Some(after)) => What::Created(after),
+            ("update", Some(before), Some(after)) => What::Updated(before, after),
+            ("delete", Some(before), None) => What::Deleted(before),
+            (operation, _, _) => return Err(Unreadable::Operation { id: self.id, operation: operation.to_owned() }),
+        };
+        Ok(Record {
+            id: self.id.to_string(),
+            schema: &self.schema,
+            table: &self.table,
+            what,
+            transaction: self.transaction.as_deref(),
+            user: self.user.as_deref(),
+            occurred_at: &self.occurred_at,
+        })
+    }
 }
 
 /// What tells which ids can still turn up.
@@ -251,7 +285,7 @@ from {home}.resolvespec_outbox where id > ? order by id"#;
 const SQLITE_ROWS: &str = r#"
 select '{"id":'||id||',"schema":"main","table":'||json_quote(table_name)||',"operation":"'||operation||
   '","before":'||ifnull(before_image,'null')||',"after":'||ifnull(after_image,'null')||
-  ',"occurred_at":"'||occurred_at||'"}'
+  ',"user":'||ifnull(json_quote(changed_by),'null')||',"occurred_at":"'||occurred_at||'"}'
 from {home}.resolvespec_outbox where id > ? order by id"#;
 
 const POSTGRES_MARK: &str = "

@@ -1,12 +1,13 @@
-//! The relay: one per database, elected by the database itself, carries the outbox to the bus.
+//! The relay: one per database, elected by the database itself, carries what was captured to the bus, however it was.
 //!
-//! It leads while it holds the database's lock. Two that lead at once, as when a session is cut off and does not know it
+//! What PostgreSQL's log tells is carried by `wal`; here is the outbox. A relay of it leads while it holds the database's lock. Two that lead at once, as when a session is cut off and does not know it
 //! yet, tell the same changes under the same ids, which the bus drops. Whatever fails ends the lead; the next begins at
 //! the first row that has not been moved to the published ones, so that nothing is lost and some is told twice.
 
-use super::change::{Tables, Unreadable};
+use super::change::Tables;
 use super::floor::Floor;
-use super::outbox::{self, Backlog, Outbox, Row};
+use super::outbox::{self, Backlog, Outbox, Row, Unreadable};
+use super::wal::{self, slot};
 use crate::catalog::Capture;
 use crate::database::{self, Database, Dialect, Watch};
 use crate::engine::{Engine, Served};
@@ -50,6 +51,8 @@ pub struct Settings {
     pub longest_backoff: Duration,
     /// How many rows may wait before it is warned of.
     pub warn_rows: u64,
+    /// How many bytes of PostgreSQL's log may be retained before it is warned of, where the source says nothing.
+    pub warn_retained_bytes: u64,
 }
 
 impl Default for Settings {
@@ -60,12 +63,14 @@ impl Default for Settings {
             sweep: Duration::from_secs(5),
             longest_backoff: Duration::from_secs(5),
             warn_rows: 100_000,
+            warn_retained_bytes: 1 << 30,
         }
     }
 }
 
+/// Why a lead ended.
 #[derive(Debug, thiserror::Error)]
-enum Failure {
+pub(super) enum Failure {
     #[error(transparent)]
     Database(#[from] database::Error),
     #[error(transparent)]
@@ -74,6 +79,12 @@ enum Failure {
     Bus(#[from] bus::Error),
     #[error(transparent)]
     Unreadable(#[from] Unreadable),
+    #[error(transparent)]
+    Slot(#[from] slot::Error),
+    #[error(transparent)]
+    Log(#[from] wal::Unreadable),
+    #[error("there is no publication")]
+    NotInstalled,
 }
 
 /// Changes of a chunk of rows, and the rows' ids.
@@ -86,9 +97,10 @@ impl Relay {
     /// Leads when it can and stands by when another does, until the end. It can be dropped at any moment.
     pub async fn run(&self, end: &CancellationToken) {
         let mut backoff = FIRST_BACKOFF;
+        let mut memory = wal::Memory::default();
         loop {
             let turn = async {
-                match Box::pin(self.lead(&mut backoff)).await {
+                match Box::pin(self.lead(&mut memory, &mut backoff)).await {
                     Ok(()) => tokio::time::sleep(self.settings.stand_by).await,
                     Err(failure) => {
                         self.report(&failure, backoff);
@@ -104,12 +116,17 @@ impl Relay {
     }
 
     /// Leads until something fails; comes back at once if there is nothing to lead or another does.
-    async fn lead(&self, backoff: &mut Duration) -> Result<(), Failure> {
+    async fn lead(&self, memory: &mut wal::Memory, backoff: &mut Duration) -> Result<(), Failure> {
         let served = self.engine.served();
         let Some(database) = served.databases.get(&self.source) else { return Ok(()) };
-        if served.catalog.capture(&self.source) != Capture::Trigger {
-            return Ok(());
+        match served.catalog.capture(&self.source) {
+            Capture::Off => Ok(()),
+            Capture::Trigger | Capture::Api => self.lead_outbox(database, backoff).await,
+            Capture::Wal { .. } => wal::lead(self, database, memory, backoff).await,
         }
+    }
+
+    async fn lead_outbox(&self, database: &Database, backoff: &mut Duration) -> Result<(), Failure> {
         let Some(mut watch) = database.try_watch(NAME).await? else { return Ok(()) };
         let own = database.apart(CONNECTIONS)?;
         let outbox = Outbox::of(&own).await?;
@@ -119,7 +136,7 @@ impl Relay {
         let mut floor = Floor::default();
         loop {
             let served = self.engine.served();
-            if !self.is_led(&served, database) {
+            if !self.is_led(&served, database) || !served.catalog.capture(&self.source).has_outbox() {
                 return Ok(());
             }
             // Before the first pass, so that what waits is known even while nothing can be told.
@@ -137,10 +154,9 @@ impl Relay {
         }
     }
 
-    /// Whether the source is still captured, and by the database whose lock is held.
-    fn is_led(&self, served: &Served, database: &Database) -> bool {
-        let same = served.databases.get(&self.source).is_some_and(|now| now.settings() == database.settings());
-        same && served.catalog.capture(&self.source) == Capture::Trigger
+    /// Whether the source is still the database that is led.
+    pub(super) fn is_led(&self, served: &Served, database: &Database) -> bool {
+        served.databases.get(&self.source).is_some_and(|now| now.settings() == database.settings())
     }
 
     /// Tells everything that is visible now, as one statement sees it; `false` says that there was nothing.
@@ -198,9 +214,8 @@ impl Relay {
         let source = self.source.as_str();
         let hint = match failure {
             Failure::Database(database::Error::Schema(_))
-            | Failure::Outbox(outbox::Error::Database(database::Error::Schema(_))) => {
-                "; if capture is not installed, run `resolvespec capture install`"
-            }
+            | Failure::Outbox(outbox::Error::Database(database::Error::Schema(_)))
+            | Failure::NotInstalled => "; if capture is not installed, run `resolvespec capture install`",
             _ => "",
         };
         tracing::error!(source, retry_in = ?backoff, "changes can't be told: {failure}{hint}");
@@ -210,7 +225,7 @@ impl Relay {
 /// One reads while another marks; those of the engine are left to requests.
 const CONNECTIONS: usize = 2;
 
-const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+pub(super) const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 /// How long nothing has happened, and whether commits are told.
 #[derive(Default)]
 struct Idle {
@@ -257,7 +272,8 @@ async fn next(
     let found: Vec<Row<'_>> = serde_json::from_slice(&wrapped).map_err(outbox::Error::from)?;
     let mut batch = Batch { ids: Vec::with_capacity(found.len()), changes: Vec::with_capacity(found.len()) };
     for row in &found {
-        tables.tell(row, &mut batch.changes)?;
+        let untellable = |reason| Unreadable::Image { id: row.id, reason };
+        tables.tell(&row.record()?, &mut batch.changes).map_err(untellable)?;
         batch.ids.push(row.id);
     }
     Ok(Some(batch))

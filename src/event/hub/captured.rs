@@ -1,6 +1,6 @@
 //! Whether the changes of an entity are captured at all. A subscription to one whose are not would be silent for ever.
 //!
-//! A table whose triggers were found is not looked for again until another catalog is served.
+//! A table that was found to be captured is not looked for again until another catalog is served.
 
 use crate::catalog::{Capture, Entity, TableName};
 use crate::engine::{Current, error::from_database};
@@ -21,8 +21,8 @@ impl Captured {
         if entity.is_view {
             return Err(refuse(format!("{name} is a view, whose changes can't be seen; subscribe to its tables")));
         }
-        if served.catalog.capture(&entity.source) != Capture::Trigger {
-            let way = "an operator can set spec.capture.mode of its DataSource to trigger";
+        if served.catalog.capture(&entity.source) == Capture::Off {
+            let way = "an operator can set spec.capture.mode of its DataSource";
             return Err(refuse(format!("the changes of {name} are not captured; {way}")));
         }
         let known = (entity.source.clone(), entity.table.clone());
@@ -32,6 +32,10 @@ impl Captured {
         let Some(database) = served.databases.get(&entity.source) else { return Err(Error::internal()) };
         let survey = setup::survey(database, &served.catalog, &entity.source).await.map_err(|error| match error {
             setup::Error::Database(error) | setup::Error::Outbox(outbox::Error::Database(error)) => from_database(error, entity),
+            unfit @ setup::Error::Unfit(_) => {
+                tracing::error!(error = %unfit, source = entity.source, "changes can't be captured in this mode");
+                refuse(format!("the changes of {name} can't be captured in the mode of its DataSource; see `resolvespec check`"))
+            }
             other => {
                 tracing::error!(error = %other, "what captures changes can't be looked at");
                 Error::internal()
@@ -44,7 +48,7 @@ impl Captured {
             return Ok(());
         }
         let way = "an operator has to run `resolvespec capture install`";
-        Err(refuse(format!("the triggers that capture the changes of {name} are not installed, or out of date; {way}")))
+        Err(refuse(format!("what captures the changes of {name} is not installed, or out of date; {way}")))
     }
 
     /// Looks anew from now on.

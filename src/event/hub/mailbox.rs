@@ -4,7 +4,7 @@
 //! which can resume elsewhere. The lock is held for a push or a take and never while anything is awaited.
 
 use super::place::Place;
-use crate::event::capture::outbox::Seen;
+use crate::event::capture::Sight;
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use std::collections::{HashMap, VecDeque};
@@ -28,8 +28,8 @@ pub struct Overflow;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Told<'t> {
     pub(super) place: Place,
-    /// The row of the outbox that it was made of.
-    pub(super) outbox: Option<i64>,
+    /// What of the database it was made of.
+    pub(super) origin: Option<i64>,
     /// The record, for who keeps only the latest of each.
     pub(super) key: &'t str,
     pub(super) tail: &'t Bytes,
@@ -106,7 +106,7 @@ struct Slot {
     taken: Place,
     stage: Stage,
     /// What the snapshot has shown.
-    seen: Option<Seen>,
+    seen: Option<Sight>,
     /// For who conflates: what waits of each record, by its number.
     latest: Option<HashMap<Box<str>, u64>>,
 }
@@ -192,7 +192,7 @@ impl Mailbox {
     }
 
     /// Says what a snapshot has shown, and with that need not be told.
-    pub(super) fn has_seen(&self, slot: usize, seen: Seen) {
+    pub(super) fn has_seen(&self, slot: usize, seen: Sight) {
         if let Some(slot) = self.inner().slot(slot) {
             slot.seen = Some(seen);
         }
@@ -255,12 +255,11 @@ impl Mailbox {
             (Stage::Live, Lane::Live) => {}
         }
         state.after = told.place;
-        if let (Some(seen), Some(id)) = (&state.seen, told.outbox) {
-            if seen.contains(id) {
+        if let (Some(seen), Some(origin)) = (&state.seen, told.origin) {
+            if seen.has(origin) {
                 return Outcome::Passed;
             }
-            // A relay tells rows in the order of their ids, so what the snapshot has seen is told by now.
-            if seen.is_before(id) {
+            if seen.is_before(origin) {
                 state.seen = None;
             }
         }

@@ -6,7 +6,7 @@ use super::place::Mark;
 use super::text::{Common, Resync};
 use crate::catalog::Entity;
 use crate::event::bus::{Delivery, Event};
-use crate::event::capture::outbox_id;
+use crate::event::capture::origin;
 use crate::event::matcher::{Error as Unclear, Image};
 use crate::protocol::{Change, ChangeOperation};
 use serde_json::value::RawValue;
@@ -35,12 +35,12 @@ impl<'a> Route<'a> {
                 if let Some(entity) = entity_of(generation, change)
                     && let Err(reason) = self.change(generation, entity, change, delivery.offset)
                 {
-                    self.resync(generation, entity, reason, delivery.offset, outbox_id(&change.id));
+                    self.resync(generation, entity, reason, delivery.offset, origin(change));
                 }
             }
             Event::Omitted(change) => {
                 if let Some(entity) = entity_of(generation, change) {
-                    self.resync(generation, entity, Resync::ChangeOmitted, delivery.offset, outbox_id(&change.id));
+                    self.resync(generation, entity, Resync::ChangeOmitted, delivery.offset, origin(change));
                 }
             }
             Event::Unreadable => {
@@ -67,24 +67,24 @@ impl<'a> Route<'a> {
         let concerned = generation.index.concerned(images.0, images.1).map_err(|error| unclear(&error, change))?;
         self.matched += concerned.len();
         let common = Common { epoch: self.mark.epoch(), offset };
-        let (place, outbox) = (self.mark.at(offset), outbox_id(&change.id));
+        let (place, origin) = (self.mark.at(offset), origin(change));
         for (entry, what) in concerned {
             for audience in entry.subscribers() {
                 let text = what.clone().and_then(|what| common.change(&audience.shape, what, change, images));
                 let text = text.unwrap_or_else(|error| common.resync(entity, unclear(&error, change)));
-                self.told += audience.tell(self.lane, &text.told(place, outbox), self.woken);
+                self.told += audience.tell(self.lane, &text.told(place, origin), self.woken);
             }
         }
         Ok(())
     }
 
-    fn resync(&mut self, generation: &Generation, entity: &Entity, reason: Resync, offset: u64, outbox: Option<i64>) {
+    fn resync(&mut self, generation: &Generation, entity: &Entity, reason: Resync, offset: u64, origin: Option<i64>) {
         if !generation.is_followed(entity.id) {
             return;
         }
         let text = Common { epoch: self.mark.epoch(), offset }.resync(entity, reason);
         for audience in generation.audiences(entity.id) {
-            self.told += audience.tell(self.lane, &text.told(self.mark.at(offset), outbox), self.woken);
+            self.told += audience.tell(self.lane, &text.told(self.mark.at(offset), origin), self.woken);
         }
     }
 }

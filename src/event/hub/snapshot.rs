@@ -6,17 +6,17 @@ use super::Shared;
 use crate::database;
 use crate::engine::error::from_database;
 use crate::engine::{Current, SubscriptionPlan};
-use crate::event::capture::outbox::{self, Outbox, Seen};
+use crate::event::capture::{Sight, Sighting, outbox};
 use crate::protocol::{Code, Error, Page};
 use tokio::time::{Instant, timeout};
 
-/// Reads the rows, and what of the outbox the same view of the database has.
+/// Reads the rows, and what of the captured changes the same view of the database has.
 pub(super) async fn take(
     hub: &Shared,
     current: &Current,
     plan: &SubscriptionPlan<'_>,
     whole: bool,
-) -> Result<(Page, Seen), Error> {
+) -> Result<(Page, Sight), Error> {
     let entity = plan.entity();
     let database = current.served().databases.get(&entity.source).ok_or_else(Error::internal)?;
     let time = hub.parts.settings.snapshot_time;
@@ -24,10 +24,11 @@ pub(super) async fn take(
     let refuse = |error: database::Error| from_database(error, entity);
     let taken = async {
         // Before the transaction, since it may need a connection of its own.
-        let outbox = Outbox::of(database).await.map_err(|error| of_outbox(error, plan))?;
+        let capture = current.served().catalog.capture(&entity.source);
+        let sighting = Sighting::of(database, capture).await.map_err(|error| of_outbox(error, plan))?;
         let mut transaction = database.begin_snapshot(deadline).await.map_err(refuse)?;
         let page = hub.parts.engine.read_snapshot(current, plan, &mut transaction).await?;
-        let seen = outbox.seen(&mut transaction).await.map_err(|error| of_outbox(error, plan))?;
+        let seen = sighting.take(&mut transaction).await.map_err(|error| of_outbox(error, plan))?;
         transaction.rollback().await.map_err(refuse)?;
         Ok::<_, Error>((page, seen))
     };

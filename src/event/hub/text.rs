@@ -44,8 +44,8 @@ pub(super) struct Text {
 }
 
 impl Text {
-    pub(super) fn told(&self, place: Place, outbox: Option<i64>) -> Told<'_> {
-        Told { place, outbox, key: &self.key, tail: &self.tail, head: self.head }
+    pub(super) fn told(&self, place: Place, origin: Option<i64>) -> Told<'_> {
+        Told { place, origin, key: &self.key, tail: &self.tail, head: self.head }
     }
 }
 

@@ -27,6 +27,8 @@ over_both!(
     followers_do_not_disturb_each_other,
     several_publishers_keep_their_own_order,
     a_huge_change_is_told_without_images,
+    a_change_without_images_is_told_as_such,
+    a_new_epoch_voids_every_position,
 );
 
 async fn run<S: Subject, F: Future<Output = ()>>(subject: S, case: fn(Arc<dyn Bus>) -> F) {
@@ -205,4 +207,31 @@ async fn what_fell_out_of_memory_is_gone() {
 async fn two_buses_in_memory_have_two_epochs() {
     let (one, other) = (super::memory(WIDE).bus(), super::memory(WIDE).bus());
     assert!(is_gone(&other.follow(&position(&*one, 0).await).await));
+}
+
+async fn a_change_without_images_is_told_as_such(bus: Arc<dyn Bus>) {
+    let unknown = Change { after: None, ..change(1) };
+    bus.publish(&[Arc::new(unknown)]).await.expect("published");
+    let mut deliveries = bus.follow(&position(&*bus, 0).await).await.expect("followed");
+    let told = next(&mut deliveries).await.expect("a delivery");
+    let Event::Omitted(told) = told.event else { panic!("{told:?}") };
+    assert_eq!((told.key["id"].as_u64(), told.entity.as_str()), (Some(1), "or.der *lines>"));
+}
+
+async fn a_new_epoch_voids_every_position(bus: Arc<dyn Bus>) {
+    bus.publish(&changes(1..=10)).await.expect("published");
+    let old = position(&*bus, 10).await;
+    let mut idle = bus.follow(&old).await.expect("followed");
+    bus.renew().await.expect("a new epoch begins");
+    let end = next(&mut idle).await;
+    assert!(matches!(end, Err(Error::Gone { offset: 10, .. })), "{end:?}");
+    assert!(is_gone(&bus.follow(&old).await));
+    let extent = bus.extent().await.expect("the bus answers");
+    assert!(extent.epoch != old.epoch && extent.latest == 10, "{extent:?}");
+    let mut follower = bus.follow(&position(&*bus, 10).await).await.expect("followed");
+    // What was published before is still known by its id.
+    bus.publish(&changes(10..=12)).await.expect("published");
+    assert_eq!(take(&mut follower, 2).await, [(11, 11), (12, 12)]);
+    bus.renew().await.expect("a new epoch begins");
+    assert!(is_gone(&bus.follow(&old).await));
 }

@@ -22,6 +22,8 @@ pub(super) struct Recorder {
     /// Counts changes and drops them, for many.
     pub(super) count_only: AtomicBool,
     pub(super) counted: AtomicUsize,
+    /// How many changes had been published when a new epoch began, each time.
+    pub(super) renewals: Mutex<Vec<usize>>,
     /// When something was published.
     pub(super) times: Mutex<Vec<Instant>>,
 }
@@ -78,6 +80,15 @@ impl Bus for Recorder {
         if self.mute.load(Ordering::Relaxed) {
             std::future::pending::<()>().await;
         }
+        Ok(())
+    }
+
+    async fn renew(&self) -> Result<(), Error> {
+        if self.down.load(Ordering::Relaxed) {
+            return Err(Error::Unavailable("the test's bus is down".to_owned()));
+        }
+        let published = self.all().len();
+        self.renewals.lock().expect("nobody panicked").push(published);
         Ok(())
     }
 

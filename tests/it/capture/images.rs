@@ -1,6 +1,6 @@
 //! An image is the row as a read answers it, for values of every type.
 
-use super::{Captured, image};
+use super::{Captured, On, WAL, image};
 use crate::conformance::{ENTITIES, compare, script};
 use crate::support::database::Kind;
 use resolvespec::auth::Principal;
@@ -42,8 +42,10 @@ fn assert_same(entity: &str, read: &Value, image: &Value) {
     assert!(problems.is_empty(), "{problems:#?}");
 }
 
-async fn conformance_images(kind: Kind) {
-    let captured = Captured::install(kind, script(kind), ENTITIES).await;
+async fn conformance_images(on: impl Into<On>) {
+    let on = on.into();
+    let kind = on.kind;
+    let captured = Captured::install(on, script(kind), ENTITIES).await;
     let relay = captured.start();
     let mut expected = 0;
     for (entity, rows, sql) in TABLES {
@@ -87,13 +89,37 @@ async fn images_of_the_conformance_schema_are_what_reads_answer_on_sqlite() {
     conformance_images(Kind::Sqlite).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn images_of_the_conformance_schema_are_what_reads_answer_by_the_log() {
+    conformance_images(WAL).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_are_told_as_they_are_read_on_postgres() {
+    for on in [Kind::Postgres.into(), WAL] {
+        let captured = Captured::install(on, script(Kind::Postgres), ENTITIES).await;
+        let relay = captured.start();
+        let read = read(&captured, Some("public"), "lists").await;
+        captured.run("update lists set words = words").await;
+        let told = relay.told(read.len()).await;
+        assert!(!read.is_empty());
+        for row in &read {
+            let change = told.iter().find(|change| change.key["id"] == row["id"]).expect("a change of every row");
+            assert_same("lists", row, &image(change.after.as_deref()));
+        }
+        relay.stop().await;
+        captured.remove().await;
+    }
+}
+
 /// A table of types that the conformance schema does not have, filled by a session whose own formats are unusual.
-async fn unusual_images(kind: Kind, script: &str, columns: &str, writes: &str) {
+async fn unusual_images(on: impl Into<On>, script: &str, columns: &str, writes: &str) {
+    let on = on.into();
     let entities = format!(
         "apiVersion: resolvespec.dev/v1alpha1\nkind: Entity\nmetadata: {{name: things}}\n\
          spec: {{source: conformance, columns: [{columns}]}}\n"
     );
-    let captured = Captured::install(kind, script, &entities).await;
+    let captured = Captured::install(on, script, &entities).await;
     let relay = captured.start();
     captured.run(writes).await;
     let read = read(&captured, None, "things").await;
@@ -116,6 +142,15 @@ async fn unusual_images(kind: Kind, script: &str, columns: &str, writes: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn unusual_types_are_told_as_they_are_read_on_postgres() {
+    unusual_on_postgres(Kind::Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unusual_types_are_told_as_they_are_read_by_the_log() {
+    unusual_on_postgres(WAL).await;
+}
+
+async fn unusual_on_postgres(on: impl Into<On>) {
     let script = "
         create type mood as enum ('fine', 'it''s \"so\"');
         create domain amount as numeric(12, 3);
@@ -136,7 +171,7 @@ async fn unusual_types_are_told_as_they_are_read_on_postgres() {
           (3, '0044-03-15 12:00:00 BC', '0044-03-15 12:00:00+00 BC', null, null, null, null, null, null, 1e300, 1e-30, null, null,
            null, null, null, null, null, null);"#;
     let columns = "{name: written, type: json}, {name: flag, type: boolean}";
-    unusual_images(Kind::Postgres, script, columns, writes).await;
+    unusual_images(on, script, columns, writes).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

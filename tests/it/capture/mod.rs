@@ -1,14 +1,16 @@
 //! Changes by plain SQL, told by the relay: on all three databases, with a bus that only remembers.
 
+mod api;
 mod bus;
 mod command;
 mod images;
 mod order;
 mod relay;
 mod setup;
+mod wal;
 
 use crate::support::database::{Fresh, Kind};
-use crate::support::server::{load, unobserved};
+use crate::support::server::{load_captured, unobserved};
 use bus::Recorder;
 use resolvespec::database::{Database, Settings, Statement, Transaction};
 use resolvespec::engine::Engine;
@@ -27,9 +29,26 @@ use tokio_util::task::TaskTracker;
 /// The source that support's manifests declare.
 const SOURCE: &str = "conformance";
 
+/// A kind of database, and how it is captured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct On {
+    kind: Kind,
+    mode: &'static str,
+}
+
+/// PostgreSQL by its log.
+const WAL: On = On { kind: Kind::Postgres, mode: "wal" };
+
+impl From<Kind> for On {
+    fn from(kind: Kind) -> Self {
+        Self { kind, mode: "trigger" }
+    }
+}
+
 /// A database whose tables are captured.
 struct Captured {
     kind: Kind,
+    mode: &'static str,
     fresh: Fresh,
     engine: Engine,
     /// Another program: connections of its own, none of which the relay knows.
@@ -45,18 +64,30 @@ struct Running {
 
 impl Captured {
     /// Fills a database, and installs capture for the entities.
-    async fn install(kind: Kind, script: &str, entities: &str) -> Self {
-        let captured = Self::bare(kind, script, entities).await;
+    async fn install(on: impl Into<On>, script: &str, entities: &str) -> Self {
+        let captured = Self::bare(on, script, entities).await;
         captured.run_install().await;
         captured
     }
 
     /// Fills a database and installs nothing.
-    async fn bare(kind: Kind, script: &str, entities: &str) -> Self {
-        let fresh = Fresh::create(kind).await;
-        let served = load(kind, &fresh, script, entities).await;
+    async fn bare(on: impl Into<On>, script: &str, entities: &str) -> Self {
+        let on = on.into();
+        let fresh = Fresh::create(on.kind).await;
+        Self::over(on, fresh, script, entities).await
+    }
+
+    /// The same over a database that somebody has made.
+    async fn over(on: On, fresh: Fresh, script: &str, entities: &str) -> Self {
+        let On { kind, mode } = on;
+        let served = load_captured(kind, &fresh, script, entities, mode).await;
         let writer = Database::connect(&Settings::new("writer", &fresh.url)).await.expect("the database answers");
-        Self { kind, fresh, engine: Engine::new(served, Vec::new(), unobserved()), writer }
+        Self { kind, mode, fresh, engine: Engine::new(served, Vec::new(), unobserved()), writer }
+    }
+
+    /// Serves the manifests over what the database has now, captured in another way.
+    async fn reload_as(&self, on: On, entities: &str) {
+        self.engine.switch(load_captured(on.kind, &self.fresh, "", entities, on.mode).await);
     }
 
     fn database(&self) -> Database {
@@ -69,8 +100,9 @@ impl Captured {
     }
 
     async fn run_install(&self) {
-        let statements = self.survey().await.install();
-        self.database().run_all(&statements).await.unwrap_or_else(|error| panic!("{error}\n{}", statements.join(";\n")));
+        let survey = self.survey().await;
+        let run = survey.run(&self.database()).await;
+        run.unwrap_or_else(|error| panic!("{error}\n{}", survey.install().join(";\n")));
     }
 
     /// Runs plain SQL as another program.
@@ -96,12 +128,28 @@ impl Captured {
 
     /// Waits until nothing is left to be told.
     async fn drained(&self) {
+        let confirmed = if self.mode == "wal" { self.confirmed_now().await } else { String::new() };
         let empty = async {
-            while !self.ids("resolvespec_outbox").await.is_empty() {
+            loop {
+                let is_done = match self.mode {
+                    "wal" => self.texts(&confirmed).await == ["true"],
+                    _ => self.ids("resolvespec_outbox").await.is_empty(),
+                };
+                if is_done {
+                    return;
+                }
                 tokio::task::yield_now().await;
             }
         };
         tokio::time::timeout(Duration::from_secs(30), empty).await.expect("the outbox is emptied");
+    }
+
+    /// Asks whether everything up to this moment is confirmed to the log.
+    async fn confirmed_now(&self) -> String {
+        let end = self.texts("select to_json(pg_current_wal_insert_lsn())").await.remove(0).replace('"', "'");
+        format!(
+            "select to_json(bool_and(confirmed_flush_lsn >= {end})) from pg_replication_slots where database = current_database()"
+        )
     }
 
     fn relay(&self, bus: Arc<dyn Bus>) -> Relay {
@@ -123,6 +171,17 @@ impl Captured {
         let ended = end.clone();
         let task = TaskTracker::new().spawn(async move { relay.run(&ended).await });
         Running { bus, end, task }
+    }
+
+    /// Waits until nobody holds the slot: a session that has just ended may still do, and a held slot can't be dropped.
+    async fn drained_slot(&self) {
+        let held = "select to_json(slot_name) from pg_replication_slots where database = current_database() and active";
+        let free = async {
+            while !self.texts(held).await.is_empty() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), free).await.expect("nobody holds the slot");
     }
 
     async fn remove(self) {

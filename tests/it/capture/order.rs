@@ -1,10 +1,9 @@
 //! What was committed is told, in the order of commits for each record; what was rolled back is not.
 
-use super::{Captured, image};
+use super::{Captured, On, SOURCE, WAL, image};
 use crate::support::database::Kind;
 use resolvespec::database::{Bind, Dialect, Statement};
-use resolvespec::event::capture::outbox::{Outbox, Seen};
-use resolvespec::event::capture::outbox_id;
+use resolvespec::event::capture::{Sight, Sighting, origin};
 use resolvespec::protocol::ChangeOperation;
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -28,8 +27,9 @@ metadata: {name: notes}
 spec: {source: conformance}
 ";
 
-async fn rollback(kind: Kind) {
-    let captured = Captured::install(kind, SCHEMA, ENTITIES).await;
+async fn rollback(on: impl Into<On>) {
+    let on = on.into();
+    let captured = Captured::install(on, SCHEMA, ENTITIES).await;
     let relay = captured.start();
     let mut undone = captured.begin().await;
     undone.execute(Statement::new("insert into notes values (1, 'undone')")).await.expect("the database does it");
@@ -62,9 +62,15 @@ async fn what_is_rolled_back_is_not_told_on_sqlite() {
     rollback(Kind::Sqlite).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_rolled_back_is_not_told_by_the_log() {
+    rollback(WAL).await;
+}
+
 /// Lower ids become visible after higher ones, and a transaction that began early changes a record late.
-async fn interleaved(kind: Kind) {
-    let captured = Captured::install(kind, SCHEMA, ENTITIES).await;
+async fn interleaved(on: impl Into<On>) {
+    let on = on.into();
+    let captured = Captured::install(on, SCHEMA, ENTITIES).await;
     let relay = captured.start();
     let mut early = captured.begin().await;
     early.execute(Statement::new("insert into notes values (1, 'early')")).await.expect("the database does it");
@@ -99,9 +105,15 @@ async fn interleaved_transactions_are_told_in_the_order_of_their_commits_on_mari
     interleaved(Kind::Mariadb).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn interleaved_transactions_are_told_in_the_order_of_their_commits_by_the_log() {
+    interleaved(WAL).await;
+}
+
 /// A transaction is open for so long that everything else is told, forgotten and stepped over.
-async fn late(kind: Kind) {
-    let captured = Captured::install(kind, SCHEMA, ENTITIES).await;
+async fn late(on: impl Into<On>) {
+    let on = on.into();
+    let captured = Captured::install(on, SCHEMA, ENTITIES).await;
     let relay = captured.start();
     captured.run("insert into notes values (100, 'first')").await;
     let mut early = captured.begin().await;
@@ -131,12 +143,19 @@ async fn a_change_that_is_committed_late_is_told_on_mariadb() {
     late(Kind::Mariadb).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_is_committed_late_is_told_by_the_log() {
+    late(WAL).await;
+}
+
 const WRITERS: i64 = 8;
 const WRITES: i64 = 40;
 
 /// Many writers count up few records, each in a transaction with a record of its own.
-async fn concurrent(kind: Kind) {
-    let captured = Captured::install(kind, SCHEMA, ENTITIES).await;
+async fn concurrent(on: impl Into<On>) {
+    let on = on.into();
+    let kind = on.kind;
+    let captured = Captured::install(on, SCHEMA, ENTITIES).await;
     let relay = captured.start();
     let tasks = TaskTracker::new();
     let writers: Vec<_> = (0..WRITERS)
@@ -202,9 +221,16 @@ async fn concurrent_writers_are_told_in_order_for_each_record_on_sqlite() {
     concurrent(Kind::Sqlite).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn concurrent_writers_are_told_in_order_for_each_record_by_the_log() {
+    concurrent(WAL).await;
+}
+
 /// Rows of a snapshot, and after them every change that it has not seen, are the table as it is: no gap, no overlap.
-async fn snapshots(kind: Kind) {
-    let captured = Captured::install(kind, SCHEMA, ENTITIES).await;
+async fn snapshots(on: impl Into<On>) {
+    let on = on.into();
+    let kind = on.kind;
+    let captured = Captured::install(on, SCHEMA, ENTITIES).await;
     let relay = captured.start();
     let rows = match kind {
         Kind::Postgres => "select row_to_json(c) from counters c",
@@ -231,13 +257,14 @@ async fn snapshots(kind: Kind) {
             })
         })
         .collect();
-    let outbox = Outbox::of(&database).await.expect("the outbox is there");
-    let mut taken: Vec<(HashMap<String, Value>, Seen)> = Vec::new();
+    let capture = captured.engine.served().catalog.capture(SOURCE);
+    let sighting = Sighting::of(&database, capture).await.expect("the outbox is there");
+    let mut taken: Vec<(HashMap<String, Value>, Sight)> = Vec::new();
     // Each sees more than the one before, so that writes fall between them.
     while taken.len() < 20 {
         let mut snapshot = database.begin_snapshot(database.deadline(None)).await.expect("a snapshot");
         let fetched = snapshot.fetch(Statement::new(rows)).await.expect("the rows");
-        let seen = outbox.seen(&mut snapshot).await.expect("what was seen");
+        let seen = sighting.take(&mut snapshot).await.expect("what was seen");
         snapshot.rollback().await.expect("the snapshot ends");
         let text = format!("[{}]", String::from_utf8_lossy(&fetched.rows.joined));
         let read: Vec<Value> = serde_json::from_str(&text).expect("rows are JSON");
@@ -255,7 +282,7 @@ async fn snapshots(kind: Kind) {
     let written: u64 = last.values().filter_map(|row| row["n"].as_u64()).sum();
     let told = relay.told(usize::try_from(written).expect("few")).await;
     for (mut rows, seen) in taken {
-        for change in told.iter().filter(|change| !seen.contains(outbox_id(&change.id).expect("an id"))) {
+        for change in told.iter().filter(|change| !seen.has(origin(change).expect("an origin"))) {
             let (before, after) = (image(change.before.as_deref()), image(change.after.as_deref()));
             let known = rows.insert(after["id"].to_string(), after);
             assert_eq!(known, Some(before), "a change was left out or told again");
@@ -279,4 +306,9 @@ async fn a_snapshot_and_the_changes_after_it_are_the_table_on_mariadb() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_snapshot_and_the_changes_after_it_are_the_table_on_sqlite() {
     snapshots(Kind::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_and_the_changes_after_it_are_the_table_by_the_log() {
+    snapshots(WAL).await;
 }

@@ -1,9 +1,8 @@
 //! What is installed, told as out of date, and removed; and what other triggers, keys and roles do beside it.
 
 use super::bus::line;
-use super::{Captured, SOURCE, image};
+use super::{Captured, On, SOURCE, WAL, image};
 use crate::support::database::Kind;
-use crate::support::server::load;
 use resolvespec::event::capture::setup::{State, removal};
 use serde_json::{Value, json};
 
@@ -34,7 +33,7 @@ impl Captured {
 
     /// Serves the manifests over what the database has now.
     async fn reload(&self, entities: &str) {
-        self.engine.switch(load(self.kind, &self.fresh, "", entities).await);
+        self.reload_as(On { kind: self.kind, mode: self.mode }, entities).await;
     }
 
     /// Everything of ours that the database has.
@@ -114,8 +113,9 @@ async fn capture_is_installed_adapted_and_removed_on_sqlite() {
     cycle(Kind::Sqlite).await;
 }
 
-async fn cascade(kind: Kind, expected: &[&str]) {
-    let captured = Captured::install(kind, SCHEMA, ENTITIES).await;
+async fn cascade(on: impl Into<On>, expected: &[&str]) {
+    let on = on.into();
+    let captured = Captured::install(on, SCHEMA, ENTITIES).await;
     let relay = captured.start();
     // SQLite regards foreign keys where the program says so, and ours does.
     captured.run("delete from teams where id = 1").await;
@@ -140,6 +140,11 @@ async fn what_foreign_keys_delete_is_told_on_sqlite() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_foreign_keys_delete_is_told_by_the_log() {
+    cascade(WAL, &["members delete 1", "members delete 2", "teams delete 1"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_foreign_keys_delete_is_warned_of_on_mariadb() {
     let captured = Captured::install(Kind::Mariadb, SCHEMA, ENTITIES).await;
     let warnings = captured.survey().await.warnings;
@@ -149,8 +154,9 @@ async fn what_foreign_keys_delete_is_warned_of_on_mariadb() {
 }
 
 /// A trigger of somebody else changes the row once more; the last image is the row as it is.
-async fn another_trigger(kind: Kind, other: &str) {
-    let captured = Captured::bare(kind, SCHEMA, ENTITIES).await;
+async fn another_trigger(on: impl Into<On>, other: &str) {
+    let on = on.into();
+    let captured = Captured::bare(on, SCHEMA, ENTITIES).await;
     captured.run(other).await;
     captured.run_install().await;
     let relay = captured.start();
@@ -169,6 +175,7 @@ async fn what_another_trigger_changes_is_told_after_on_postgres() {
           update members set seen = seen + 1 where id = new.id; return null; end $$;
         create trigger a_see after insert on members for each row execute function see()";
     another_trigger(Kind::Postgres, other).await;
+    another_trigger(WAL, other).await;
 }
 
 const SQLITE_SEE: &str =
@@ -272,12 +279,13 @@ async fn whoever_writes_needs_no_right_on_the_outbox_on_postgres() {
 }
 
 /// Two entities of one table, one with other names, and a record whose key changes.
-async fn two_entities(kind: Kind) {
+async fn two_entities(on: impl Into<On>) {
+    let on = on.into();
     let entities = format!(
         "{ENTITIES}---\napiVersion: resolvespec.dev/v1alpha1\nkind: Entity\nmetadata: {{name: groups}}\n\
          spec: {{source: conformance, table: teams, name: groups, columns: [{{name: name, alias: title}}]}}\n"
     );
-    let captured = Captured::install(kind, SCHEMA, &entities).await;
+    let captured = Captured::install(on, SCHEMA, &entities).await;
     let relay = captured.start();
     captured.run("update teams set name = 'green' where id = 2").await;
     captured.run("insert into teams values (5, 'new')").await;
@@ -307,6 +315,11 @@ async fn every_entity_of_a_table_is_told_on_mariadb() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_entity_of_a_table_is_told_on_sqlite() {
     two_entities(Kind::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_entity_of_a_table_is_told_by_the_log() {
+    two_entities(WAL).await;
 }
 
 /// Another program, which has none of our functions and another version of SQLite where there is one; a REPLACE of its

@@ -15,7 +15,15 @@ on_all! {
 }
 
 async fn a_snapshot_and_what_follows_neither_miss_nor_repeat_a_change(kind: Kind) {
-    let stage = Stage::open(kind).await;
+    snapshots(Stage::open(kind).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_and_what_the_log_tells_neither_miss_nor_repeat_a_change() {
+    snapshots(Stage::by_the_log().await).await;
+}
+
+async fn snapshots(stage: Stage) {
     let writers = Writers::start(&stage).await;
     let mut all = Vec::new();
     for _ in 0..15 {

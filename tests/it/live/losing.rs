@@ -75,6 +75,10 @@ impl Bus for Fragile {
         Ok(futures_util::stream::select(inner, cut).boxed())
     }
 
+    async fn renew(&self) -> Result<(), Error> {
+        self.inner.load_full().renew().await
+    }
+
     fn is_connected(&self) -> bool {
         true
     }
@@ -121,5 +125,46 @@ async fn a_bus_that_breaks_off_is_taken_up_where_it_was() {
         assert_eq!(told(&mut boxes).await["data"]["id"], id);
     }
     drop(boxes);
+    stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_that_is_lost_makes_everyone_read_again() {
+    let stage = Stage::by_the_log().await;
+    let mut session = stage.session().await;
+    let begun = subscribed(&mut session, "boxes", json!({})).await;
+    stage.run("insert into boxes values (1, 7)").await;
+    let old = told(&mut session).await["position"].clone();
+    assert_eq!(old["epoch"], begun["position"]["epoch"]);
+    // A row that nobody can be told: the slot goes with it.
+    let lose = "do $$ declare pid int; begin
+          select active_pid into pid from pg_replication_slots where database = current_database();
+          perform pg_terminate_backend(pid, 5000);
+          insert into boxes values (2, 7);
+          perform pg_drop_replication_slot(slot_name) from pg_replication_slots where database = current_database();
+        end $$";
+    stage.run(lose).await;
+    let message = told(&mut session).await;
+    assert_eq!((&message["operation"], &message["reason"]), (&json!("resync_required"), &json!("changes_lost")), "{message}");
+    stage.run("insert into boxes values (3, 7)").await;
+    let message = told(&mut session).await;
+    assert_eq!(message["data"]["id"], json!(3), "{message}");
+    assert_ne!(message["position"]["epoch"], old["epoch"]);
+    drop(session);
+    stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_truncate_that_the_log_tells_makes_the_entity_s_subscribers_read_again() {
+    let stage = Stage::by_the_log().await;
+    let (mut items, mut boxes) = (stage.session().await, stage.session().await);
+    subscribed(&mut items, "items", json!({})).await;
+    subscribed(&mut boxes, "boxes", json!({})).await;
+    stage.run("truncate boxes").await;
+    let message = told(&mut boxes).await;
+    assert_eq!((&message["operation"], &message["reason"]), (&json!("resync_required"), &json!("change_omitted")), "{message}");
+    stage.run("insert into items values (1, 'x', 'y', 1)").await;
+    assert_eq!(told(&mut items).await["operation"], json!("create"));
+    drop((items, boxes));
     stage.close().await;
 }

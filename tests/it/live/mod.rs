@@ -12,7 +12,7 @@ mod switching;
 
 use crate::support::client::{Call, Client};
 use crate::support::database::{Fresh, Kind};
-use crate::support::server::load;
+use crate::support::server::load_captured;
 use crate::support::session::Session;
 use axum::http::Method;
 use resolvespec::config::{Config, DevArgs};
@@ -51,6 +51,7 @@ spec: {source: conformance, limits: {maxRows: 5000}}
 /// Replicas over a database that is captured, with another program that writes to it.
 struct Stage {
     kind: Kind,
+    mode: &'static str,
     fresh: Fresh,
     handles: Handles,
     /// Another program: connections of its own, of which the replicas know nothing.
@@ -109,18 +110,27 @@ impl Stage {
         Self::on(kind, Handles { bus: Arc::new(bus), ..Handles::memory() }, config(), Vec::new()).await
     }
 
+    /// Whose changes PostgreSQL's log tells.
+    async fn by_the_log() -> Self {
+        Self::captured(Kind::Postgres, "wal", Handles::memory(), config(), Vec::new()).await
+    }
+
     async fn on(kind: Kind, handles: Handles, config: Config, hooks: Vec<Arc<dyn Hook>>) -> Self {
+        Self::captured(kind, "trigger", handles, config, hooks).await
+    }
+
+    async fn captured(kind: Kind, mode: &'static str, handles: Handles, config: Config, hooks: Vec<Arc<dyn Hook>>) -> Self {
         let fresh = Fresh::create(kind).await;
-        let served = load(kind, &fresh, SCHEMA, ENTITIES).await;
+        let served = load_captured(kind, &fresh, SCHEMA, ENTITIES, mode).await;
         install(&served).await;
         let writer = Database::connect(&Settings::new("writer", &fresh.url)).await.expect("the database answers");
         let first = Replica::start(&config, served, hooks, handles.clone()).await;
-        Self { kind, fresh, handles, writer, first }
+        Self { kind, mode, fresh, handles, writer, first }
     }
 
     /// Another replica over the same database and the same handles.
     async fn another(&self, config: Config) -> Replica {
-        let served = load(self.kind, &self.fresh, "", ENTITIES).await;
+        let served = load_captured(self.kind, &self.fresh, "", ENTITIES, self.mode).await;
         Replica::start(&config, served, Vec::new(), self.handles.clone()).await
     }
 
@@ -161,11 +171,11 @@ impl Stage {
     }
 }
 
-/// Installs the triggers for everything that is served.
+/// Installs capture for everything that is served.
 async fn install(served: &Served) {
     let database = &served.databases[SOURCE];
     let survey = setup::survey(database, &served.catalog, SOURCE).await.expect("the database can be surveyed");
-    database.run_all(&survey.install()).await.expect("the triggers can be made");
+    survey.run(database).await.expect("capture can be installed");
 }
 
 /// Subscribes and answers the `data`, or the error.

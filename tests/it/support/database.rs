@@ -1,7 +1,8 @@
 //! A database of its own for each use, on each of the three servers.
 
-use resolvespec::database::{Database, Settings};
+use resolvespec::database::{Database, Dialect, Settings, Statement};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 use url::Url;
 
 /// The kinds of database that every behaviour is tried on.
@@ -75,6 +76,16 @@ impl Fresh {
 
     pub(crate) async fn remove(self) {
         if let Some((admin, name)) = self.admin {
+            if admin.dialect() == Dialect::Postgres {
+                // A relay's session that has just ended may still hold the database's slot, and then it can't be dropped.
+                let held = format!("select to_json(slot_name) from pg_replication_slots where database = '{name}' and active");
+                let free = async {
+                    while !admin.fetch_texts(Statement::new(held.as_str())).await.expect("the server answers").is_empty() {
+                        tokio::task::yield_now().await;
+                    }
+                };
+                tokio::time::timeout(Duration::from_secs(30), free).await.expect("nobody holds the slot");
+            }
             admin.run_script(&format!("drop database {name}")).await.expect("the test's database can be dropped");
             admin.close().await;
             return;

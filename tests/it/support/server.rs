@@ -70,10 +70,15 @@ fn settings_of_tests() -> Config {
 
 /// Fills a database and compiles the entities over it; they name the source `conformance`.
 pub(crate) async fn load(kind: Kind, fresh: &Fresh, script: &str, entities: &str) -> Served {
+    load_captured(kind, fresh, script, entities, "trigger").await
+}
+
+/// The same with a capture mode.
+pub(crate) async fn load_captured(kind: Kind, fresh: &Fresh, script: &str, entities: &str, mode: &str) -> Served {
     let source = format!(
         "apiVersion: resolvespec.dev/v1alpha1\nkind: DataSource\nmetadata: {{name: conformance}}\n\
          spec: {{engine: {}, connection: {{env: DATABASE}}, pool: {{maxConnections: 4}},\n  \
-         capture: {{mode: trigger}}}}\n---\n",
+         capture: {{mode: {mode}}}}}\n---\n",
         kind.engine()
     );
     let manifests = told(read::text(Path::new("manifests.yaml"), &format!("{source}{entities}")));

@@ -3,7 +3,7 @@
 //! Pure. The payload is the change's JSON, the subject its names, the message id its id; so other programs can follow the
 //! stream as well. What does not fit is sent without its images, which a header tells.
 
-use super::super::omit::omitted;
+use super::super::omit::{has_images, omitted};
 use super::super::{Error, Event};
 use crate::nats::subject::escape;
 use crate::protocol::Change;
@@ -43,7 +43,7 @@ impl Message {
         let room = max_bytes.saturating_sub(HEADER_BYTES + id.len());
         let whole = encode(change)?;
         if whole.len() <= room {
-            return Ok(Self { subject, payload: whole.into(), id, omitted: false });
+            return Ok(Self { subject, payload: whole.into(), id, omitted: !has_images(change) });
         }
         let payload = encode(&omitted(change, room / 2))?;
         Ok(Self { subject, payload: payload.into(), id, omitted: true })

@@ -50,6 +50,10 @@ impl Bus for NatsBus {
         follow::follow(Arc::clone(&self.stream), after).await
     }
 
+    async fn renew(&self) -> Result<(), Error> {
+        self.stream.begin_epoch().await
+    }
+
     fn is_connected(&self) -> bool {
         self.stream.connection.is_connected()
     }

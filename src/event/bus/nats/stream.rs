@@ -222,7 +222,18 @@ impl Stream {
             return Ok(());
         }
         warn!(stream = self.settings.name, "the stream of changes lost its end: subscribers start anew");
-        let mut config = info.config;
+        self.give_epoch(info.config).await
+    }
+
+    /// Voids every position, whatever the epoch is; a stream that is not there is made, which has the same effect.
+    pub(super) async fn begin_epoch(&self) -> Result<(), Error> {
+        match self.info().await? {
+            Some(info) => self.give_epoch(info.config).await,
+            None => self.ensure().await,
+        }
+    }
+
+    async fn give_epoch(&self, mut config: Config) -> Result<(), Error> {
         config.metadata.insert(EPOCH.to_owned(), new_epoch());
         let updated = self.connection.jetstream().update_stream(&config).await.map_err(|error| refused(&error))?;
         if let Some(epoch) = updated.config.metadata.get(EPOCH) {

@@ -4,12 +4,13 @@
 //! makes every write of its table fail. Foreign keys that cascade change rows without firing a trigger, and TRUNCATE
 //! fires none; the first is warned of.
 
+use super::Error;
 use super::trigger::{Trigger, literal, quoted};
-use super::{Error, Table};
-use crate::catalog::Entity;
+use crate::catalog::{Entity, TableName};
 use crate::database::{Database, Dialect, Statement};
 use crate::engine::sql::{Side, image};
 use serde::Deserialize;
+use std::collections::BTreeMap;
 
 // Other databases of the server have outboxes of their own, and triggers that write to those.
 pub(super) const EXISTING: &str = r"
@@ -81,7 +82,7 @@ values ({named}, '{operation}', {before}, {after}, @resolvespec_subject, utc_tim
 }
 
 /// Foreign keys of captured tables whose changes no trigger sees.
-pub(super) async fn warnings(database: &Database, tables: &[Table]) -> Result<Vec<String>, Error> {
+pub(super) async fn warnings(database: &Database, tables: &BTreeMap<TableName, &Entity>) -> Result<Vec<String>, Error> {
     #[derive(Deserialize)]
     struct Cascade {
         schema: String,
@@ -91,8 +92,8 @@ pub(super) async fn warnings(database: &Database, tables: &[Table]) -> Result<Ve
     let mut warnings = Vec::new();
     for text in database.fetch_texts(Statement::new(CASCADES)).await? {
         let key: Cascade = serde_json::from_str(&text)?;
-        let is_captured = |table: &Table| table.name.schema.as_str() == key.schema && table.name.name.as_str() == key.table;
-        if tables.iter().any(is_captured) {
+        let is_captured = |table: &TableName| table.schema.as_str() == key.schema && table.name.as_str() == key.table;
+        if tables.keys().any(is_captured) {
             warnings.push(format!(
                 "{}.{}: what the foreign key {} does to rows by itself (cascade, set null) is not told, since it fires no trigger",
                 key.schema, key.table, key.name

@@ -56,7 +56,7 @@ begin
 end
 $resolvespec$";
 
-/// The outbox, the ids that were published lately, and the function.
+/// The outbox and the ids that were published lately.
 pub(super) fn outbox(first_id: u128) -> Vec<String> {
     vec![
         // Writers wait behind this transaction for the tables' locks; it must not wait for long itself.
@@ -81,6 +81,12 @@ pub(super) fn outbox(first_id: u128) -> Vec<String> {
 )"
         .to_owned(),
         "create index if not exists resolvespec_published_at on public.resolvespec_published (published_at)".to_owned(),
+    ]
+}
+
+/// The function that every trigger calls.
+pub(super) fn function() -> Vec<String> {
+    vec![
         FUNCTION.replace("{rest_key}", &REST_KEY.to_string()),
         "revoke all on function public.resolvespec_capture() from public".to_owned(),
     ]

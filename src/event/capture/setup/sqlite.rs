@@ -31,6 +31,7 @@ pub(super) fn outbox(first_id: u128) -> Vec<String> {
   operation text not null,
   before_image text,
   after_image text,
+  changed_by text,
   occurred_at text not null default (strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')),
   check ((operation = 'create') = (before_image is null) and (operation = 'delete') = (after_image is null))
 )"

@@ -23,10 +23,10 @@ impl Desk {
         self.tell_row(lane, offset, (operation, key, None))
     }
 
-    fn tell_row(&self, lane: Lane, offset: u64, (operation, key, outbox): (&str, &str, Option<i64>)) -> Outcome {
+    fn tell_row(&self, lane: Lane, offset: u64, (operation, key, origin): (&str, &str, Option<i64>)) -> Outcome {
         let head = format!("\"operation\":\"{operation}\",");
         let tail = Bytes::from(format!("{head}\"key\":{key},\"offset\":{offset}}}"));
-        self.mailbox.tell(self.slot, lane, &Told { place: at(offset), outbox, key, tail: &tail, head: head.len() })
+        self.mailbox.tell(self.slot, lane, &Told { place: at(offset), origin, key, tail: &tail, head: head.len() })
     }
 
     /// What is taken, as operation, key and offset.
@@ -147,7 +147,7 @@ fn a_replay_stops_when_much_waits_and_goes_on_from_there() {
 fn what_a_snapshot_has_shown_is_told_by_nobody() {
     let desk = Desk::new(WIDE, false, false);
     let seen = serde_json::from_str("[[1,3],[5,5]]").unwrap();
-    desk.mailbox.has_seen(desk.slot, seen);
+    desk.mailbox.has_seen(desk.slot, Sight::Rows(seen));
     assert_eq!(desk.tell_row(Lane::Live, 1, ("update", "1", Some(3))), Outcome::Passed);
     assert_eq!(desk.tell_row(Lane::Live, 2, ("update", "2", Some(4))), Outcome::Wakes);
     assert_eq!(desk.tell_row(Lane::Live, 3, ("update", "3", Some(5))), Outcome::Passed);

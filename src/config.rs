@@ -134,6 +134,9 @@ struct Settings {
     /// Subscriptions that a WebSocket connection may have. [default: 1000]
     #[arg(long, env = "RESOLVESPEC_WS_MAX_SUBSCRIPTIONS", value_name = "COUNT")]
     ws_max_subscriptions: Option<usize>,
+    /// Bytes in which a subscription may be said, its filters above all. [default: 65536]
+    #[arg(long, env = "RESOLVESPEC_WS_MAX_SUBSCRIPTION_BYTES", value_name = "BYTES")]
+    ws_max_subscription_bytes: Option<usize>,
     /// Notifications that may wait for a WebSocket connection; beyond it the client is told to resume. [default: 10000]
     #[arg(long, env = "RESOLVESPEC_WS_MAX_WAITING", value_name = "COUNT")]
     ws_max_waiting: Option<usize>,
@@ -281,6 +284,7 @@ impl Settings {
             ws_max_message_bytes: self.ws_max_message_bytes.or(file.ws_max_message_bytes),
             ws_max_answer_bytes: self.ws_max_answer_bytes.or(file.ws_max_answer_bytes),
             ws_max_subscriptions: self.ws_max_subscriptions.or(file.ws_max_subscriptions),
+            ws_max_subscription_bytes: self.ws_max_subscription_bytes.or(file.ws_max_subscription_bytes),
             ws_max_waiting: self.ws_max_waiting.or(file.ws_max_waiting),
             ws_max_waiting_bytes: self.ws_max_waiting_bytes.or(file.ws_max_waiting_bytes),
             ws_session_seconds: self.ws_session_seconds.or(file.ws_session_seconds),
@@ -340,6 +344,7 @@ impl Settings {
         let usual = hub::Settings::default();
         hub::Settings {
             max_subscriptions: self.ws_max_subscriptions.unwrap_or(usual.max_subscriptions),
+            max_subscription_bytes: self.ws_max_subscription_bytes.unwrap_or(usual.max_subscription_bytes),
             max_waiting: self.ws_max_waiting.unwrap_or(usual.max_waiting),
             max_waiting_bytes: self.ws_max_waiting_bytes.unwrap_or(usual.max_waiting_bytes),
             session_lifetime: self

@@ -121,7 +121,7 @@ pub struct Capture {
     pub warn_retained_bytes: Option<u64>,
 }
 
-/// Where changes are seen; `none` unless given, as long as nobody can subscribe.
+/// Where changes are seen; `none` unless given, since triggers cost every write something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum CaptureMode {

@@ -50,6 +50,14 @@ impl Said {
         let (schema, entity) = (target.schema.as_deref().map(Into::into), target.entity.as_str().into());
         Self { schema, entity, record_id, options: options.filter(|text| *text != "null").map(Into::into) }
     }
+
+    /// How long it is, but for its punctuation.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "it always says something")]
+    pub fn len(&self) -> usize {
+        let record = if self.record_id.is_null() { 0 } else { self.record_id.to_string().len() };
+        self.schema.as_deref().map_or(0, str::len) + self.entity.len() + record + self.options.as_deref().map_or(0, str::len)
+    }
 }
 
 const OWN: [&str; 3] = ["snapshot", "resume", "conflate"];

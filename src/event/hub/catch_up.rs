@@ -1,4 +1,4 @@
-//! Replays for who is behind: one follower of the bus for all of them at a time, from the first that any of them misses.
+//! Replays for who is behind: one follower of the bus for all who come at a time, from the first that any of them misses.
 //!
 //! While a subscription is behind, what happens is only noted; when a replay has reached what was noted, it goes live
 //! under the lock of its mailbox, without gap and without telling anything twice. A client that does not take what is
@@ -12,7 +12,9 @@ use super::route::Route;
 use super::text::{Common, Resync};
 use crate::event::bus::{self, Delivery};
 use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -21,30 +23,41 @@ const CHUNK: usize = 128;
 /// Between two tries to reach the bus.
 const RETRY: Duration = Duration::from_millis(200);
 
+/// Replays at once, so that who is a little behind does not wait for who is far behind.
+const AT_ONCE: usize = 4;
+
 /// Replays for ever.
 pub(super) async fn run(hub: &Shared, mut behind: UnboundedReceiver<Arc<Subscription>>) {
-    let mut number = 0;
+    let numbers = AtomicU64::new(1);
+    let mut replays = FuturesUnordered::new();
     let mut all = Vec::new();
     loop {
-        // All who have come by now share a replay.
-        if behind.recv_many(&mut all, usize::MAX).await == 0 {
-            return;
+        tokio::select! {
+            // All who have come by now share a replay.
+            count = behind.recv_many(&mut all, usize::MAX), if replays.len() < AT_ONCE => {
+                if count == 0 {
+                    return;
+                }
+                replays.push(replay(hub, &numbers, std::mem::take(&mut all)));
+            }
+            Some(()) = replays.next() => {}
         }
-        let Some(mark) = hub.mark.load_full() else { continue };
-        loop {
-            number += 1;
-            let mut replay = Replay::begin(hub, &mark, number, std::mem::take(&mut all));
-            match replay.run(hub).await {
-                Ok(()) => break,
-                Err(bus::Error::Gone { .. }) => {
-                    replay.resync(hub);
-                    break;
-                }
-                Err(error) => {
-                    tracing::warn!(%error, retry_in = ?RETRY, "changes can't be replayed for now");
-                    all = replay.waiting;
-                    tokio::time::sleep(RETRY).await;
-                }
+    }
+}
+
+/// Replays for some until none of them is behind.
+async fn replay(hub: &Shared, numbers: &AtomicU64, mut all: Vec<Arc<Subscription>>) {
+    let Some(mark) = hub.mark.load_full() else { return };
+    loop {
+        let number = numbers.fetch_add(1, Ordering::Relaxed);
+        let mut replay = Replay::begin(hub, &mark, number, std::mem::take(&mut all));
+        match replay.run(hub).await {
+            Ok(()) => return,
+            Err(bus::Error::Gone { .. }) => return replay.resync(hub),
+            Err(error) => {
+                tracing::warn!(%error, retry_in = ?RETRY, "changes can't be replayed for now");
+                all = std::mem::take(&mut replay.waiting);
+                tokio::time::sleep(RETRY).await;
             }
         }
     }

@@ -66,6 +66,8 @@ pub struct Parts {
 pub struct Settings {
     /// Subscriptions that a connection may have.
     pub max_subscriptions: usize,
+    /// Bytes in which a subscription may be said.
+    pub max_subscription_bytes: usize,
     /// Notifications that may wait for a connection.
     pub max_waiting: usize,
     /// Bytes that may wait for a connection.
@@ -80,6 +82,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             max_subscriptions: 1000,
+            max_subscription_bytes: 64 * 1024,
             max_waiting: 10_000,
             max_waiting_bytes: 8 * 1024 * 1024,
             session_lifetime: Duration::from_mins(10),

@@ -89,7 +89,7 @@ impl Session {
     pub fn subscribe(&self, asked: Subscribe) -> impl Future<Output = Result<(Begun, Option<Arc<str>>), Error>> + Send + 'static {
         let joined = Arc::clone(&self.joined);
         async move {
-            joined.make_room()?;
+            joined.make_room(&asked)?;
             let begun = joined.begin(asked, None).await?;
             let session = joined.write().await.then(|| Arc::clone(joined.session()));
             Ok((begun, session))
@@ -130,16 +130,20 @@ impl Session {
         async move {
             let connection = joined.connection.to_string();
             let stored = joined.hub.0.kept.take(&session, &joined.principal, &connection).await?;
-            let session: Arc<str> = Arc::from(session);
-            // Nothing was subscribed to before this, so that there is no other id.
-            let session = Arc::clone(joined.session.get_or_init(|| session));
-            let mut restored = Restored { session, begun: Vec::new(), failed: Vec::new() };
+            let mut restored = Restored { session: Arc::from(session), begun: Vec::new(), failed: Vec::new() };
             for one in stored.subscriptions {
                 match joined.restore(&one).await {
                     Ok(begun) => restored.begun.push(begun),
+                    // What may succeed later must not be forgotten now: the session stays as it was.
+                    Err(error) if error.code.retryable() => {
+                        joined.end_all();
+                        return Err(error);
+                    }
                     Err(error) => restored.failed.push((one.id, error)),
                 }
             }
+            // Nothing was subscribed to before this, so that there is no other id.
+            restored.session = Arc::clone(joined.session.get_or_init(|| restored.session));
             joined.write().await;
             Ok(restored)
         }
@@ -193,7 +197,12 @@ impl Joined {
         Ok(begun)
     }
 
-    fn make_room(&self) -> Result<(), Error> {
+    fn make_room(&self, asked: &Subscribe) -> Result<(), Error> {
+        let (bytes, most) = (asked.said.len(), self.hub.0.parts.settings.max_subscription_bytes);
+        if bytes > most {
+            let message = format!("the subscription is said in {bytes} bytes, and {most} are allowed; filter by less");
+            return Err(Error::new(Code::LimitExceeded, message));
+        }
         let mut held = self.held();
         let before = held.len();
         held.retain(|_, one| !one.subscription.has_ended() || !self.mailbox.close_if_told(one.subscription.slot));
@@ -203,6 +212,13 @@ impl Joined {
             return Ok(());
         }
         Err(Error::new(Code::LimitExceeded, format!("a connection may have {most} subscriptions; end one, or open another")))
+    }
+
+    fn end_all(&self) {
+        for (_, held) in self.held().drain() {
+            self.hub.0.end(&held.subscription);
+            self.count.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     /// Lets replays go on that waited for room.
@@ -268,9 +284,7 @@ impl Joined {
 impl Drop for Session {
     fn drop(&mut self) {
         let stored = self.joined.stored();
-        for (_, held) in self.joined.held().drain() {
-            self.joined.hub.0.end(&held.subscription);
-        }
+        self.joined.end_all();
         let Some(session) = self.joined.session.get().filter(|_| !stored.subscriptions.is_empty()) else { return };
         let (joined, session) = (Arc::clone(&self.joined), Arc::clone(session));
         self.joined.hub.0.tasks.spawn(async move {

@@ -8,6 +8,7 @@ on_all! {
     columns_are_projected_and_the_key_is_always_told
     who_unsubscribes_is_told_nothing_more
     what_is_not_captured_can_not_be_subscribed_to
+    a_client_s_own_writes_are_told_after_their_answers
 }
 
 async fn a_filter_is_held_against_the_row_before_and_after(kind: Kind) {
@@ -99,5 +100,36 @@ async fn what_is_not_captured_can_not_be_subscribed_to(kind: Kind) {
     assert!(error["message"].as_str().is_some_and(|text| text.contains("capture install")), "{error}");
     super::install(&stage.first.engine.served()).await;
     subscribed(&mut session, "items", json!({})).await;
+    stage.close().await;
+}
+
+/// As the TypeScript client does it: without a schema, and with answers and notifications told apart by `type`.
+async fn a_client_s_own_writes_are_told_after_their_answers(kind: Kind) {
+    let stage = Stage::open(kind).await;
+    let mut session = stage.session().await;
+    let begun = subscribed(&mut session, "items", json!({"filters": [eq("kind", "pen")]})).await;
+    for (number, (operation, record, data)) in [
+        ("create", json!(null), json!({"id": 1, "name": "a", "kind": "pen", "stock": 1})),
+        ("update", json!("1"), json!({"stock": 2})),
+        ("delete", json!("1"), json!(null)),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let id = number.to_string();
+        let write =
+            json!({"id": id, "type": "request", "operation": operation, "entity": "items", "record_id": record, "data": data});
+        let answer = session.ask(&write).await;
+        assert_eq!(
+            (&answer["type"], &answer["id"], &answer["success"]),
+            (&json!("response"), &json!(id), &json!(true)),
+            "{answer}"
+        );
+        let message = told(&mut session).await;
+        assert_eq!((&message["operation"], &message["entity"]), (&json!(operation), &json!("items")));
+        assert_eq!((&message["subscription_id"], &message["data"]["id"]), (&begun["subscription_id"], &json!(1)));
+        assert!(message.get("id").is_none(), "{message}");
+    }
+    drop(session);
     stage.close().await;
 }

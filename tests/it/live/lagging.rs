@@ -75,6 +75,9 @@ async fn a_connection_has_so_many_subscriptions() {
     let end = json!({"id": "u", "type": "subscription", "operation": "unsubscribe", "subscription_id": first["subscription_id"]});
     assert_eq!(session.ask(&end).await["success"], true);
     subscribed(&mut session, "boxes", json!({})).await;
+    let error =
+        subscribe(&mut session, "items", json!({"filters": [eq("name", "x".repeat(70_000))]})).await.expect_err("too long");
+    assert_eq!(error["code"], "limit_exceeded");
     drop(session);
     stage.close().await;
 }

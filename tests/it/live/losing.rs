@@ -8,6 +8,7 @@ use resolvespec::event::bus::{Bus, Deliveries, Error, Extent, MemoryBus, MemoryS
 use resolvespec::protocol::{Change, Position};
 use serde_json::json;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::watch;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -34,12 +35,14 @@ async fn who_follows_the_entity_of_a_change_that_was_too_large_reads_again() {
 struct Fragile {
     inner: Arc<ArcSwap<MemoryBus>>,
     cuts: watch::Sender<bool>,
+    /// Whether it can't be asked what it has.
+    mute: Arc<AtomicBool>,
 }
 
 impl Default for Fragile {
     fn default() -> Self {
         let inner = ArcSwap::from_pointee(MemoryBus::new(MemorySettings::default()));
-        Self { inner: Arc::new(inner), cuts: watch::channel(false).0 }
+        Self { inner: Arc::new(inner), cuts: watch::channel(false).0, mute: Arc::default() }
     }
 }
 
@@ -61,6 +64,9 @@ impl Bus for Fragile {
     }
 
     async fn extent(&self) -> Result<Extent, Error> {
+        if self.mute.load(Ordering::Relaxed) {
+            return Err(Error::Unavailable("it is mute".to_owned()));
+        }
         self.inner.load_full().extent().await
     }
 
@@ -166,5 +172,28 @@ async fn a_truncate_that_the_log_tells_makes_the_entity_s_subscribers_read_again
     stage.run("insert into items values (1, 'x', 'y', 1)").await;
     assert_eq!(told(&mut items).await["operation"], json!("create"));
     drop((items, boxes));
+    stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_can_not_be_restored_now_can_be_later() {
+    let bus = Fragile::default();
+    let stage = Stage::over(Kind::Sqlite, bus.clone()).await;
+    let mut session = stage.session().await;
+    let begun = subscribed(&mut session, "boxes", json!({})).await;
+    drop(session);
+    bus.mute.store(true, Ordering::Relaxed);
+    let (mut session, said) = super::come_back(&stage.first, &begun["session"]).await;
+    assert_eq!(said["error"]["code"], "unavailable", "{said}");
+    let error = super::subscribe(&mut session, "boxes", json!({"snapshot": true})).await.expect_err("nor can others begin");
+    assert_eq!(error["code"], "unavailable");
+    stage.counts("resolvespec_live_subscriptions", 0).await;
+    drop(session);
+    bus.mute.store(false, Ordering::Relaxed);
+    stage.run("insert into boxes values (1, 0)").await;
+    let (mut session, said) = super::come_back(&stage.first, &begun["session"]).await;
+    assert_eq!(said["restored"][0]["subscription_id"], begun["subscription_id"], "{said}");
+    assert_eq!(told(&mut session).await["data"]["id"], 1);
+    drop(session);
     stage.close().await;
 }

@@ -13,7 +13,7 @@ mod switching;
 use crate::support::client::{Call, Client};
 use crate::support::database::{Fresh, Kind};
 use crate::support::server::load_captured;
-use crate::support::session::Session;
+use crate::support::session::{Session, handshake};
 use axum::http::Method;
 use resolvespec::config::{Config, DevArgs};
 use resolvespec::database::{Database, Settings};
@@ -201,6 +201,15 @@ async fn told(session: &mut Session) -> Value {
 async fn brief(session: &mut Session) -> (String, Value, Value) {
     let message = told(session).await;
     (message["operation"].as_str().expect("a word").to_owned(), message["data"].clone(), message["reason"].clone())
+}
+
+/// Connects with a session, and answers what is said of it.
+async fn come_back(replica: &Replica, session: &Value) -> (Session, Value) {
+    let query = format!("?session={}", session.as_str().expect("a session is a text"));
+    let mut client = Session::enter(handshake(replica.address, &query, &[])).await.expect("it is let in");
+    let first = client.hear().await;
+    assert_eq!(first["type"], "session", "{first}");
+    (client, first)
 }
 
 fn eq(column: &str, value: impl Into<Value>) -> Value {

@@ -1,7 +1,7 @@
 //! Clients that come back: to another replica, after a while, as somebody else.
 
 use super::counting::{Counts, Writers, now};
-use super::{Kind, Replica, Stage, config, eq, subscribed, told};
+use super::{Kind, Stage, come_back, config, eq, subscribed, told};
 use crate::support::nats::raw;
 use crate::support::session::{Session, handshake, token};
 use resolvespec::auth::{Authentication, JwtSettings, KeySource, Secret};
@@ -16,15 +16,6 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// Connects with a session, and answers what is said of it.
-async fn come_back(replica: &Replica, session: &Value) -> (Session, Value) {
-    let query = format!("?session={}", session.as_str().expect("a session is a text"));
-    let mut client = Session::enter(handshake(replica.address, &query, &[])).await.expect("it is let in");
-    let first = client.hear().await;
-    assert_eq!(first["type"], "session", "{first}");
-    (client, first)
-}
 
 fn ids<'v>(list: impl IntoIterator<Item = &'v Value>) -> BTreeSet<&'v str> {
     list.into_iter().filter_map(|one| one["subscription_id"].as_str()).collect()

@@ -70,7 +70,7 @@ async fn what_is_no_message_is_refused_and_the_connection_stays() {
         (r#"{"id":"1","type":"request","operation":"read","entity":"items","options":{"page":1}}"#, "1", "invalid_option"),
         (r#"{"id":"1","type":"subscription","operation":"listen"}"#, "1", "invalid_subscription_operation"),
         (r#"{"id":"1","type":"subscription","operation":"unsubscribe"}"#, "1", "missing_subscription_id"),
-        (r#"{"id":"1","type":"subscription","operation":"subscribe","entity":"items"}"#, "1", "unavailable"),
+        (r#"{"id":"1","type":"subscription","operation":"subscribe","entity":"items"}"#, "1", "not_captured"),
     ] {
         session.send(Message::text(text)).await;
         let answer = session.hear().await;

@@ -83,8 +83,9 @@ impl Manage for Manager {
 
     async fn connect(&self) -> Result<Connection, Error> {
         let mut inner = self.open().await?;
-        let row =
-            sqlx::query("select connection_id(), version()").fetch_one(&mut inner).await.map_err(|error| classify(&error))?;
+        // As a text, since the server may have no room for another prepared statement.
+        let asked = sqlx::raw_sql("select connection_id(), version()").fetch_one(&mut inner).await;
+        let row = asked.map_err(|error| classify(&error))?;
         let id: u64 = row.try_get_unchecked(0).map_err(|error| classify(&error))?;
         let version: String = row.try_get_unchecked(1).map_err(|error| classify(&error))?;
         let flavour = if version.to_lowercase().contains("mariadb") { Flavour::Mariadb } else { Flavour::Mysql };

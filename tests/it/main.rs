@@ -2,6 +2,7 @@
 
 mod bus;
 mod capture;
+mod chaos;
 mod cluster;
 mod conformance;
 mod declared_sql;

@@ -17,6 +17,7 @@ programs=(
   "mariadb mariadb-client"
   "mariadbd mariadb-server"
   "memcached memcached"
+  "haproxy haproxy"
   "mosquitto mosquitto"
   "mosquitto_sub mosquitto-clients"
   "openssl openssl"

@@ -1,0 +1,369 @@
+//! Subscribers: each has a filter, keeps what it was told as a table, comes back when it is cut off, and objects to everything
+//! that it should not have been told.
+
+use super::ledger::{Ledger, Row};
+use super::world::SOURCES;
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// How long a subscriber waits for an answer before it tries another connection.
+const ANSWER: Duration = Duration::from_secs(20);
+
+/// The pause before a connection is tried again.
+const AGAIN: Duration = Duration::from_millis(50);
+
+/// A filter, as it is sent and as it is held against a row here.
+#[derive(Debug, Clone, Copy)]
+enum Wanted {
+    All,
+    Kind(i64),
+    NotKind(i64),
+    Stock(i64, i64),
+    KindOrStock(i64, i64),
+    KindAndStock(i64, i64),
+}
+
+impl Wanted {
+    fn any(random: &mut fastrand::Rng) -> Self {
+        let (kind, stock) = (random.i64(0..5), random.i64(0..80));
+        match random.u8(0..5) {
+            0 => Self::Kind(kind),
+            1 => Self::NotKind(kind),
+            2 => Self::Stock(stock, stock + 30),
+            3 => Self::KindOrStock(kind, stock),
+            _ => Self::KindAndStock(kind, stock),
+        }
+    }
+
+    fn filters(self) -> Value {
+        let filter = |column: &str, operator: &str, value: Value| json!({"column": column, "operator": operator, "value": value});
+        match self {
+            Self::All => json!([]),
+            Self::Kind(kind) => json!([filter("kind", "eq", json!(kind))]),
+            Self::NotKind(kind) => json!([filter("kind", "neq", json!(kind))]),
+            Self::Stock(low, high) => json!([filter("stock", "between_inclusive", json!([low, high]))]),
+            Self::KindAndStock(kind, stock) => {
+                json!([filter("kind", "eq", json!(kind)), filter("stock", "gte", json!(stock))])
+            }
+            Self::KindOrStock(kind, stock) => {
+                let mut or = filter("stock", "lt", json!(stock));
+                or["logic_operator"] = json!("OR");
+                json!([filter("kind", "eq", json!(kind)), or])
+            }
+        }
+    }
+
+    fn holds(self, row: &Row) -> bool {
+        match self {
+            Self::All => true,
+            Self::Kind(kind) => row.kind == kind,
+            Self::NotKind(kind) => row.kind != kind,
+            Self::Stock(low, high) => (low..=high).contains(&row.stock),
+            Self::KindAndStock(kind, stock) => row.kind == kind && row.stock >= stock,
+            Self::KindOrStock(kind, stock) => row.kind == kind || row.stock < stock,
+        }
+    }
+}
+
+/// What happened to subscribers.
+#[derive(Debug, Default)]
+pub(super) struct Figures {
+    told: usize,
+    connections: usize,
+    snapshots: usize,
+    pub(super) resyncs: usize,
+}
+
+impl Figures {
+    pub(super) fn add(&mut self, other: &Self) {
+        self.told += other.told;
+        self.connections += other.connections;
+        self.snapshots += other.snapshots;
+        self.resyncs += other.resyncs;
+    }
+}
+
+impl fmt::Display for Figures {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { told, connections, snapshots, resyncs } = self;
+        write!(out, "{told} notifications on {connections} connections, {snapshots} snapshots, {resyncs} told to read again")
+    }
+}
+
+#[derive(Default)]
+struct Known {
+    rows: BTreeMap<i64, Row>,
+    told: HashSet<(i64, i64)>,
+    deleted: HashSet<i64>,
+    /// What was acknowledged before the latest snapshot came need not be told.
+    begun_at: usize,
+}
+
+/// What a subscriber knows, for others to look at.
+pub(super) struct Knowledge {
+    pub(super) source: usize,
+    number: usize,
+    wanted: Wanted,
+    known: Mutex<Known>,
+}
+
+impl Knowledge {
+    fn name(&self) -> String {
+        format!("subscriber {} of {} ({:?})", self.number, SOURCES[self.source], self.wanted)
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.known.lock().expect("no panic with the knowledge in hand")
+    }
+
+    /// Where it differs from what is true, if it does.
+    pub(super) fn difference(&self, truth: &BTreeMap<i64, Row>) -> Option<String> {
+        let known = self.known();
+        let wanted: BTreeMap<i64, Row> =
+            truth.iter().filter(|(_, row)| self.wanted.holds(row)).map(|(id, row)| (*id, *row)).collect();
+        let ids = wanted.keys().chain(known.rows.keys());
+        let id = ids.copied().find(|id| wanted.get(id) != known.rows.get(id))?;
+        Some(format!("{} knows row {id} as {:?}, and it is {:?}", self.name(), known.rows.get(&id), wanted.get(&id)))
+    }
+
+    /// Objects if something that was acknowledged was not told.
+    pub(super) fn check_told(&self, ledger: &Ledger) {
+        let known = self.known();
+        for done in ledger.all().iter().skip(known.begun_at).filter(|done| done.source == self.source) {
+            match done.row {
+                Some(row) if self.wanted.holds(&row) => {
+                    assert!(known.told.contains(&(done.id, row.version)), "{} was not told of {done:?}", self.name());
+                }
+                // One that it did not see is not told to be gone.
+                None if matches!(self.wanted, Wanted::All) => {
+                    assert!(known.deleted.contains(&done.id), "{} was not told of {done:?}", self.name());
+                }
+                Some(_) | None => {}
+            }
+        }
+    }
+}
+
+pub(super) struct Subscriber {
+    knowledge: Arc<Knowledge>,
+    ledger: Arc<Ledger>,
+    entrance: SocketAddr,
+    /// Whether it comes back with its session, or else with its position.
+    by_session: bool,
+    figures: Figures,
+    session: Option<String>,
+    subscription: Option<String>,
+    position: Option<Value>,
+    /// The latest version of each row on this connection, and the rows that were deleted on it. What is replayed on the next
+    /// begins earlier.
+    versions: HashMap<i64, i64>,
+    ended: HashSet<i64>,
+}
+
+/// Why a connection is given up. The network's reasons do not matter.
+struct Cut;
+
+impl Subscriber {
+    pub(super) fn new(
+        source: usize,
+        number: usize,
+        random: &mut fastrand::Rng,
+        entrance: SocketAddr,
+        ledger: Arc<Ledger>,
+    ) -> Self {
+        // Two of each database want everything, one for each way to come back.
+        let wanted = if number < 2 { Wanted::All } else { Wanted::any(random) };
+        Self {
+            knowledge: Arc::new(Knowledge { source, number, wanted, known: Mutex::default() }),
+            ledger,
+            entrance,
+            by_session: number % 2 == 1,
+            figures: Figures::default(),
+            session: None,
+            subscription: None,
+            position: None,
+            versions: HashMap::new(),
+            ended: HashSet::new(),
+        }
+    }
+
+    pub(super) fn knowledge(&self) -> Arc<Knowledge> {
+        Arc::clone(&self.knowledge)
+    }
+
+    pub(super) async fn run(mut self, mut ended: watch::Receiver<bool>) -> Figures {
+        let until = async move {
+            // The sender's end is as good as its word.
+            _ = ended.wait_for(|ended| *ended).await;
+        };
+        tokio::select! {
+            () = until => {}
+            () = self.listen() => {}
+        }
+        self.figures
+    }
+
+    async fn listen(&mut self) {
+        loop {
+            if let Ok(mut socket) = self.connect().await {
+                self.figures.connections += 1;
+                while let Ok(message) = hear(&mut socket).await {
+                    if self.take(&mut socket, &message).await.is_err() {
+                        break;
+                    }
+                }
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+
+    /// A connection with the subscription on it.
+    async fn connect(&mut self) -> Result<Socket, Cut> {
+        let query = match &self.session {
+            Some(session) if self.by_session => format!("?session={session}"),
+            _ => String::new(),
+        };
+        let connecting = timeout(ANSWER, connect_async(format!("ws://{}/ws{query}", self.entrance))).await;
+        let (mut socket, _) = connecting.map_err(|_| Cut)?.map_err(|_| Cut)?;
+        self.versions.clear();
+        self.ended.clear();
+        if query.is_empty() {
+            self.subscribe(&mut socket, self.position.clone()).await?;
+            return Ok(socket);
+        }
+        let said = timeout(ANSWER, hear(&mut socket)).await.map_err(|_| Cut)??;
+        assert_eq!(said["type"], "session", "{}: {said}", self.knowledge.name());
+        let restored = said["restored"].as_array().expect("a list");
+        let is_back = restored.iter().any(|one| one["subscription_id"].as_str() == self.subscription.as_deref());
+        assert!(is_back, "{} did not get its subscription back: {said}", self.knowledge.name());
+        Ok(socket)
+    }
+
+    async fn subscribe(&mut self, socket: &mut Socket, resume: Option<Value>) -> Result<(), Cut> {
+        let mut options = json!({"filters": self.knowledge.wanted.filters()});
+        match &resume {
+            Some(position) => options["resume"] = position.clone(),
+            None => options["snapshot"] = json!(true),
+        }
+        let asked = json!({"id": "s", "type": "subscription", "operation": "subscribe",
+            "schema": SOURCES[self.knowledge.source], "entity": "marks", "options": options});
+        socket.send(Message::text(asked.to_string())).await.map_err(|_| Cut)?;
+        let answer = loop {
+            let message = timeout(ANSWER, hear(socket)).await.map_err(|_| Cut)??;
+            // What an earlier subscription of the connection is told still comes before its end.
+            if message["id"] == "s" {
+                break message;
+            }
+        };
+        if answer["success"] != true {
+            let code = answer["error"]["code"].as_str().expect("a code").to_owned();
+            match code.as_str() {
+                "resync_required" => {
+                    self.figures.resyncs += 1;
+                    self.position = None;
+                }
+                "unavailable" | "timeout" => {}
+                _ => panic!("{}: {answer}", self.knowledge.name()),
+            }
+            return Err(Cut);
+        }
+        let data = &answer["data"];
+        self.subscription = data["subscription_id"].as_str().map(ToOwned::to_owned);
+        self.session = data["session"].as_str().map(ToOwned::to_owned);
+        self.position = Some(data["position"].clone());
+        if resume.is_none() {
+            self.begin(&data["snapshot"]);
+        }
+        Ok(())
+    }
+
+    /// Takes a snapshot for what is true.
+    fn begin(&mut self, snapshot: &Value) {
+        self.figures.snapshots += 1;
+        let rows: BTreeMap<i64, Row> = snapshot.as_array().expect("a list of rows").iter().map(Row::read).collect();
+        self.versions = rows.iter().map(|(id, row)| (*id, row.version)).collect();
+        self.ended.clear();
+        let begun_at = self.ledger.length();
+        let mut known = self.knowledge.known();
+        known.rows = rows;
+        known.begun_at = begun_at;
+    }
+
+    async fn take(&mut self, socket: &mut Socket, message: &Value) -> Result<(), Cut> {
+        if message["type"] != "notification" || message["subscription_id"].as_str() != self.subscription.as_deref() {
+            return Ok(());
+        }
+        if message["operation"] == "resync_required" {
+            self.figures.resyncs += 1;
+            let asked = json!({"id": "u", "type": "subscription", "operation": "unsubscribe",
+                "subscription_id": self.subscription});
+            socket.send(Message::text(asked.to_string())).await.map_err(|_| Cut)?;
+            return self.subscribe(socket, None).await;
+        }
+        self.figures.told += 1;
+        self.advance(message);
+        self.fold(message);
+        Ok(())
+    }
+
+    /// Positions only rise.
+    fn advance(&mut self, message: &Value) {
+        let position = &message["position"];
+        let offset = |position: &Value| position["offset"].as_u64().expect("an offset");
+        if let Some(last) = &self.position
+            && !self.by_session
+        {
+            assert_eq!(position["epoch"], last["epoch"], "{}: another epoch without a word", self.knowledge.name());
+            assert!(offset(position) > offset(last), "{}: {message} after {last}", self.knowledge.name());
+        }
+        self.position = Some(position.clone());
+    }
+
+    fn fold(&mut self, message: &Value) {
+        let name = || self.knowledge.name();
+        let mut known = self.knowledge.known();
+        let operation = message["operation"].as_str().expect("a word");
+        if operation == "delete" {
+            let id = message["key"]["id"].as_i64().expect("a key");
+            known.rows.remove(&id);
+            if message["reason"] != "leave" {
+                let objection = self.ledger.objection(self.knowledge.source, id, None);
+                assert_eq!(objection, None, "{}: {message}", name());
+                known.deleted.insert(id);
+                self.ended.insert(id);
+            }
+            return;
+        }
+        let (id, row) = Row::read(&message["data"]);
+        assert_eq!(self.ledger.objection(self.knowledge.source, id, Some(row)), None, "{}: {message}", name());
+        assert!(self.knowledge.wanted.holds(&row), "{} did not want {message}", name());
+        assert!(!self.ended.contains(&id), "{}: {message} after its end", name());
+        let last = self.versions.insert(id, row.version);
+        assert!(last <= Some(row.version), "{}: {message} after version {last:?}", name());
+        known.told.insert((id, row.version));
+        known.rows.insert(id, row);
+    }
+}
+
+/// The next message of the service.
+async fn hear(socket: &mut Socket) -> Result<Value, Cut> {
+    loop {
+        match socket.next().await {
+            Some(Ok(Message::Text(text))) => return Ok(serde_json::from_str(&text).expect("JSON")),
+            Some(Ok(Message::Close(_)) | Err(_)) | None => return Err(Cut),
+            Some(Ok(_)) => {}
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! Everything that a storm rages over: databases, NATS, replicas and the balancer in front of them, all of its own.
+
+use super::ledger::Row;
+use crate::support::client::{Call, Client};
+use crate::support::database::{Fresh, Kind};
+use crate::support::nats::OwnNats;
+use crate::support::own::Own;
+use axum::http::Method;
+use resolvespec::database::{Database, Settings, Statement};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// The sources, which are also the schemas of their entities.
+pub(super) const SOURCES: [&str; 3] = ["pg", "maria", "lite"];
+
+const ENGINES: [&str; 3] = ["postgres", "mysql", "sqlite"];
+
+const BINARY: &str = env!("CARGO_BIN_EXE_resolvespec");
+
+const TABLE: &str = "create table marks (id integer primary key, version bigint not null, kind integer not null, stock integer not null)";
+
+/// How long anything may take to come up.
+const DEADLINE: Duration = Duration::from_secs(90);
+
+/// Who can be killed.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Victim {
+    Replica(usize),
+    Nats,
+    Postgres,
+    Mariadb,
+}
+
+struct Replica {
+    address: SocketAddr,
+    admin: SocketAddr,
+    child: Option<Child>,
+}
+
+pub(super) struct World {
+    folder: PathBuf,
+    nats: OwnNats,
+    nats_url: String,
+    postgres: Own,
+    mariadb: Own,
+    urls: [String; 3],
+    replicas: [Replica; 3],
+    balancer: Child,
+    entrance: SocketAddr,
+}
+
+fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("an address")
+}
+
+impl World {
+    pub(super) async fn create() -> Self {
+        let folder = std::env::temp_dir().join(format!("resolvespec-chaos-{}", std::process::id()));
+        std::fs::create_dir_all(folder.join("manifests")).expect("a folder");
+        let (nats, postgres, mariadb) =
+            (OwnNats::start("chaos"), Own::start(Kind::Postgres, "chaos"), Own::start(Kind::Mariadb, "chaos"));
+        let lite = Fresh::create(Kind::Sqlite).await;
+        let urls = [postgres.database().await, mariadb.database().await, lite.url];
+        for url in &urls {
+            let database = Database::connect(&Settings::new("chaos", url)).await.expect("the database answers");
+            database.run_script(TABLE).await.expect("the table can be made");
+            database.close().await;
+        }
+        std::fs::write(folder.join("manifests/all.yaml"), manifests()).expect("the manifests can be written");
+        let entrance = free_address();
+        let replicas = [0, 1, 2].map(|_| Replica { address: free_address(), admin: free_address(), child: None });
+        let balancer = balance(&folder, entrance, &replicas);
+        let nats_url = nats.url();
+        let mut world = Self { folder, nats, nats_url, postgres, mariadb, urls, replicas, balancer, entrance };
+        for arguments in [["capture", "install"].as_slice(), &["publish"]] {
+            let output = world.command(arguments).arg(world.folder.join("manifests")).output().expect("the binary runs");
+            assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        world.restore_all().await;
+        world
+    }
+
+    /// Where clients connect.
+    pub(super) fn entrance(&self) -> SocketAddr {
+        self.entrance
+    }
+
+    pub(super) fn database_url(&self, source: usize) -> &str {
+        &self.urls[source]
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(BINARY);
+        command.args(arguments).env("RESOLVESPEC_NATS_SERVERS", &self.nats_url).env("RESOLVESPEC_NATS_NAME", "chaos");
+        command.env("RESOLVESPEC_NATS_EVENTS_BYTES", "268435456").env("RESOLVESPEC_NATS_BUCKET_BYTES", "16777216");
+        for (source, url) in SOURCES.iter().zip(&self.urls) {
+            command.env(format!("CHAOS_{}", source.to_uppercase()), url);
+        }
+        command.env_remove("RESOLVESPEC_MANIFESTS");
+        command
+    }
+
+    fn start_replica(&mut self, number: usize) {
+        let Replica { address, admin, .. } = self.replicas[number];
+        let log = std::fs::File::options().create(true).append(true).open(self.folder.join(format!("replica-{number}.log")));
+        let mut command = self.command(&["serve", "--allow-anonymous", "--replica-name", ["one", "two", "three"][number]]);
+        command.args(["--listen", &address.to_string(), "--admin-listen", &admin.to_string()]);
+        command.stderr(log.expect("the log can be written")).stdout(Stdio::null());
+        self.replicas[number].child = Some(command.spawn().expect("the binary runs"));
+    }
+
+    pub(super) fn kill(&mut self, victim: Victim) {
+        match victim {
+            Victim::Replica(number) => {
+                if let Some(mut child) = self.replicas[number].child.take() {
+                    child.kill().expect("it can be killed");
+                    child.wait().expect("it ends");
+                }
+            }
+            Victim::Nats => self.nats.kill(),
+            Victim::Postgres => self.postgres.kill(),
+            Victim::Mariadb => self.mariadb.kill(),
+        }
+    }
+
+    /// Starts whoever was killed.
+    pub(super) async fn restore(&mut self, victim: Victim) {
+        // The scripts wait for their server, and the others need this thread meanwhile.
+        tokio::task::block_in_place(|| match victim {
+            Victim::Replica(number) => self.start_replica(number),
+            Victim::Nats => self.nats.restart(),
+            Victim::Postgres => self.postgres.restart(),
+            Victim::Mariadb => self.mariadb.restart(),
+        });
+    }
+
+    /// Starts every replica that is not there, and waits until all are ready.
+    pub(super) async fn restore_all(&mut self) {
+        for number in 0..self.replicas.len() {
+            if self.replicas[number].child.is_none() {
+                self.start_replica(number);
+            }
+            let (client, deadline) = (Client::new(self.replicas[number].admin), Instant::now() + DEADLINE);
+            while client.send(&Call::new(Method::GET, "/ready")).await.map_or(0, |answer| answer.status.as_u16()) != 200 {
+                assert!(Instant::now() < deadline, "replica {number} does not become ready: {}", self.said(number));
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+
+    /// The latest errors that a replica has logged.
+    fn said(&self, number: usize) -> String {
+        let log = std::fs::read_to_string(self.folder.join(format!("replica-{number}.log"))).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().filter(|line| line.contains("ERROR")).collect();
+        lines[lines.len().saturating_sub(30)..].join("\n")
+    }
+
+    /// What a database has, as plain SQL says.
+    pub(super) async fn rows(&self, source: usize) -> BTreeMap<i64, Row> {
+        let text = match source {
+            1 => "select json_object('id', id, 'version', version, 'kind', kind, 'stock', stock) from marks",
+            2 => "select json_object('id', id, 'version', version, 'kind', kind, 'stock', stock) from marks",
+            _ => "select row_to_json(m) from marks m",
+        };
+        let database = Database::connect(&Settings::new("truth", &self.urls[source])).await.expect("the database answers");
+        let rows = database.fetch_texts(Statement::new(text)).await.expect("the rows can be read");
+        database.close().await;
+        rows.iter().map(|row| Row::read(&serde_json::from_str::<Value>(row).expect("JSON"))).collect()
+    }
+
+    pub(super) async fn remove(self) {
+        let path = self.urls[2].clone();
+        drop(self);
+        Fresh::at(path).remove().await;
+    }
+}
+
+impl Drop for World {
+    #[expect(clippy::print_stderr, reason = "a storm that fails shows what the replicas said")]
+    fn drop(&mut self) {
+        for number in 0..self.replicas.len() {
+            self.kill(Victim::Replica(number));
+            if std::thread::panicking() {
+                eprintln!("replica {number} said:\n{}", self.said(number));
+            }
+        }
+        _ = self.balancer.kill();
+        _ = self.balancer.wait();
+        if !std::thread::panicking() {
+            _ = std::fs::remove_dir_all(&self.folder);
+        }
+    }
+}
+
+fn manifests() -> String {
+    let mut text = String::new();
+    for (source, engine) in SOURCES.iter().zip(ENGINES) {
+        let variable = format!("CHAOS_{}", source.to_uppercase());
+        _ = write!(
+            text,
+            "---
+apiVersion: resolvespec.dev/v1alpha1
+kind: DataSource
+metadata: {{name: {source}}}
+spec: {{engine: {engine}, connection: {{env: {variable}}}, pool: {{maxConnections: 8}}, capture: {{mode: trigger}}}}
+---
+apiVersion: resolvespec.dev/v1alpha1
+kind: Entity
+metadata: {{name: {source}-marks}}
+spec: {{source: {source}, table: marks, name: marks, apiSchema: {source}}}
+"
+        );
+    }
+    text
+}
+
+/// HAProxy over the replicas: new connections go to one that says that it is ready.
+fn balance(folder: &Path, entrance: SocketAddr, replicas: &[Replica; 3]) -> Child {
+    let mut config = format!(
+        "defaults
+  mode tcp
+  timeout connect 1s
+  timeout client 1h
+  timeout server 1h
+listen replicas
+  bind {entrance}
+  balance roundrobin
+  option redispatch
+  option httpchk GET /ready
+"
+    );
+    for (number, Replica { address, admin, .. }) in replicas.iter().enumerate() {
+        let port = admin.port();
+        _ = writeln!(config, "  server r{number} {address} check port {port} inter 200ms fall 1 rise 1 on-marked-down shutdown-sessions");
+    }
+    let path = folder.join("haproxy.cfg");
+    std::fs::write(&path, config).expect("the configuration can be written");
+    let mut command = Command::new("haproxy");
+    command.arg("-db").arg("-f").arg(path).stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().expect("haproxy is installed by tests/run")
+}
+
+/// Runs statements in a transaction, and commits it or takes it back; whether it is known to have been done.
+pub(super) async fn execute(database: &Database, statements: &[String], commit: bool) -> bool {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    let Ok(mut transaction) = database.begin(deadline).await else { return false };
+    for statement in statements {
+        if transaction.execute(Statement::new(statement.clone())).await.is_err() {
+            return false;
+        }
+    }
+    if commit { transaction.commit().await.is_ok() } else { transaction.rollback().await.is_ok() }
+}

@@ -52,7 +52,7 @@ pub(super) async fn install_embedded(served: &Served) -> Result<Vec<String>, Err
             continue;
         }
         if database.dialect() == Dialect::Sqlite {
-            database.run_all(&statements).await?;
+            database.run_all(statements).await?;
             told.push(format!("The changes of '{source}' are captured by triggers, as its DataSource says."));
         } else {
             let missing = "has no triggers for some of its tables, or old ones; run `resolvespec capture install`";

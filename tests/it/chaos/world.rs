@@ -22,7 +22,8 @@ const ENGINES: [&str; 3] = ["postgres", "mysql", "sqlite"];
 
 const BINARY: &str = env!("CARGO_BIN_EXE_resolvespec");
 
-const TABLE: &str = "create table marks (id integer primary key, version bigint not null, kind integer not null, stock integer not null)";
+const TABLE: &str =
+    "create table marks (id integer primary key, version bigint not null, kind integer not null, stock integer not null)";
 
 /// How long anything may take to come up.
 const DEADLINE: Duration = Duration::from_secs(90);
@@ -237,7 +238,10 @@ listen replicas
     );
     for (number, Replica { address, admin, .. }) in replicas.iter().enumerate() {
         let port = admin.port();
-        _ = writeln!(config, "  server r{number} {address} check port {port} inter 200ms fall 1 rise 1 on-marked-down shutdown-sessions");
+        _ = writeln!(
+            config,
+            "  server r{number} {address} check port {port} inter 200ms fall 1 rise 1 on-marked-down shutdown-sessions"
+        );
     }
     let path = folder.join("haproxy.cfg");
     std::fs::write(&path, config).expect("the configuration can be written");

@@ -47,15 +47,15 @@ pub(super) async fn install_embedded(served: &Served) -> Result<Vec<String>, Err
     let mut told = Vec::new();
     for (source, database) in sources {
         let survey = setup::survey(database, &served.catalog, source).await?;
-        let statements = survey.install();
-        if statements.is_empty() {
+        if survey.install().is_empty() {
             continue;
         }
         if database.dialect() == Dialect::Sqlite {
-            database.run_all(statements).await?;
-            told.push(format!("The changes of '{source}' are captured by triggers, as its DataSource says."));
+            survey.run(database).await?;
+            let way = if served.catalog.capture(source) == Capture::Api { "as they are written here" } else { "by triggers" };
+            told.push(format!("The changes of '{source}' are captured {way}, as its DataSource says."));
         } else {
-            let missing = "has no triggers for some of its tables, or old ones; run `resolvespec capture install`";
+            let missing = "does not capture the changes of some of its tables yet; run `resolvespec capture install`";
             told.push(format!("'{source}' {missing} before anybody subscribes to them."));
         }
     }

@@ -81,6 +81,11 @@ impl Log {
         Self { layouts: HashMap::new(), open: None, transaction: next_transaction, told, partial: HashSet::new() }
     }
 
+    /// Whether more of a transaction is to come.
+    pub(super) fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
     /// Takes in what the slot told.
     pub(super) fn take(&mut self, frame: &Frame, tables: &Tables<'_>, pending: &mut Pending) -> Result<(), Unreadable> {
         match frame {

@@ -171,7 +171,9 @@ impl Carrier<'_> {
         {
             self.log.take(&frame, tables, &mut self.pending)?;
         }
-        if self.publishing.is_none() && (self.pending.end.is_some() || self.is_full()) {
+        // A transaction whose rows are still coming is told in parts only if it is large.
+        let is_due = self.is_full() || (self.pending.end.is_some() && !self.log.is_open());
+        if self.publishing.is_none() && is_due {
             self.publish();
         }
         let has_room = !self.is_full();

@@ -52,11 +52,11 @@ pub(super) async fn install_embedded(served: &Served) -> Result<Vec<String>, Err
             continue;
         }
         if database.dialect() == Dialect::Sqlite {
-            database.run_all(&statements).await?;
-            told.push(format!("The changes of '{source}' are captured by triggers, as its DataSource says."));
+            database.run_all(statements).await?;
+            told.push(format!("The changes of '{source}' are captured, as its DataSource says."));
         } else {
-            let missing = "has no triggers for some of its tables, or old ones; run `resolvespec capture install`";
-            told.push(format!("'{source}' {missing} before anybody subscribes to them."));
+            let missing = "lacks what captures the changes of some tables, or has it out of date";
+            told.push(format!("'{source}' {missing}; run `resolvespec capture install` before anybody subscribes."));
         }
     }
     Ok(told)

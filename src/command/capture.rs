@@ -55,8 +55,8 @@ pub(super) async fn install_embedded(served: &Served) -> Result<Vec<String>, Err
             let way = if served.catalog.capture(source) == Capture::Api { "as they are written here" } else { "by triggers" };
             told.push(format!("The changes of '{source}' are captured {way}, as its DataSource says."));
         } else {
-            let missing = "does not capture the changes of some of its tables yet; run `resolvespec capture install`";
-            told.push(format!("'{source}' {missing} before anybody subscribes to them."));
+            let missing = "lacks what captures the changes of some tables, or has it out of date";
+            told.push(format!("'{source}' {missing}; run `resolvespec capture install` before anybody subscribes."));
         }
     }
     Ok(told)

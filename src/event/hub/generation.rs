@@ -3,6 +3,7 @@
 //! Usually there is one. While another catalog takes over there are two, and each subscription is in the one or the
 //! other, or for a moment in both; a mailbox drops what it was told already.
 
+use super::courier::Courier;
 use super::mailbox::{Lane, Mailbox, Outcome, Told};
 use super::shape::Shape;
 use crate::auth::Principal;
@@ -210,7 +211,7 @@ impl Followed {
 /// Connections that something was put before, each to be woken once.
 #[derive(Default)]
 pub(super) struct Woken {
-    mailboxes: Vec<Arc<Mailbox>>,
+    mailboxes: Vec<(Arc<Courier>, Vec<Arc<Mailbox>>)>,
     pub(super) overflows: usize,
     pub(super) pauses: usize,
 }
@@ -225,12 +226,12 @@ impl Woken {
             }
             Outcome::Queued => 1,
             Outcome::Wakes => {
-                self.mailboxes.push(Arc::clone(&member.mailbox));
+                self.add(&member.mailbox);
                 1
             }
             Outcome::Overflows => {
                 self.overflows += 1;
-                self.mailboxes.push(Arc::clone(&member.mailbox));
+                self.add(&member.mailbox);
                 0
             }
         }
@@ -246,10 +247,20 @@ impl Woken {
         self.note(member, member.mailbox.finish(member.slot, told));
     }
 
-    /// Wakes them; whoever is left is woken when this is dropped.
+    fn add(&mut self, mailbox: &Arc<Mailbox>) {
+        // There are as many couriers as cores.
+        let known = self.mailboxes.iter().position(|(courier, _)| Arc::ptr_eq(courier, mailbox.courier()));
+        let place = known.unwrap_or_else(|| {
+            self.mailboxes.push((Arc::clone(mailbox.courier()), Vec::new()));
+            self.mailboxes.len() - 1
+        });
+        self.mailboxes[place].1.push(Arc::clone(mailbox));
+    }
+
+    /// Has them woken; whoever is left is woken when this is dropped.
     pub(super) fn wake(&mut self) {
-        for mailbox in self.mailboxes.drain(..) {
-            mailbox.wake();
+        for (courier, mut mailboxes) in self.mailboxes.drain(..) {
+            courier.hand(&mut mailboxes);
         }
     }
 }

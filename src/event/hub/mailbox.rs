@@ -3,6 +3,7 @@
 //! The hub puts in and the connection takes out; nobody waits for the other. A queue that is full ends the connection,
 //! which can resume elsewhere. The lock is held for a push or a take and never while anything is awaited.
 
+use super::courier::Courier;
 use super::place::Place;
 use crate::event::capture::Sight;
 use bytes::Bytes;
@@ -73,6 +74,8 @@ pub(super) struct Mailbox {
     inner: Mutex<Inner>,
     waker: AtomicWaker,
     limits: Limits,
+    /// Wakes the connection.
+    courier: Arc<Courier>,
 }
 
 #[derive(Default)]
@@ -129,8 +132,12 @@ const OVERHEAD: usize = 64;
 const BATCH_BYTES: usize = 64 * 1024;
 
 impl Mailbox {
-    pub(super) fn new(limits: Limits) -> Self {
-        Self { inner: Mutex::default(), waker: AtomicWaker::new(), limits }
+    pub(super) fn new(limits: Limits, courier: Arc<Courier>) -> Self {
+        Self { inner: Mutex::default(), waker: AtomicWaker::new(), limits, courier }
+    }
+
+    pub(super) fn courier(&self) -> &Arc<Courier> {
+        &self.courier
     }
 
     /// Makes a place for a subscription, which is behind or not.
@@ -296,7 +303,7 @@ impl Mailbox {
         !waits
     }
 
-    /// Wakes the connection.
+    /// Wakes the connection; its courier does it.
     pub(super) fn wake(&self) {
         self.waker.wake();
     }

@@ -2,7 +2,7 @@
 //!
 //! In reading order: `session` is what a connection sees, `begin` makes a subscription, `shape` is what makes two of them
 //! the same, `generation` holds all of them under one catalog. `feed` follows the bus, `route` finds whom a change
-//! concerns, `text` is what they are told, and a `mailbox` is where it waits for its connection. `catch_up` replays what
+//! concerns, `text` is what they are told, and a `mailbox` is where it waits for its connection, which a `courier` wakes. `catch_up` replays what
 //! the bus kept for who is behind, and `take_over` moves everyone to another catalog. Sessions are `kept` beyond their connections.
 //!
 //! A change is matched once for all, and encoded once for all who get the same bytes. Nothing here waits for a client.
@@ -10,6 +10,7 @@
 mod begin;
 mod captured;
 mod catch_up;
+mod courier;
 mod feed;
 mod generation;
 mod kept;
@@ -33,6 +34,7 @@ use crate::store::Bucket;
 use crate::telemetry::LiveMetrics;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use captured::Captured;
+use courier::Couriers;
 use generation::{Generation, Subscription};
 use kept::Kept;
 use place::Mark;
@@ -100,6 +102,7 @@ struct Shared {
     captured: Captured,
     behind: mpsc::UnboundedSender<Arc<Subscription>>,
     kept: Kept,
+    couriers: Couriers,
     /// What connections leave to be written.
     tasks: TaskTracker,
     work: Mutex<Option<Work>>,
@@ -122,6 +125,7 @@ impl Hub {
         let kept = Kept { bucket: Arc::clone(&parts.sessions), lifetime: parts.settings.session_lifetime };
         Self(Arc::new(Shared {
             kept,
+            couriers: Couriers::default(),
             tasks: TaskTracker::new(),
             parts,
             generations: ArcSwap::from_pointee(vec![first]),
@@ -147,7 +151,7 @@ impl Hub {
         self.0.tasks.wait().await;
     }
 
-    /// A connection's side of the hub. What it has subscribed to is counted where `count` says, and ends with it.
+    /// A connection's side of the hub, to be made on the thread that serves it. What it has subscribed to is counted where `count` says, and ends with it.
     #[must_use]
     pub fn join(&self, principal: Arc<Principal>, count: Arc<AtomicUsize>) -> Session {
         Session::new(self.clone(), principal, count)

@@ -58,10 +58,11 @@ impl Session {
     pub(super) fn new(hub: Hub, principal: Arc<Principal>, count: Arc<AtomicUsize>) -> Self {
         let settings = hub.0.parts.settings;
         let limits = Limits { notifications: settings.max_waiting, bytes: settings.max_waiting_bytes };
+        let mailbox = Arc::new(Mailbox::new(limits, hub.0.couriers.here()));
         let joined = Joined {
             hub,
             principal,
-            mailbox: Arc::new(Mailbox::new(limits)),
+            mailbox,
             count,
             held: Mutex::default(),
             session: OnceLock::new(),

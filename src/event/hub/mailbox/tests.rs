@@ -14,7 +14,7 @@ struct Desk {
 
 impl Desk {
     fn new(limits: Limits, behind: bool, conflates: bool) -> Self {
-        let mailbox = Mailbox::new(limits);
+        let mailbox = Mailbox::new(limits, Arc::default());
         let slot = mailbox.open(Arc::from("s"), behind, conflates);
         Self { mailbox, slot }
     }

@@ -41,7 +41,7 @@ fn number(variable: &str) -> Option<u64> {
 #[expect(clippy::print_stderr, reason = "the seed and the figures are for whoever runs it")]
 async fn nobody_misses_or_invents_a_change_in_a_storm() {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
-    let seed = number("CHAOS_SEED").unwrap_or_else(|| since.as_secs());
+    let seed = number("CHAOS_SEED").unwrap_or(since.as_secs());
     let length = Duration::from_secs(number("CHAOS_SECONDS").unwrap_or(SHORT_SECONDS));
     eprintln!("storm of {} s with CHAOS_SEED={seed}", length.as_secs());
     let mut random = fastrand::Rng::with_seed(seed);

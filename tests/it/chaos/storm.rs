@@ -37,7 +37,7 @@ pub(super) async fn rage(world: &mut World, random: &mut fastrand::Rng, length: 
         }
         world.kill(victim);
         tokio::time::sleep(Duration::from_millis(random.u64(50..2500))).await;
-        world.restore(victim).await;
+        world.restore(victim);
     }
     faults
 }

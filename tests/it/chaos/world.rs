@@ -131,7 +131,7 @@ impl World {
     }
 
     /// Starts whoever was killed.
-    pub(super) async fn restore(&mut self, victim: Victim) {
+    pub(super) fn restore(&mut self, victim: Victim) {
         // The scripts wait for their server, and the others need this thread meanwhile.
         tokio::task::block_in_place(|| match victim {
             Victim::Replica(number) => self.start_replica(number),
@@ -165,9 +165,8 @@ impl World {
     /// What a database has, as plain SQL says.
     pub(super) async fn rows(&self, source: usize) -> BTreeMap<i64, Row> {
         let text = match source {
-            1 => "select json_object('id', id, 'version', version, 'kind', kind, 'stock', stock) from marks",
-            2 => "select json_object('id', id, 'version', version, 'kind', kind, 'stock', stock) from marks",
-            _ => "select row_to_json(m) from marks m",
+            0 => "select row_to_json(m.*) from marks m",
+            _ => "select json_object('id', id, 'version', version, 'kind', kind, 'stock', stock) from marks",
         };
         let database = Database::connect(&Settings::new("truth", &self.urls[source])).await.expect("the database answers");
         let rows = database.fetch_texts(Statement::new(text)).await.expect("the rows can be read");

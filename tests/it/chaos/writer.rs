@@ -31,7 +31,7 @@ pub(super) enum Through {
 }
 
 enum Way {
-    Service(Client),
+    Service(Box<Client>),
     Sql(Database),
 }
 
@@ -51,7 +51,7 @@ impl Writer {
 
     pub(super) async fn run(mut self, writing: Arc<AtomicBool>) {
         let way = match &self.through {
-            Through::Service(entrance) => Way::Service(Client::new(*entrance)),
+            Through::Service(entrance) => Way::Service(Box::new(Client::new(*entrance))),
             Through::Sql(url) => {
                 let mut settings = Settings::new("writer", url);
                 settings.max_connections = 1;

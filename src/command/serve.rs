@@ -30,7 +30,7 @@ pub async fn serve(args: ServeArgs) -> Result<(), Error> {
     let (served, handles, joined) = started;
     let replica = open(ports, &config, served, Vec::new(), handles).await?;
     tell(&replica);
-    joined.run(replica, &mut signals).await
+    Box::pin(joined.run(replica, &mut signals)).await
 }
 
 async fn alone(config: &Config, signals: &mut drain::Signals) -> Result<(), Error> {

@@ -2,8 +2,8 @@
 
 use super::bus::{Recorder, line};
 use super::{Captured, On, Running, SOURCE, WAL, eventually, image};
-use crate::support::own::Own;
 use crate::support::database::{Fresh, Kind};
+use crate::support::own::Own;
 use futures_util::StreamExt;
 use resolvespec::database::{Database, Settings, Statement};
 use resolvespec::event::bus::{Bus, Event, NatsBus, StreamSettings};

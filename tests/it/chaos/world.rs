@@ -16,9 +16,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// The sources, which are also the schemas of their entities.
-pub(super) const SOURCES: [&str; 3] = ["pg", "maria", "lite"];
+pub(super) const SOURCES: [&str; 4] = ["pg", "log", "maria", "lite"];
 
-const ENGINES: [&str; 3] = ["postgres", "mysql", "sqlite"];
+/// Their databases, and how changes are captured there.
+const ENGINES: [(&str, &str); 4] = [("postgres", "trigger"), ("postgres", "wal"), ("mysql", "trigger"), ("sqlite", "trigger")];
 
 const BINARY: &str = env!("CARGO_BIN_EXE_resolvespec");
 
@@ -49,7 +50,7 @@ pub(super) struct World {
     nats_url: String,
     postgres: Own,
     mariadb: Own,
-    urls: [String; 3],
+    urls: [String; 4],
     replicas: [Replica; 3],
     balancer: Child,
     entrance: SocketAddr,
@@ -67,7 +68,7 @@ impl World {
         let (nats, postgres, mariadb) =
             (OwnNats::start("chaos"), Own::start(Kind::Postgres, "chaos"), Own::start(Kind::Mariadb, "chaos"));
         let lite = Fresh::create(Kind::Sqlite).await;
-        let urls = [postgres.database().await, mariadb.database().await, lite.url];
+        let urls = [postgres.database().await, postgres.database_named("log").await, mariadb.database().await, lite.url];
         for url in &urls {
             let database = Database::connect(&Settings::new("chaos", url)).await.expect("the database answers");
             database.run_script(TABLE).await.expect("the table can be made");
@@ -165,7 +166,7 @@ impl World {
     /// What a database has, as plain SQL says.
     pub(super) async fn rows(&self, source: usize) -> BTreeMap<i64, Row> {
         let text = match source {
-            0 => "select row_to_json(m.*) from marks m",
+            0 | 1 => "select row_to_json(m.*) from marks m",
             _ => "select json_object('id', id, 'version', version, 'kind', kind, 'stock', stock) from marks",
         };
         let database = Database::connect(&Settings::new("truth", &self.urls[source])).await.expect("the database answers");
@@ -175,7 +176,7 @@ impl World {
     }
 
     pub(super) async fn remove(self) {
-        let path = self.urls[2].clone();
+        let path = self.urls[3].clone();
         drop(self);
         Fresh::at(path).remove().await;
     }
@@ -200,7 +201,7 @@ impl Drop for World {
 
 fn manifests() -> String {
     let mut text = String::new();
-    for (source, engine) in SOURCES.iter().zip(ENGINES) {
+    for (source, (engine, mode)) in SOURCES.iter().zip(ENGINES) {
         let variable = format!("CHAOS_{}", source.to_uppercase());
         _ = write!(
             text,
@@ -208,7 +209,7 @@ fn manifests() -> String {
 apiVersion: resolvespec.dev/v1alpha1
 kind: DataSource
 metadata: {{name: {source}}}
-spec: {{engine: {engine}, connection: {{env: {variable}}}, pool: {{maxConnections: 8}}, capture: {{mode: trigger}}}}
+spec: {{engine: {engine}, connection: {{env: {variable}}}, pool: {{maxConnections: 8}}, capture: {{mode: {mode}}}}}
 ---
 apiVersion: resolvespec.dev/v1alpha1
 kind: Entity

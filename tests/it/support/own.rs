@@ -34,15 +34,20 @@ impl Own {
 
     /// The URL of a new database in it.
     pub(crate) async fn database(&self) -> String {
+        self.database_named("outage").await
+    }
+
+    /// The URL of a new database with a name.
+    pub(crate) async fn database_named(&self, name: &str) -> String {
         let told = self.run("env");
         let variable = format!("TEST_{}_URL=", self.kind.name().to_uppercase());
         let line = told.lines().find(|line| line.contains(&variable)).expect("the script tells the URL");
         let url = line.split_once('=').expect("a value").1.trim().trim_matches(['"', '\'']).to_owned();
         let admin = Database::connect(&Settings::new("admin", &url)).await.expect("the server answers");
-        admin.run_script("create database outage").await.expect("a database can be made");
+        admin.run_script(&format!("create database {name}")).await.expect("a database can be made");
         admin.close().await;
         let mut url = Url::parse(&url).expect("a URL");
-        url.set_path("outage");
+        url.set_path(name);
         url.into()
     }
 

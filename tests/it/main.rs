@@ -25,6 +25,7 @@ mod properties;
 mod refusals;
 mod serving;
 mod shadowing;
+mod slow_clients;
 mod stalls;
 mod statements;
 mod store;

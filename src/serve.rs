@@ -129,6 +129,7 @@ impl Replica {
         }
         let entered = Enter { rest: self.rest.clone(), inner: main };
         let service = ServiceBuilder::new()
+            .map_response(rest::with_range)
             .option_layer(rest::cors(&self.rest))
             .layer(CompressionLayer::new())
             .service(entered);

@@ -145,6 +145,8 @@ async fn answers_are_compressed_for_who_takes_it() {
     let packed = send(&server, read().header("Accept-Encoding", "gzip")).await;
     assert_eq!(packed.header("content-encoding"), "gzip");
     assert!(varies(&packed, "accept-encoding"), "{:?}", packed.headers);
+    let ranged = send(&server, get(HEADER_STYLE).header("Accept-Encoding", "gzip")).await;
+    assert_eq!((ranged.header("content-encoding"), ranged.header("content-range")), ("gzip", "items 0-192/192"));
     let url = format!("http://{}/api/public/notes", server.client.address());
     let curl = ["-s", "--compressed", &url, "-d", "{\"operation\":\"read\"}"];
     let output = Command::new("curl").args(curl).output().expect("curl runs");

@@ -14,6 +14,7 @@ mod idempotency;
 mod introspect;
 mod lanes;
 mod limited_preloads;
+mod link_tables;
 mod live;
 mod malformed;
 mod matching;

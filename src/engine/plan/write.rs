@@ -4,6 +4,7 @@
 //! demand: rows that others refer to first, rows that refer to others afterwards. Pure, no IO.
 
 use super::key::Key;
+use super::link::authorize_link;
 use super::operand::unknown_column;
 use super::predicate::Predicate;
 use super::read::ReadPlan;
@@ -68,6 +69,8 @@ pub struct Related<'c> {
     pub relation: &'c Relation,
     /// The rows.
     pub rows: Vec<RowWrite<'c>>,
+    /// Leave to remove rows of the link table, where it is an entity and this is asked for.
+    pub unlink: Option<Grant<'c>>,
     /// Whether the request had a list.
     pub many: bool,
 }
@@ -433,7 +436,13 @@ fn plan_related<'c>(
     }
     let inherited = if write.action == Action::Delete { Action::Delete } else { write.action };
     let rows = items.iter().map(|item| plan_row(scope, target, object(item)?, inherited, None, depth + 1));
-    let related = Related { relation, rows: rows.collect::<Result<_, _>>()?, many: json.is_array() };
+    let rows: Vec<RowWrite<'c>> = rows.collect::<Result<_, _>>()?;
+    if rows.iter().any(|row| row.action != Action::Delete) {
+        authorize_link(scope, entity, relation, Operation::Create)?;
+    }
+    let unlinks = rows.iter().any(|row| row.action == Action::Delete);
+    let unlink = if unlinks { authorize_link(scope, entity, relation, Operation::Delete)? } else { None };
+    let related = Related { relation, rows, unlink, many: json.is_array() };
     match relation.kind {
         RelationKind::BelongsTo => write.referred.push(related),
         RelationKind::HasMany | RelationKind::HasOne | RelationKind::ManyToMany(_) => write.referring.push(related),

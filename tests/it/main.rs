@@ -12,6 +12,7 @@ mod hooks;
 mod http;
 mod idempotency;
 mod introspect;
+mod json_places;
 mod lanes;
 mod limited_preloads;
 mod link_tables;

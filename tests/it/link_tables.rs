@@ -1,9 +1,13 @@
 //! A link table that is an entity itself: its operations hold for whoever goes through it.
 
+use async_trait::async_trait;
 use crate::support::client::{Answer, Call};
-use crate::support::database::Kind;
+use crate::support::database::{Fresh, Kind};
 use crate::support::server::Server;
+use resolvespec::engine::{Context, Hook, NarrowRead, Refusal};
+use resolvespec::protocol::{Condition, Leaf, Operator};
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 const SCHEMA: &str = "create table people (id integer primary key, name varchar(50) not null);
 create table clubs (id integer primary key, name varchar(50) not null);
@@ -56,6 +60,36 @@ async fn the_link_is_asked_for(kind: Kind) {
         for refused in found.iter().filter(|answer| answer.status == 403) {
             assert!(refused.body["error"]["message"].as_str().is_some_and(|text| text.contains("members")), "{}", refused.body);
         }
+        server.stop().await;
+    }
+}
+
+/// Shows the membership of the first club only.
+struct FirstClub;
+
+#[async_trait]
+impl Hook for FirstClub {
+    async fn before_read(&self, context: Context<'_>, read: &mut NarrowRead<'_, '_>) -> Result<(), Refusal> {
+        if context.entity.name == "members" {
+            let first = Leaf { column: "club_id".to_owned(), operator: Operator::Eq, value: json!(1) };
+            return read.filter(&Condition::Leaf(first));
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hooks_of_a_link_tables_entity_narrow_what_is_preloaded_through_it() {
+    for kind in Kind::ALL {
+        let fresh = Fresh::create(kind).await;
+        let more = format!("{SCHEMA} insert into members values (1, 2);");
+        let server = Server::over(kind, fresh, &more, &entities(Some("{read: {}}")), vec![Arc::new(FirstClub)]).await;
+        let options = json!({"preload": [{"relation": "clubs", "sort": [{"column": "id"}]}]});
+        let answer = ask(&server, json!({"operation": "read", "id": 1, "options": options})).await;
+        assert_eq!(answer.body["data"]["clubs"], json!([{"id": 1, "name": "chess"}]), "{}", answer.body);
+        let members = Call::post("/api/public/members", &json!({"operation": "read"}));
+        let answer = server.client.send(&members).await.expect("an answer");
+        assert_eq!(answer.body["metadata"]["total"], 2, "{}", answer.body);
         server.stop().await;
     }
 }

@@ -1,6 +1,7 @@
 //! The integration tests: one binary, a file per behaviour.
 
 mod bus;
+mod cancelling;
 mod capture;
 mod chaos;
 mod cluster;

@@ -1,9 +1,9 @@
 //! A link table that is an entity itself: its operations hold for whoever goes through it.
 
-use async_trait::async_trait;
 use crate::support::client::{Answer, Call};
 use crate::support::database::{Fresh, Kind};
 use crate::support::server::Server;
+use async_trait::async_trait;
 use resolvespec::engine::{Context, Hook, NarrowRead, Refusal};
 use resolvespec::protocol::{Condition, Leaf, Operator};
 use serde_json::{Value, json};

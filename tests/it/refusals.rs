@@ -1,8 +1,9 @@
 //! What databases refuse by rules of their own, and types that they can't compare: a clear code, never a 5xx.
 
 use crate::support::client::{Answer, Call};
-use crate::support::database::Kind;
+use crate::support::database::{Fresh, Kind};
 use crate::support::server::Server;
+use resolvespec::database::{Database, Settings};
 use serde_json::{Value, json};
 
 const ENTITIES: &str = "
@@ -158,7 +159,9 @@ spec:
     assert_eq!((next.status.as_u16(), &next.body["data"][0]["id"]), (200, &json!(3)), "{}", next.body);
     let back = ask(&server, sorted(json!({"cursor_backward": "3"}))).await;
     assert_eq!((back.status.as_u16(), &back.body["data"][0]), (200, &first), "{}", back.body);
-    for filter in [json!({"column": "body", "operator": "contains", "value": "e"}), json!({"column": "size", "operator": "gt", "value": 1})] {
+    for filter in
+        [json!({"column": "body", "operator": "contains", "value": "e"}), json!({"column": "size", "operator": "gt", "value": 1})]
+    {
         let found = ask(&server, read(json!({"filters": [filter]}))).await;
         assert_eq!(found.status, 200, "{}", found.body);
     }
@@ -188,5 +191,36 @@ async fn text_that_is_no_json_does_not_end_the_read_of_its_neighbours_on_sqlite(
     let sorted =
         ask(&server, json!({"operation": "read", "options": {"columns": ["id"], "sort": [{"column": "body->>a"}]}})).await;
     assert_eq!(sorted.status, 200, "{}", sorted.body);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_only_reads_is_unavailable_to_writes_on_postgres() {
+    let fresh = Fresh::create(Kind::Postgres).await;
+    let database = Database::connect(&Settings::new("fill", &fresh.url)).await.expect("the database answers");
+    let only_reads = "do $$ begin execute format('alter database %I set default_transaction_read_only = on', \
+                      current_database()); end $$";
+    for statement in [NOTES, only_reads] {
+        database.run_script(statement).await.unwrap_or_else(|error| panic!("{statement}: {error}"));
+    }
+    database.close().await;
+    let server = Server::over(Kind::Postgres, fresh, "", ENTITIES, Vec::new()).await;
+    assert_eq!(ask(&server, json!({"operation": "read"})).await.status, 200);
+    let refused = ask(&server, json!({"operation": "create", "data": {"id": 1, "body": "x"}})).await;
+    assert_eq!((refused.status.as_u16(), &refused.body["error"]["code"]), (503, &json!("unavailable")), "{}", refused.body);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_refuse_values_that_do_not_fit_however_the_server_is_set_on_mariadb() {
+    let computed = ENTITIES.replace(
+        "apiSchema: public",
+        "apiSchema: public, computed: [{name: strict, type: integer, expression: \"@@session.sql_mode like '%STRICT_ALL_TABLES%'\"}]",
+    );
+    let schema = format!("{NOTES} insert into notes values (1, 'x');");
+    let server = Server::start(Kind::Mariadb, &schema, &computed).await;
+    let options = json!({"computedColumns": [{"name": "strict"}]});
+    let read = ask(&server, json!({"operation": "read", "options": options})).await;
+    assert_eq!(read.body["data"][0]["strict"], 1, "{}", read.body);
     server.stop().await;
 }

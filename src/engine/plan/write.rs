@@ -245,6 +245,15 @@ fn plan_delete<'c>(grant: &Grant<'c>, selector: &Selector, data: Option<&Json>) 
         _ => return Err(Error::new(Code::InvalidData, "delete takes an object with the key, or a list of ids, in data")),
     };
     within(inputs.len(), entity.limits.max_list, "ids")?;
+    if let Selector::One(named) = selector {
+        let named = Key::resolve(entity, named)?;
+        for input in &inputs {
+            if Key::resolve(entity, input)? != named {
+                let message = "data names another row than the id of the request; leave one of them out";
+                return Err(Error::new(Code::InvalidData, message));
+            }
+        }
+    }
     let row = |input: &KeyInput| {
         let key = Key::resolve(entity, input)?;
         Ok(RowWrite {

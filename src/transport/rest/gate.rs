@@ -3,6 +3,7 @@
 use super::router::Rest;
 use crate::protocol::{Code, Error};
 use axum::body::Body;
+use axum::http::header::CONTENT_ENCODING;
 use axum::http::{HeaderMap, HeaderValue};
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -26,7 +27,10 @@ fn new_request_id() -> HeaderValue {
 }
 
 /// Reads a body up to its limit, from a client that does not pause for too long.
-pub(super) async fn read_body(rest: &Rest, body: Body) -> Result<Bytes, Error> {
+pub(super) async fn read_body(rest: &Rest, headers: &HeaderMap, body: Body) -> Result<Bytes, Error> {
+    if headers.get(CONTENT_ENCODING).is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Err(Error::new(Code::UnsupportedMediaType, "a body is taken as it is; send it without Content-Encoding"));
+    }
     let limit = rest.max_body_bytes;
     let mut body = Limited::new(body, limit);
     let (mut whole, mut parts) = (Bytes::new(), BytesMut::new());

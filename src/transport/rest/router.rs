@@ -147,7 +147,7 @@ async fn body_call(State(rest): State<Rest>, names: Names, request: HttpRequest)
     let outcome = async {
         let principal = authenticate(&rest, &parts.headers).await?;
         let (target, id) = target(names)?;
-        let bytes = read_body(&rest, body).await?;
+        let bytes = read_body(&rest, &parts.headers, body).await?;
         let request = with_headers(body::decode(target, id, &bytes)?, &parts.headers)?;
         rest.engine.handle(&principal, request).await
     };

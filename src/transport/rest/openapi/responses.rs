@@ -119,6 +119,7 @@ fn applies(code: Code, operation: Operation) -> bool {
         Code::CursorError | Code::RowNumberError => operation == Operation::Read,
         Code::PayloadTooLarge
         | Code::RequestTimeout
+        | Code::UnsupportedMediaType
         | Code::InvalidRequest
         | Code::InvalidOperation
         | Code::InvalidOption

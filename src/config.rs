@@ -11,7 +11,7 @@ use crate::auth::{Authentication, JwksLocation, JwksSettings, JwtSettings, KeySo
 use crate::cli::Error;
 use crate::event::hub;
 use crate::telemetry::tracing::LogFormat;
-use crate::transport::ws;
+use crate::transport::{http, ws};
 use clap::Args;
 use serde::Deserialize;
 use std::net::SocketAddr;
@@ -122,6 +122,18 @@ struct Settings {
     /// The largest body in bytes. [default: 10485760]
     #[arg(long, env = "RESOLVESPEC_MAX_BODY_BYTES", value_name = "BYTES")]
     max_body_bytes: Option<usize>,
+    /// HTTP connections that may be open at once; those beyond are answered 503. WebSocket has its own. [default: 10000]
+    #[arg(long, env = "RESOLVESPEC_HTTP_MAX_CONNECTIONS", value_name = "COUNT")]
+    http_max_connections: Option<usize>,
+    /// Seconds from the first byte of a request to the end of its headers. [default: 10]
+    #[arg(long, env = "RESOLVESPEC_HTTP_HEADER_SECONDS", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    http_header_seconds: Option<u64>,
+    /// Seconds in which nothing of a body may come, or nothing of an answer be taken. [default: 30]
+    #[arg(long, env = "RESOLVESPEC_HTTP_BODY_SECONDS", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    http_body_seconds: Option<u64>,
+    /// Seconds that an HTTP connection may wait for a request. [default: 75]
+    #[arg(long, env = "RESOLVESPEC_HTTP_IDLE_SECONDS", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    http_idle_seconds: Option<u64>,
     /// WebSocket connections that may be open at once. [default: 50000]
     #[arg(long, env = "RESOLVESPEC_WS_MAX_CONNECTIONS", value_name = "COUNT")]
     ws_max_connections: Option<usize>,
@@ -195,6 +207,8 @@ pub struct Config {
     pub cors_origins: Vec<String>,
     /// Which pages may open WebSocket connections.
     pub pages: Pages,
+    /// Limits and times of HTTP connections.
+    pub http: http::Settings,
     /// Limits and times of WebSocket connections.
     pub ws: ws::Settings,
     /// Limits and times of subscriptions.
@@ -230,6 +244,7 @@ impl Config {
             authentication: Authentication::Anonymous,
             cors_origins: Vec::new(),
             pages: Pages::ListedAndLoopback,
+            http: http::Settings::default(),
             ws: ws::Settings::default(),
             live: hub::Settings::default(),
             max_body_bytes: MAX_BODY_BYTES,
@@ -280,6 +295,10 @@ impl Settings {
             jwt_roles_claim: self.jwt_roles_claim.or(file.jwt_roles_claim),
             cors_origins: list(self.cors_origins, file.cors_origins),
             max_body_bytes: self.max_body_bytes.or(file.max_body_bytes),
+            http_max_connections: self.http_max_connections.or(file.http_max_connections),
+            http_header_seconds: self.http_header_seconds.or(file.http_header_seconds),
+            http_body_seconds: self.http_body_seconds.or(file.http_body_seconds),
+            http_idle_seconds: self.http_idle_seconds.or(file.http_idle_seconds),
             ws_max_connections: self.ws_max_connections.or(file.ws_max_connections),
             ws_max_message_bytes: self.ws_max_message_bytes.or(file.ws_max_message_bytes),
             ws_max_answer_bytes: self.ws_max_answer_bytes.or(file.ws_max_answer_bytes),
@@ -301,7 +320,7 @@ impl Settings {
 
     fn resolve(self) -> Result<Config, Error> {
         let authentication = self.authentication()?;
-        let (ws, live) = (self.ws(), self.live());
+        let (http, ws, live) = (self.http(), self.ws(), self.live());
         let nats = self.nats.resolve()?;
         if self.manifests.is_empty() && nats.is_none() {
             return Err(Error::new(
@@ -313,6 +332,7 @@ impl Settings {
             manifests: self.manifests,
             listen: self.listen.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 8080))),
             admin_listen: Some(self.admin_listen.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 9090)))),
+            http,
             ws,
             live,
             cors_origins: self.cors_origins,
@@ -326,6 +346,18 @@ impl Settings {
             replica_name: self.replica_name.filter(|name| !name.is_empty()).unwrap_or_else(random_name),
             nats,
         })
+    }
+
+    fn http(&self) -> http::Settings {
+        let usual = http::Settings::default();
+        // A file is not checked as flags are; no time at all would let nobody in.
+        let time = |seconds: Option<u64>, usual| seconds.map_or(usual, |seconds| Duration::from_secs(seconds.max(1)));
+        http::Settings {
+            max_connections: self.http_max_connections.unwrap_or(usual.max_connections),
+            header_time: time(self.http_header_seconds, usual.header_time),
+            body_time: time(self.http_body_seconds, usual.body_time),
+            idle_time: time(self.http_idle_seconds, usual.idle_time),
+        }
     }
 
     fn ws(&self) -> ws::Settings {

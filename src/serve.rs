@@ -12,21 +12,17 @@ use crate::ports::Ports;
 use crate::readiness::Needs;
 use crate::telemetry::Metrics;
 use crate::transport::admin;
-use crate::transport::cores::{Cores, Peer};
+use crate::transport::cores::Cores;
+use crate::transport::http::{self, Door, Http};
 use crate::transport::rest::{self, Enter, Parts, Rest};
 use crate::transport::ws::{self, Origins, Ws};
-use axum::body::Body;
-use axum::extract::Request;
-use axum::extract::connect_info::Connected;
-use axum::http::{HeaderValue, Response};
-use axum::serve::{IncomingStream, Listener};
-use std::convert::Infallible;
+use axum::http::HeaderValue;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tower::{Service, ServiceBuilder};
+use tower::ServiceBuilder;
 use tower_http::compression::CompressionLayer;
 
 /// A replica that has its ports and does not serve yet.
@@ -38,6 +34,7 @@ pub struct Replica {
     listener: TcpListener,
     admin: Option<TcpListener>,
     address: SocketAddr,
+    http: http::Settings,
     leave_time: Duration,
     drain_time: Duration,
 }
@@ -94,10 +91,11 @@ pub async fn open(
         readiness,
         metrics,
         max_body_bytes: config.max_body_bytes,
+        body_time: config.http.body_time,
         cors_origins: origins,
     });
-    let (leave_time, drain_time) = (config.leave_time, config.drain_time);
-    Ok(Replica { rest, ws, hub, handles, listener, admin, address, leave_time, drain_time })
+    let (http, leave_time, drain_time) = (config.http, config.leave_time, config.drain_time);
+    Ok(Replica { rest, ws, hub, handles, listener, admin, address, http, leave_time, drain_time })
 }
 
 impl Replica {
@@ -131,21 +129,28 @@ impl Replica {
         }
         let entered = Enter { rest: self.rest.clone(), inner: main };
         let service = ServiceBuilder::new()
-            .map_response(|response: Response<_>| response.map(Body::new))
+            .map_response(rest::with_range)
             .option_layer(rest::cors(&self.rest))
             .layer(CompressionLayer::new())
             .service(entered);
-        let closed = drain.clone();
-        let mut cores = Cores::start(self.address, move |connections| http(connections, service.clone(), closed.clone()))?;
+        let connections = self.rest.metrics.http_connections();
+        let http = Http::new(self.http, connections.clone(), drain.clone());
+        let each = http.clone();
+        let mut cores = Cores::start(move |connections| {
+            let (http, service) = (each.clone(), service.clone());
+            async move { http.serve(connections, service).await }
+        })?;
+        let seats = self.http.max_connections;
+        let door = Door::new(self.listener, seats, connections.clone());
         let served = async {
             let admin_router = admin::router(self.rest.clone()).merge(ws::admin_router(ws.clone()));
             let admin = async {
-                match self.admin {
-                    Some(listener) => http(listener, admin_router, drain.clone()).await,
-                    None => Ok(()),
+                if let Some(listener) = self.admin {
+                    http.serve(Door::new(listener, seats, connections), admin_router).await;
                 }
+                Ok(())
             };
-            tokio::try_join!(cores.run(self.listener, drain.closed()), admin)?;
+            tokio::try_join!(cores.run(door, drain.closed()), admin)?;
             ws.closed().await;
             Ok(())
         };
@@ -172,16 +177,4 @@ impl Replica {
         }
         outcome.map_err(Error::from)
     }
-}
-
-async fn http<L, S>(listener: L, service: S, drain: Drain) -> std::io::Result<()>
-where
-    L: Listener,
-    L::Addr: std::fmt::Debug,
-    Peer: for<'a> Connected<IncomingStream<'a, L>>,
-    S: Service<Request, Response = Response<Body>, Error = Infallible> + Clone + Send + Sync + 'static,
-    S::Future: Send,
-{
-    let make = axum::ServiceExt::<Request>::into_make_service_with_connect_info::<Peer>(service);
-    axum::serve(listener, make).with_graceful_shutdown(async move { drain.closed().await }).await
 }

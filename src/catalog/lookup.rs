@@ -1,6 +1,7 @@
 //! The catalog as a whole: entities by name and by place.
 
 use super::entity::{Entity, EntityId};
+use super::ident::TableName;
 use super::source::Capture;
 use crate::protocol::Target;
 use std::collections::HashMap;
@@ -11,6 +12,7 @@ pub struct Catalog {
     entities: Vec<Entity>,
     by_schema: HashMap<String, HashMap<String, EntityId>>,
     by_name: HashMap<String, Vec<EntityId>>,
+    by_table: HashMap<String, HashMap<TableName, Vec<EntityId>>>,
     default_schemas: Vec<String>,
     captures: HashMap<String, Capture>,
 }
@@ -24,11 +26,13 @@ impl Catalog {
     ) -> Self {
         let mut by_schema: HashMap<String, HashMap<String, EntityId>> = HashMap::new();
         let mut by_name: HashMap<String, Vec<EntityId>> = HashMap::new();
+        let mut by_table: HashMap<String, HashMap<TableName, Vec<EntityId>>> = HashMap::new();
         for entity in &entities {
             by_schema.entry(entity.schema.clone()).or_default().insert(entity.name.clone(), entity.id);
             by_name.entry(entity.name.clone()).or_default().push(entity.id);
+            by_table.entry(entity.source.clone()).or_default().entry(entity.table.clone()).or_default().push(entity.id);
         }
-        Self { entities, by_schema, by_name, default_schemas, captures }
+        Self { entities, by_schema, by_name, by_table, default_schemas, captures }
     }
 
     /// Finds an entity. Without a schema, a default schema's entity comes first, else the name must be unique.
@@ -51,6 +55,12 @@ impl Catalog {
     #[must_use]
     pub fn named(&self, schema: &str, entity: &str) -> Option<&Entity> {
         self.by_schema.get(schema)?.get(entity).map(|id| self.entity(*id))
+    }
+
+    /// The entities of a table.
+    pub fn of_table(&self, source: &str, table: &TableName) -> impl Iterator<Item = &Entity> {
+        let ids = self.by_table.get(source).and_then(|tables| tables.get(table));
+        ids.into_iter().flatten().map(|id| self.entity(*id))
     }
 
     /// The entity at a place.

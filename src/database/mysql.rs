@@ -50,14 +50,18 @@ impl Manager {
         self.options.connect().await.map_err(|error| classify(&error))
     }
 
-    /// What every session of ours has: long aggregates, and a server-side bound on statements.
+    /// What every session of ours has: long aggregates, a server-side bound on statements, and errors for values that do
+    /// not fit, which a server may be set to cut silently.
     fn session(&self, flavour: Flavour) -> String {
         let seconds = self.timeout_seconds;
         let timeout = match flavour {
             Flavour::Mariadb => format!("max_statement_time = {seconds:.3}"),
             Flavour::Mysql => format!("max_execution_time = {:.0}", seconds * 1000.0),
         };
-        format!("set session group_concat_max_len = 1073741824, {timeout}")
+        format!(
+            "set session group_concat_max_len = 1073741824, \
+             sql_mode = concat_ws(',', nullif(@@session.sql_mode, ''), 'STRICT_ALL_TABLES', 'ERROR_FOR_DIVISION_BY_ZERO'), {timeout}"
+        )
     }
 }
 

@@ -16,6 +16,7 @@ use hashlink::LruCache;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::task::Poll;
+use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::MakeTlsConnect;
@@ -28,6 +29,10 @@ pub(super) type SessionDriver = tokio_postgres::Connection<Socket, <MakeRustlsCo
 
 /// Statements that a connection keeps prepared.
 const PREPARED_STATEMENTS: usize = 256;
+
+/// Between the first two cancels of a statement, and at most between any two.
+const AGAIN: Duration = Duration::from_millis(20);
+const AT_LAST: Duration = Duration::from_secs(1);
 
 pub(super) struct Manager {
     config: Config,
@@ -123,7 +128,28 @@ impl Manage for Manager {
     }
 
     async fn abandon(&self, connection: Connection) {
-        self.cancel(connection.client.cancel_token()).await;
+        let Connection { client, driver, prepared } = connection;
+        let token = client.cancel_token();
+        drop((prepared, client));
+        let Some(mut driver) = driver.0 else { return };
+        // The driver takes leave once the statement has ended. A server forgets a cancel that comes before the statement
+        // does, so it is told again until then; nobody else ever has this session.
+        let mut pause = AGAIN;
+        loop {
+            let told = async {
+                self.cancel(token.clone()).await;
+                tokio::time::sleep(pause).await;
+            };
+            tokio::select! {
+                ended = &mut driver => {
+                    if let Err(error) = ended {
+                        tracing::debug!(%error, "a PostgreSQL connection that was given up ended");
+                    }
+                    return;
+                }
+                () = told => pause = (pause * 2).min(AT_LAST),
+            }
+        }
     }
 }
 
@@ -364,7 +390,8 @@ pub(super) fn classify(error: &tokio_postgres::Error) -> Error {
         &SqlState::QUERY_CANCELED => Error::Deadline,
         &SqlState::INSUFFICIENT_PRIVILEGE => Error::Permission(text),
         &SqlState::UNDEFINED_TABLE | &SqlState::UNDEFINED_COLUMN => Error::Schema(text),
-        &SqlState::TOO_MANY_CONNECTIONS => Error::Unavailable(text),
+        // The second is a server that has become, or still is, a replica of another.
+        &SqlState::TOO_MANY_CONNECTIONS | &SqlState::READ_ONLY_SQL_TRANSACTION => Error::Unavailable(text),
         // Such as a text that is too long for an index.
         &SqlState::PROGRAM_LIMIT_EXCEEDED => Error::Value(text),
         code => match code.code().get(..2) {

@@ -69,6 +69,7 @@ pub(super) fn open(path: &str) -> rusqlite::Result<Connection> {
     connection.set_prepared_statement_cache_capacity(256);
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_INNOCUOUS;
     connection.create_scalar_function("resolvespec_base64", 1, flags, |context| Ok(sqlite_row::base64(context.get_raw(0))))?;
+    connection.create_scalar_function("resolvespec_quote", 1, flags, |context| Ok(sqlite_row::quote(context.get_raw(0))))?;
     connection.create_scalar_function("resolvespec_lower", 1, flags, |context| {
         Ok(match context.get_raw(0) {
             ValueRef::Null => None,

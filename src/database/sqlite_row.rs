@@ -5,7 +5,7 @@ use super::statement::{RowField, RowForm, Statement, ValueForm};
 use super::{sqlite_real, sqlite_timestamp};
 use base64::Engine as _;
 use bytes::{BufMut, BytesMut};
-use rusqlite::types::{Type, ValueRef};
+use rusqlite::types::ValueRef;
 
 /// Appends a row, and takes the numbers of the first.
 pub(super) fn read_row(
@@ -44,19 +44,29 @@ fn write_fields(row: &rusqlite::Row<'_>, fields: &[RowField], buffer: &mut Bytes
             (ValueForm::Boolean, value) => buffer.put_slice(if is_true(value) { b"true" } else { b"false" }),
             (ValueForm::Timestamp, value) => write_quoted(timestamp(value), buffer),
             (ValueForm::Bytes, value) => write_quoted(base64(value), buffer),
-            (ValueForm::Json | ValueForm::Stored, ValueRef::Integer(number)) => write_json(&number, buffer),
-            // SQLite's own form, so that the rows that it writes itself have the same.
-            (ValueForm::Json | ValueForm::Stored, ValueRef::Real(number)) => {
-                buffer.put_slice(sqlite_real::text(number).as_bytes());
-            }
-            (ValueForm::Stored, ValueRef::Text(text)) => write_json(&String::from_utf8_lossy(text), buffer),
-            (ValueForm::Json | ValueForm::Stored, other) => {
-                return Err(unexpected(place, &field.lead, other.data_type()));
-            }
+            (ValueForm::Json | ValueForm::Stored, value) => write_stored(value, buffer),
         }
     }
     buffer.put_u8(b'}');
     Ok(())
+}
+
+/// A value by its storage class and not by its column, as JSON; a blob where none was declared is base64 as any other.
+fn write_stored(value: ValueRef<'_>, buffer: &mut BytesMut) {
+    match value {
+        ValueRef::Null => buffer.put_slice(b"null"),
+        ValueRef::Integer(number) => write_json(&number, buffer),
+        ValueRef::Real(number) => buffer.put_slice(sqlite_real::text(number).as_bytes()),
+        ValueRef::Text(text) => write_json(&String::from_utf8_lossy(text), buffer),
+        ValueRef::Blob(_) => write_quoted(base64(value), buffer),
+    }
+}
+
+/// The same for the rows that SQLite puts together: its own `json_quote` fails on a blob.
+pub(super) fn quote(value: ValueRef<'_>) -> String {
+    let mut buffer = BytesMut::new();
+    write_stored(value, &mut buffer);
+    String::from_utf8_lossy(&buffer).into_owned()
 }
 
 /// Whether SQLite takes a value for true: a number that is not zero, also one that a text begins with.
@@ -73,11 +83,6 @@ fn is_true(value: ValueRef<'_>) -> bool {
             number.is_some_and(|number| number != 0.0)
         }
     }
-}
-
-/// The database holds what the column's kind does not allow.
-fn unexpected(place: usize, lead: &str, found: Type) -> rusqlite::Error {
-    rusqlite::Error::InvalidColumnType(place, lead.to_owned(), found)
 }
 
 fn write_json(value: &impl serde::Serialize, buffer: &mut BytesMut) {

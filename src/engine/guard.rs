@@ -69,6 +69,7 @@ fn gather<'c>(node: &Node<'c>, entities: &mut Vec<&'c Entity>) {
     }
     for field in &node.fields {
         if let Field::Preload(plan) = field {
+            plan.link.iter().for_each(|link| gather(link, entities));
             gather(&plan.node, entities);
         }
     }
@@ -77,7 +78,10 @@ fn gather<'c>(node: &Node<'c>, entities: &mut Vec<&'c Entity>) {
 /// Whether rows of an entity are below a node.
 fn preloads(node: &Node<'_>, entity: EntityId) -> bool {
     node.fields.iter().any(|field| match field {
-        Field::Preload(plan) => plan.node.entity().id == entity || preloads(&plan.node, entity),
+        Field::Preload(plan) => {
+            let linked = plan.link.as_ref().is_some_and(|link| link.entity().id == entity);
+            linked || plan.node.entity().id == entity || preloads(&plan.node, entity)
+        }
         Field::Column(_) | Field::Computed(_) => false,
     })
 }

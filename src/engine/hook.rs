@@ -214,6 +214,7 @@ fn narrow_rows(node: &mut Node<'_>, entity: &Entity, predicate: &Predicate) {
     }
     for field in &mut node.fields {
         if let Field::Preload(plan) = field {
+            plan.link.iter_mut().for_each(|link| narrow_rows(link, entity, predicate));
             narrow_rows(&mut plan.node, entity, predicate);
         }
     }

@@ -61,6 +61,10 @@ codes! {
     LimitExceeded = "limit_exceeded",
     /// The body exceeds the configured size.
     PayloadTooLarge = "payload_too_large",
+    /// The body is encoded in a way that is not read, such as compressed.
+    UnsupportedMediaType = "unsupported_media_type",
+    /// The client sent nothing of the body for too long.
+    RequestTimeout = "request_timeout",
     /// A value is missing for a column that needs one.
     NotNullViolation = "not_null_violation",
     /// A check constraint of the database refuses the row.

@@ -4,6 +4,7 @@
 //! for an operation on an entity. What happens rarely has a method here.
 
 use super::capture::CaptureMetrics;
+use super::connection::ConnectionMetrics;
 use super::family::{Family, families};
 use super::live::LiveMetrics;
 use super::query::QueryMetrics;
@@ -19,6 +20,12 @@ families! {
     request_duration: HistogramVec = "http_request_duration_seconds" { "method", "path", "status" };
     /// Requests that are being worked on.
     requests_in_flight: IntGauge = "http_requests_in_flight" {};
+    /// HTTP connections that are open, without those that became WebSocket.
+    connections_open: IntGauge = "http_connections" {};
+    /// HTTP connections that were turned away, since there were as many as there may be.
+    connections_refused: IntCounter = "http_connections_refused_total" {};
+    /// HTTP connections that were closed since their client was too slow: idle, in the head of a request, or in taking an answer.
+    connections_timed_out: IntCounterVec = "http_connections_timed_out_total" { "phase" };
     /// Bytes of the answers' bodies, before any compression.
     response_bytes: IntCounter = "resolvespec_response_bytes_total" {};
     /// Statements on an entity, by what they do and how they ended: ok, error, or cancelled since nobody waited any more.
@@ -116,6 +123,12 @@ impl Metrics {
     /// A request to a route has arrived, for who sees the requests to all routes.
     pub fn request(&self, method: impl AsRef<str>, path: &str) -> RequestTimer {
         self.routes.find(path).start(method)
+    }
+
+    /// The handle for HTTP connections. Keep it.
+    #[must_use]
+    pub fn http_connections(&self) -> ConnectionMetrics {
+        ConnectionMetrics::new(Arc::clone(&self.families))
     }
 
     /// Requests that are being worked on.

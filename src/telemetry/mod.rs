@@ -6,6 +6,7 @@
 //! In reading order: the metrics, the handles through which requests and statements are counted, logs and traces.
 
 mod capture;
+mod connection;
 mod family;
 mod live;
 pub mod metrics;
@@ -18,6 +19,7 @@ mod tracing_export;
 mod tracing_tests;
 
 pub use capture::CaptureMetrics;
+pub use connection::{ConnectionMetrics, OpenConnection};
 pub use live::LiveMetrics;
 pub use metrics::Metrics;
 pub use query::QueryMetrics;

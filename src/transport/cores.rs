@@ -4,8 +4,7 @@
 //! speaks with the database and writes the answer. Connections go to the core that has the fewest. What is not a client's
 //! connection (capture, watching, the admin port) stays on the runtime of the process.
 
-use axum::extract::connect_info::Connected;
-use axum::serve::{IncomingStream, Listener};
+use super::http::{self, Arrived, Door};
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -13,14 +12,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
-use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, oneshot};
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
-
-/// How long taking connections rests when the system has no file descriptor left.
-const EXHAUSTED: Duration = Duration::from_millis(100);
 
 /// Threads that serve connections. They end when this is dropped.
 pub struct Cores {
@@ -31,12 +26,13 @@ pub struct Cores {
 struct Core {
     hand: mpsc::UnboundedSender<Handed>,
     connections: Arc<AtomicUsize>,
-    served: oneshot::Receiver<io::Result<()>>,
+    served: oneshot::Receiver<()>,
 }
 
 struct Handed {
     stream: std::net::TcpStream,
     peer: SocketAddr,
+    seat: OwnedSemaphorePermit,
     place: Place,
 }
 
@@ -51,10 +47,10 @@ impl Drop for Place {
 
 impl Cores {
     /// Starts a thread for each core that this process may use. Each serves its connections by `serve` until that ends.
-    pub fn start<S, F>(address: SocketAddr, serve: S) -> io::Result<Self>
+    pub fn start<S, F>(serve: S) -> io::Result<Self>
     where
         S: Fn(Connections) -> F + Clone + Send + 'static,
-        F: Future<Output = io::Result<()>>,
+        F: Future<Output = ()>,
     {
         let ending = CancellationToken::new();
         // Before any thread is started, so that those that did start end if a later one can't.
@@ -66,12 +62,12 @@ impl Cores {
             let (serve, ending) = (serve.clone(), started.ending.clone());
             let run = move || {
                 runtime.block_on(async move {
-                    let outcome = tokio::select! {
-                        outcome = serve(Connections { handed, address }) => outcome,
+                    tokio::select! {
+                        () = serve(Connections { handed }) => {}
                         () = ending.cancelled() => return,
-                    };
+                    }
                     // Nobody listens if the process is already on its way out.
-                    _ = tell.send(outcome);
+                    _ = tell.send(());
                     // Database connections that were opened here are driven here until all is closed.
                     ending.cancelled().await;
                 });
@@ -83,38 +79,32 @@ impl Cores {
     }
 
     /// Takes connections until `closed`, and then waits until every core has served its own.
-    pub async fn run(&mut self, listener: TcpListener, closed: impl Future<Output = ()>) -> io::Result<()> {
+    pub async fn run(&mut self, door: Door, closed: impl Future<Output = ()>) -> io::Result<()> {
         tokio::select! {
-            () = self.take(&listener) => {}
+            () = self.take(&door) => {}
             () = closed => {}
         }
-        drop(listener);
+        drop(door);
         for core in &mut self.cores {
-            (&mut core.served).await.map_err(|_| io::Error::other("a serving thread ended before its time"))??;
+            (&mut core.served).await.map_err(|_| io::Error::other("a serving thread ended before its time"))?;
         }
         Ok(())
     }
 
-    async fn take(&self, listener: &TcpListener) {
+    async fn take(&self, door: &Door) {
         loop {
-            match listener.accept().await {
-                Ok((stream, peer)) => self.hand_on(stream, peer),
-                Err(error) if is_of_one_connection(&error) => {}
-                Err(error) => {
-                    tracing::error!(%error, "connections can't be taken");
-                    tokio::time::sleep(EXHAUSTED).await;
-                }
-            }
+            self.hand_on(door.next().await);
         }
     }
 
-    fn hand_on(&self, stream: TcpStream, peer: SocketAddr) {
+    fn hand_on(&self, arrived: Arrived) {
         let Some(core) = self.cores.iter().min_by_key(|core| core.connections.load(Ordering::Relaxed)) else { return };
+        let Arrived { stream, peer, seat } = arrived;
         match stream.into_std() {
             Ok(stream) => {
                 core.connections.fetch_add(1, Ordering::Relaxed);
                 // A core that does not take connections any more closes this one by dropping it.
-                _ = core.hand.send(Handed { stream, peer, place: Place(Arc::clone(&core.connections)) });
+                _ = core.hand.send(Handed { stream, peer, seat, place: Place(Arc::clone(&core.connections)) });
             }
             Err(error) => tracing::debug!(%error, "a connection could not be handed on"),
         }
@@ -127,43 +117,50 @@ impl Drop for Cores {
     }
 }
 
-fn is_of_one_connection(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
-}
-
-/// The connections of one core, as a listener.
+/// The connections of one core.
 pub struct Connections {
     handed: mpsc::UnboundedReceiver<Handed>,
-    address: SocketAddr,
 }
 
-impl Listener for Connections {
-    type Io = Connection;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
+impl http::Connections for Connections {
+    async fn next(&mut self) -> (Connection, Peer, OwnedSemaphorePermit) {
         loop {
-            let Some(Handed { stream, peer, place }) = self.handed.recv().await else {
+            let Some(Handed { stream, peer, seat, place }) = self.handed.recv().await else {
                 // The end is told in another way.
                 return std::future::pending().await;
             };
-            let stream = TcpStream::from_std(stream).and_then(|stream| stream.set_nodelay(true).map(|()| stream));
-            match stream {
-                Ok(stream) => return (Connection { stream, _place: place }, peer),
+            match TcpStream::from_std(stream).and_then(|stream| Connection::new(stream, Some(place))) {
+                Ok(connection) => return (connection, Peer(peer), seat),
                 Err(error) => tracing::debug!(%error, "a connection was lost before it was served"),
             }
         }
     }
+}
 
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.address)
+/// The connections of a port that is served by the runtime of the process.
+impl http::Connections for Door {
+    async fn next(&mut self) -> (Connection, Peer, OwnedSemaphorePermit) {
+        loop {
+            let Arrived { stream, peer, seat } = Door::next(self).await;
+            match Connection::new(stream, None) {
+                Ok(connection) => return (connection, Peer(peer), seat),
+                Err(error) => tracing::debug!(%error, "a connection was lost before it was served"),
+            }
+        }
     }
 }
 
 /// A client's connection, counted on its core until it is dropped.
 pub struct Connection {
     stream: TcpStream,
-    _place: Place,
+    _place: Option<Place>,
+}
+
+impl Connection {
+    fn new(stream: TcpStream, place: Option<Place>) -> io::Result<Self> {
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, _place: place })
+    }
 }
 
 impl AsyncRead for Connection {
@@ -201,15 +198,3 @@ impl AsyncWrite for Connection {
 /// Where a connection comes from.
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub SocketAddr);
-
-impl Connected<IncomingStream<'_, Connections>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, Connections>) -> Self {
-        Self(*stream.remote_addr())
-    }
-}
-
-impl Connected<IncomingStream<'_, TcpListener>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, TcpListener>) -> Self {
-        Self(*stream.remote_addr())
-    }
-}

@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod cores;
 pub mod envelope;
+pub mod http;
 pub mod message;
 pub mod rest;
 pub mod ws;

@@ -145,11 +145,36 @@ async fn answers_are_compressed_for_who_takes_it() {
     let packed = send(&server, read().header("Accept-Encoding", "gzip")).await;
     assert_eq!(packed.header("content-encoding"), "gzip");
     assert!(varies(&packed, "accept-encoding"), "{:?}", packed.headers);
+    let ranged = send(&server, get(HEADER_STYLE).header("Accept-Encoding", "gzip")).await;
+    assert_eq!((ranged.header("content-encoding"), ranged.header("content-range")), ("gzip", "items 0-192/192"));
     let url = format!("http://{}/api/public/notes", server.client.address());
     let curl = ["-s", "--compressed", &url, "-d", "{\"operation\":\"read\"}"];
     let output = Command::new("curl").args(curl).output().expect("curl runs");
     let unpacked: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!(unpacked, plain.body);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_can_not_be_read_or_contradicts_itself_is_refused_and_removes_nothing() {
+    let server = Server::start(Kind::Sqlite, SCHEMA, ENTITIES).await;
+    for style in [HEADER_STYLE, "/api/public/notes"] {
+        let packed = Call::new(Method::POST, style).header("Content-Encoding", "gzip").body(&json!({"operation": "read"}));
+        let answer = send(&server, packed).await;
+        assert_eq!(answer.status, 415, "{answer:?}");
+        assert!(answer.body.to_string().contains("unsupported_media_type"), "{answer:?}");
+    }
+    for data in [json!([2]), json!({"id": 2}), json!([1, 2])] {
+        let delete = Call::new(Method::DELETE, format!("{HEADER_STYLE}/1")).body(&data);
+        let answer = send(&server, delete).await;
+        assert_eq!((answer.status.as_u16(), &answer.body["error"]["code"]), (400, &json!("invalid_data")), "{answer:?}");
+    }
+    let any = send(&server, get(HEADER_STYLE).header("If-None-Match", "*")).await;
+    assert_eq!(any.status, 304);
+    let whole = send(&server, get(HEADER_STYLE)).await;
+    assert_eq!(whole.header("x-api-range-total"), "2", "{whole:?}");
+    let same = Call::new(Method::DELETE, format!("{HEADER_STYLE}/1")).body(&json!({"id": 1}));
+    assert_eq!(send(&server, same).await.status, 200);
     server.stop().await;
 }
 

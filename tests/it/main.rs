@@ -1,6 +1,7 @@
 //! The integration tests: one binary, a file per behaviour.
 
 mod bus;
+mod cancelling;
 mod capture;
 mod chaos;
 mod cluster;
@@ -12,8 +13,10 @@ mod hooks;
 mod http;
 mod idempotency;
 mod introspect;
+mod json_places;
 mod lanes;
 mod limited_preloads;
+mod link_tables;
 mod live;
 mod malformed;
 mod matching;
@@ -25,6 +28,7 @@ mod properties;
 mod refusals;
 mod serving;
 mod shadowing;
+mod slow_clients;
 mod stalls;
 mod statements;
 mod store;

@@ -1,8 +1,9 @@
 //! What databases refuse by rules of their own, and types that they can't compare: a clear code, never a 5xx.
 
 use crate::support::client::{Answer, Call};
-use crate::support::database::Kind;
+use crate::support::database::{Fresh, Kind};
 use crate::support::server::Server;
+use resolvespec::database::{Database, Settings};
 use serde_json::{Value, json};
 
 const ENTITIES: &str = "
@@ -127,6 +128,49 @@ async fn columns_without_comparison_are_read_and_not_compared_on_mariadb() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn bytes_in_columns_of_other_types_are_base64_on_every_way_out_on_sqlite() {
+    let schema = "create table notes (id integer primary key, body text not null, extra json, size integer, \
+                  parent_id integer references notes (id));
+        insert into notes values (1, x'ff00', x'7b7d', x'01', null), (2, 'text', '{}', 2, 1), (3, x'ff01', null, null, 1);";
+    let entities = "
+apiVersion: resolvespec.dev/v1alpha1
+kind: Entity
+metadata: {name: notes}
+spec:
+  source: conformance
+  apiSchema: public
+  relations: [{name: parent, kind: belongsTo, target: notes}, {name: children, kind: hasMany, target: notes}]
+";
+    let server = Server::start(Kind::Sqlite, schema, entities).await;
+    let first = json!({"id": 1, "body": "/wA=", "extra": "e30=", "size": "AQ==", "parent_id": null});
+    let read = |options: Value| json!({"operation": "read", "options": options});
+    let page = ask(&server, read(json!({"sort": [{"column": "id", "direction": "asc"}]}))).await;
+    assert_eq!((page.status.as_u16(), &page.body["data"][0]), (200, &first), "{}", page.body);
+    let related = ask(&server, read(json!({"preload": [{"relation": "parent"}, {"relation": "children"}]}))).await;
+    assert_eq!((related.status.as_u16(), &related.body["data"][1]["parent"]), (200, &first), "{}", related.body);
+    assert_eq!(related.body["data"][0]["children"][1]["body"], "/wE=", "{}", related.body);
+    // Texts come before blobs.
+    let sorted = |cursor: Value| {
+        let mut options = json!({"sort": [{"column": "body", "direction": "asc"}], "limit": 1});
+        options.as_object_mut().expect("an object").extend(cursor.as_object().expect("an object").clone());
+        read(options)
+    };
+    let next = ask(&server, sorted(json!({"cursor_forward": "1"}))).await;
+    assert_eq!((next.status.as_u16(), &next.body["data"][0]["id"]), (200, &json!(3)), "{}", next.body);
+    let back = ask(&server, sorted(json!({"cursor_backward": "3"}))).await;
+    assert_eq!((back.status.as_u16(), &back.body["data"][0]), (200, &first), "{}", back.body);
+    for filter in
+        [json!({"column": "body", "operator": "contains", "value": "e"}), json!({"column": "size", "operator": "gt", "value": 1})]
+    {
+        let found = ask(&server, read(json!({"filters": [filter]}))).await;
+        assert_eq!(found.status, 200, "{}", found.body);
+    }
+    let written = ask(&server, json!({"operation": "update", "data": {"id": 3, "parent_id": 2}})).await;
+    assert_eq!((written.status.as_u16(), &written.body["data"]["body"]), (200, &json!("/wE=")), "{}", written.body);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn text_that_is_no_json_does_not_end_the_read_of_its_neighbours_on_sqlite() {
     let schema = "create table notes (id integer primary key, body text); \
          insert into notes values (1, '{\"a\":1}'), (2, 'not json'), (3, null), (4, '{\"a\":\"1\",\"b\":true}');";
@@ -147,5 +191,36 @@ async fn text_that_is_no_json_does_not_end_the_read_of_its_neighbours_on_sqlite(
     let sorted =
         ask(&server, json!({"operation": "read", "options": {"columns": ["id"], "sort": [{"column": "body->>a"}]}})).await;
     assert_eq!(sorted.status, 200, "{}", sorted.body);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_only_reads_is_unavailable_to_writes_on_postgres() {
+    let fresh = Fresh::create(Kind::Postgres).await;
+    let database = Database::connect(&Settings::new("fill", &fresh.url)).await.expect("the database answers");
+    let only_reads = "do $$ begin execute format('alter database %I set default_transaction_read_only = on', \
+                      current_database()); end $$";
+    for statement in [NOTES, only_reads] {
+        database.run_script(statement).await.unwrap_or_else(|error| panic!("{statement}: {error}"));
+    }
+    database.close().await;
+    let server = Server::over(Kind::Postgres, fresh, "", ENTITIES, Vec::new()).await;
+    assert_eq!(ask(&server, json!({"operation": "read"})).await.status, 200);
+    let refused = ask(&server, json!({"operation": "create", "data": {"id": 1, "body": "x"}})).await;
+    assert_eq!((refused.status.as_u16(), &refused.body["error"]["code"]), (503, &json!("unavailable")), "{}", refused.body);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_refuse_values_that_do_not_fit_however_the_server_is_set_on_mariadb() {
+    let computed = ENTITIES.replace(
+        "apiSchema: public",
+        "apiSchema: public, computed: [{name: strict, type: integer, expression: \"@@session.sql_mode like '%STRICT_ALL_TABLES%'\"}]",
+    );
+    let schema = format!("{NOTES} insert into notes values (1, 'x');");
+    let server = Server::start(Kind::Mariadb, &schema, &computed).await;
+    let options = json!({"computedColumns": [{"name": "strict"}]});
+    let read = ask(&server, json!({"operation": "read", "options": options})).await;
+    assert_eq!(read.body["data"][0]["strict"], 1, "{}", read.body);
     server.stop().await;
 }

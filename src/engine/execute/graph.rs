@@ -4,7 +4,7 @@
 
 use super::run::Writer;
 use crate::catalog::relation::Link;
-use crate::catalog::{ColumnId, Entity, Relation, RelationKind};
+use crate::catalog::{ColumnId, Entity, RelationKind};
 use crate::engine::observe::Verb;
 use crate::engine::plan::write::{Action, Related, RowWrite};
 use crate::engine::plan::{Comparison, Field, Key, Match, Node, Operand, Paging, Predicate, ReadPlan, Shape, Value};
@@ -195,7 +195,7 @@ async fn write_referring<'p>(writer: &mut Writer<'_>, parent: &Done<'p>, group: 
     for child in &group.rows {
         match &group.relation.kind {
             RelationKind::ManyToMany(link) if child.action == Action::Delete => {
-                unlink(writer, group.relation, link, &here, child).await?;
+                unlink(writer, group, link, &here, child).await?;
             }
             RelationKind::ManyToMany(link) => {
                 let done = write_row(writer, child, Vec::new()).await?;
@@ -222,7 +222,7 @@ async fn write_referring<'p>(writer: &mut Writer<'_>, parent: &Done<'p>, group: 
 /// Deleting through a many-to-many relation takes away the link, not a row that others may have too.
 async fn unlink(
     writer: &mut Writer<'_>,
-    relation: &Relation,
+    group: &Related<'_>,
     link: &Link,
     here: &[Value],
     child: &RowWrite<'_>,
@@ -230,12 +230,12 @@ async fn unlink(
     let entity = child.grant.entity();
     let key = child.key.clone().ok_or_else(|| Error::new(Code::MissingId, "a delete needs the row's key"))?;
     let done = Done { row: child, key, related: Vec::new() };
-    let there = values_of(writer, &done, &relation.target_columns).await?;
+    let there = values_of(writer, &done, &group.relation.target_columns).await?;
     let before = writer.links_before(&entity.source, link, here, &there).await?;
-    let statement = statements::delete_link(entity.dialect, link, here, &there);
+    let statement = statements::delete_link(entity.dialect, link, here, &there, group.unlink.as_ref());
     let executed = writer.execute(Verb::Delete, entity, statement).await?;
     if executed.rows == 0 {
-        return Err(Error::new(Code::NotFound, format!("the row is not linked through {}", relation.name)));
+        return Err(Error::new(Code::NotFound, format!("the row is not linked through {}", group.relation.name)));
     }
     writer.linked(before, link, here, &there).await
 }

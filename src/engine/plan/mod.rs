@@ -3,6 +3,7 @@
 //! Every name is a column or relation of the catalog from here on, and every value has its column's type.
 
 mod key;
+mod link;
 mod operand;
 mod order;
 mod page;

@@ -1,6 +1,7 @@
 //! What a comparison or a sort key looks at: a column, a declared column, or a place in a JSON column.
 
 use crate::catalog::{ColumnId, Entity, Kind};
+use crate::database::{Dialect, Flavour};
 use crate::protocol::{Code, Error};
 
 /// What is compared or sorted by.
@@ -96,7 +97,12 @@ fn resolve_path(entity: &Entity, name: &str, column: &str, path: &str) -> Result
     if entity.column(id).kind != Kind::Json {
         return Err(bad(&format!("{column} is not a JSON column")));
     }
-    let steps: Vec<PathStep> = path.split("->").map(read_step).collect::<Option<_>>().ok_or_else(|| bad("a step is empty"))?;
+    let steps: Vec<PathStep> = path.split("->").map(read_step).collect::<Result<_, _>>().map_err(bad)?;
+    if entity.dialect == Dialect::Mysql(Flavour::Mariadb)
+        && steps.iter().any(|step| matches!(step, PathStep::Key(key) if key.starts_with('-')))
+    {
+        return Err(bad("MariaDB finds no keys that begin with a minus sign"));
+    }
     if steps.len() > MAX_STEPS {
         return Err(bad("it has too many steps"));
     }
@@ -104,15 +110,21 @@ fn resolve_path(entity: &Entity, name: &str, column: &str, path: &str) -> Result
 }
 
 /// Reads `key`, `'key'`, `>key` (of `->>`) or an item's number.
-fn read_step(step: &str) -> Option<PathStep> {
+fn read_step(step: &str) -> Result<PathStep, &'static str> {
     let step = step.strip_prefix('>').unwrap_or(step).trim();
+    if step.contains('\0') {
+        return Err("a step has a NUL in it");
+    }
     if let Some(quoted) = step.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\'')) {
-        return Some(PathStep::Key(quoted.replace("''", "'"))).filter(|_| !step.contains('\0'));
+        return Ok(PathStep::Key(quoted.replace("''", "'")));
     }
-    if step.is_empty() || step.contains('\0') {
-        return None;
+    if step.is_empty() {
+        return Err("a step is empty");
     }
-    Some(step.parse().map_or_else(|_| PathStep::Key(step.to_owned()), PathStep::Item))
+    if step.strip_prefix('-').is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())) {
+        return Err("items are counted from the first, which is 0; a key that looks like a number is written in quotes");
+    }
+    Ok(step.parse().map_or_else(|_| PathStep::Key(step.to_owned()), PathStep::Item))
 }
 
 #[cfg(test)]

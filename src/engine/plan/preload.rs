@@ -1,5 +1,6 @@
 //! Related rows: dotted paths, nested preloads and recursive ones, each under a grant of its own.
 
+use super::link::authorize_link;
 use super::order::resolve_order;
 use super::page::resolve_limit;
 use super::predicate::Predicate;
@@ -16,6 +17,8 @@ use crate::protocol::{Code, Error, Operation, Preload};
 pub struct PreloadPlan<'c> {
     /// The relation.
     pub relation: &'c Relation,
+    /// The rows of the link table that lead there, where it is an entity; nothing of them is answered.
+    pub link: Option<Node<'c>>,
     /// The related rows.
     pub node: Node<'c>,
     /// At most so many for each parent.
@@ -49,10 +52,10 @@ fn resolve_preload<'c>(
     let target = scope.catalog.entity(relation.target);
     check_hints(entity, relation, target, preload)?;
     let levels = if preload.recursive { recursion(scope, entity, relation, target)? } else { 1 };
-    let mut plan = resolve_level(scope, relation, target, preload, depth)?;
+    let mut plan = resolve_level(scope, entity, relation, target, preload, depth)?;
     // From the deepest level up: each holds the one below it.
     for _ in 1..levels {
-        let mut upper = resolve_level(scope, relation, target, preload, depth)?;
+        let mut upper = resolve_level(scope, entity, relation, target, preload, depth)?;
         upper.node.fields.push(Field::Preload(Box::new(plan)));
         plan = upper;
     }
@@ -61,12 +64,15 @@ fn resolve_preload<'c>(
 
 fn resolve_level<'c>(
     scope: &mut Scope<'c, '_>,
+    entity: &Entity,
     relation: &'c Relation,
     target: &'c Entity,
     preload: &Preload,
     depth: usize,
 ) -> Result<PreloadPlan<'c>, Error> {
     let grant = authorize(scope.principal, target, Operation::Read)?;
+    let link = authorize_link(scope, entity, relation, Operation::Read)?;
+    let link = link.map(|grant| Node { grant, fields: Vec::new(), filter: Predicate::always(), order: Vec::new() });
     let mut fields = resolve_fields(target, &preload.columns, &preload.omit_columns, &preload.computed_ql)?;
     fields.extend(resolve_preloads(scope, target, &preload.preload, depth + 1)?);
     if fields.is_empty() {
@@ -88,7 +94,7 @@ fn resolve_level<'c>(
     if i64::try_from(offset).is_err() {
         return Err(Error::new(Code::InvalidOption, "offset is larger than any table"));
     }
-    Ok(PreloadPlan { relation, node: Node { grant, fields, filter, order }, limit, offset })
+    Ok(PreloadPlan { relation, link, node: Node { grant, fields, filter, order }, limit, offset })
 }
 
 /// How many levels a recursive preload has; only a relation of an entity to itself can recurse.

@@ -4,6 +4,7 @@
 //! demand: rows that others refer to first, rows that refer to others afterwards. Pure, no IO.
 
 use super::key::Key;
+use super::link::authorize_link;
 use super::operand::unknown_column;
 use super::predicate::Predicate;
 use super::read::ReadPlan;
@@ -68,6 +69,8 @@ pub struct Related<'c> {
     pub relation: &'c Relation,
     /// The rows.
     pub rows: Vec<RowWrite<'c>>,
+    /// Leave to remove rows of the link table, where it is an entity and this is asked for.
+    pub unlink: Option<Grant<'c>>,
     /// Whether the request had a list.
     pub many: bool,
 }
@@ -242,6 +245,15 @@ fn plan_delete<'c>(grant: &Grant<'c>, selector: &Selector, data: Option<&Json>) 
         _ => return Err(Error::new(Code::InvalidData, "delete takes an object with the key, or a list of ids, in data")),
     };
     within(inputs.len(), entity.limits.max_list, "ids")?;
+    if let Selector::One(named) = selector {
+        let named = Key::resolve(entity, named)?;
+        for input in &inputs {
+            if Key::resolve(entity, input)? != named {
+                let message = "data names another row than the id of the request; leave one of them out";
+                return Err(Error::new(Code::InvalidData, message));
+            }
+        }
+    }
     let row = |input: &KeyInput| {
         let key = Key::resolve(entity, input)?;
         Ok(RowWrite {
@@ -433,7 +445,13 @@ fn plan_related<'c>(
     }
     let inherited = if write.action == Action::Delete { Action::Delete } else { write.action };
     let rows = items.iter().map(|item| plan_row(scope, target, object(item)?, inherited, None, depth + 1));
-    let related = Related { relation, rows: rows.collect::<Result<_, _>>()?, many: json.is_array() };
+    let rows: Vec<RowWrite<'c>> = rows.collect::<Result<_, _>>()?;
+    if rows.iter().any(|row| row.action != Action::Delete) {
+        authorize_link(scope, entity, relation, Operation::Create)?;
+    }
+    let unlinks = rows.iter().any(|row| row.action == Action::Delete);
+    let unlink = if unlinks { authorize_link(scope, entity, relation, Operation::Delete)? } else { None };
+    let related = Related { relation, rows, unlink, many: json.is_array() };
     match relation.kind {
         RelationKind::BelongsTo => write.referred.push(related),
         RelationKind::HasMany | RelationKind::HasOne | RelationKind::ManyToMany(_) => write.referring.push(related),

@@ -149,11 +149,12 @@ fn sqlite(sql: &mut Sql, kind: &Kind, raw: &dyn Fn(&mut Sql)) {
         Kind::Timestamp { .. } => around(sql, "ifnull('\"'||resolvespec_timestamp(", raw, ")||'\"','null')"),
         Kind::Bytes => around(sql, "ifnull('\"'||resolvespec_base64(", raw, ")||'\"','null')"),
         Kind::Json => {
-            around(sql, "case when ", raw, " is null then 'null' when json_valid(");
+            // Bytes are none, even where they could be read as JSON.
+            around(sql, "case when typeof(", raw, ") = 'text' and json_valid(");
             around(sql, "", raw, ") then ");
-            around(sql, "", raw, " else json_quote(");
+            around(sql, "", raw, " else resolvespec_quote(");
             around(sql, "", raw, ") end");
         }
-        _ => around(sql, "json_quote(", raw, ")"),
+        _ => around(sql, "resolvespec_quote(", raw, ")"),
     }
 }

@@ -2,7 +2,6 @@
 //!
 //! A place in JSON is guarded by its type, so that a comparison with a number meets numbers only.
 
-use super::value::array_literal;
 use super::writer::{Alias, Sql};
 use crate::catalog::{ColumnId, Entity, Kind};
 use crate::database::{Bind, Dialect};
@@ -94,30 +93,51 @@ fn json_place(sql: &mut Sql, entity: &Entity, alias: Alias, id: ColumnId, path: 
 }
 
 fn postgres_place(sql: &mut Sql, entity: &Entity, alias: Alias, id: ColumnId, path: &[PathStep], kind: &Kind) {
-    let steps = path.iter().map(|step| match step {
-        PathStep::Key(key) => Value::Text(key.clone()),
-        PathStep::Item(item) => Value::Text(item.to_string()),
-    });
-    let steps = array_literal(&steps.collect::<Vec<_>>(), Dialect::Postgres);
-    let place = |sql: &mut Sql, arrow: &str| {
-        sql.push("(")
-            .column(alias, entity, id)
-            .push("::jsonb ")
-            .push(arrow)
-            .push(" ")
-            .bind(Bind::Text(steps.clone()))
-            .push("::text[])");
-    };
     let guard = match kind {
         Kind::Decimal | Kind::Integer | Kind::Float => "'number'",
         Kind::Boolean => "'boolean'",
-        _ => return place(sql, "#>>"),
+        _ => return postgres_walk(sql, entity, alias, id, path, "->>"),
     };
-    sql.push("(case when jsonb_typeof");
-    place(sql, "#>");
-    sql.push(" = ").push(guard).push(" then ");
-    place(sql, "#>>");
+    sql.push("(case when jsonb_typeof(");
+    postgres_walk(sql, entity, alias, id, path, "->");
+    sql.push(") = ").push(guard).push(" then ");
+    postgres_walk(sql, entity, alias, id, path, "->>");
     sql.push(if *kind == Kind::Boolean { "::boolean end)" } else { "::numeric end)" });
+}
+
+/// Writes the value at a path for PostgreSQL. An arrow with a number looks into arrays only, and one with a text into
+/// objects only; in a path as one list of texts, what looks like a number would be both. But a scalar has itself as its
+/// first item.
+fn postgres_walk(sql: &mut Sql, entity: &Entity, alias: Alias, id: ColumnId, path: &[PathStep], last: &str) {
+    let walk = |sql: &mut Sql, path: &[PathStep], last: &str| {
+        sql.column(alias, entity, id).push("::jsonb");
+        for (place, step) in path.iter().enumerate() {
+            sql.push(if place + 1 == path.len() { last } else { "->" });
+            match step {
+                PathStep::Key(key) => sql.bind(Bind::Text(key.clone())).push("::text"),
+                // No list has more items than a signed number counts.
+                PathStep::Item(item) => sql.bind(Bind::Integer(i64::from(*item).min(i64::from(i32::MAX)))).push("::int"),
+            };
+        }
+    };
+    let lists = lists_of(path);
+    sql.push("(");
+    if !lists.is_empty() {
+        sql.push("case when ");
+        sql.separated(" and ", &lists, |sql, list| {
+            sql.push("jsonb_typeof(");
+            walk(sql, list, "->");
+            sql.push(") = 'array'");
+        });
+        sql.push(" then ");
+    }
+    walk(sql, path, last);
+    sql.push(if lists.is_empty() { ")" } else { " end)" });
+}
+
+/// What leads to things whose first item is asked for, and which therefore must be lists.
+fn lists_of(path: &[PathStep]) -> Vec<&[PathStep]> {
+    path.iter().enumerate().filter(|(_, step)| **step == PathStep::Item(0)).map(|(place, _)| &path[..place]).collect()
 }
 
 fn mysql_place(sql: &mut Sql, entity: &Entity, alias: Alias, id: ColumnId, path: &[PathStep], kind: &Kind) {
@@ -175,8 +195,25 @@ fn sqlite_place(sql: &mut Sql, entity: &Entity, alias: Alias, id: ColumnId, path
     sql.push(" end end)");
 }
 
+/// Writes the value at a path for MySQL. To it everything that is no list is a list of itself, so that the first item is
+/// looked for in lists only.
 fn extract(sql: &mut Sql, entity: &Entity, alias: Alias, id: ColumnId, path: &[PathStep]) {
-    sql.push("json_extract(").column(alias, entity, id).push(",").bind(Bind::Text(path_text(path))).push(")");
+    let raw = |sql: &mut Sql, path: &[PathStep]| {
+        sql.push("json_extract(").column(alias, entity, id).push(",").bind(Bind::Text(path_text(path))).push(")");
+    };
+    let lists = lists_of(path);
+    if lists.is_empty() {
+        return raw(sql, path);
+    }
+    sql.push("if(");
+    sql.separated(" and ", lists, |sql, list| {
+        sql.push("json_type(");
+        raw(sql, list);
+        sql.push(") = 'ARRAY'");
+    });
+    sql.push(",");
+    raw(sql, path);
+    sql.push(",null)");
 }
 
 /// The path that MySQL and SQLite read, such as `$."a"[0]`.

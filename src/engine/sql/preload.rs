@@ -136,7 +136,7 @@ pub(super) fn limit(sql: &mut Sql, plan: &PreloadPlan<'_>) {
 pub(super) fn related(sql: &mut Sql, parent: Parent<'_>, plan: &PreloadPlan<'_>, alias: Alias) {
     sql.push(" from ").table_as(&plan.node.entity().table, alias).push(" where ");
     linked(sql, parent, plan, alias);
-    narrowed(sql, plan, alias);
+    narrowed(sql, &plan.node, alias);
 }
 
 /// Writes that a row is related to its parent.
@@ -155,6 +155,9 @@ pub(super) fn linked(sql: &mut Sql, parent: Parent<'_>, plan: &PreloadPlan<'_>, 
             sql.separated(" and ", link.columns.iter().zip(&relation.columns), |sql, (ident, id)| {
                 sql.name(between).push(".").ident(ident).push(" = ").column(parent.alias, parent.entity, *id);
             });
+            if let Some(link) = &plan.link {
+                narrowed(sql, link, between);
+            }
             sql.push(")");
         }
         RelationKind::BelongsTo | RelationKind::HasMany | RelationKind::HasOne => {
@@ -166,11 +169,11 @@ pub(super) fn linked(sql: &mut Sql, parent: Parent<'_>, plan: &PreloadPlan<'_>, 
 }
 
 /// Writes the filter of related rows, and what the caller may see of them.
-fn narrowed(sql: &mut Sql, plan: &PreloadPlan<'_>, alias: Alias) {
-    for part in [plan.node.grant.rows(), &plan.node.filter] {
+pub(super) fn narrowed(sql: &mut Sql, node: &Node<'_>, alias: Alias) {
+    for part in [node.grant.rows(), &node.filter] {
         if !part.is_always() {
             sql.push(" and ");
-            predicate(sql, plan.node.entity(), alias, part);
+            predicate(sql, node.entity(), alias, part);
         }
     }
 }

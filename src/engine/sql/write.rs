@@ -4,7 +4,7 @@ use super::json;
 use super::predicate::{key_equals, predicate};
 use super::writer::{Alias, Sql};
 use crate::catalog::relation::Link;
-use crate::catalog::{ColumnId, Entity};
+use crate::catalog::{ColumnId, Entity, TableName};
 use crate::database::{Dialect, Flavour, Statement};
 use crate::engine::authorize::Grant;
 use crate::engine::plan::{Key, Predicate, Value};
@@ -74,15 +74,19 @@ pub(crate) fn delete(grant: &Grant<'_>, key: &Key, also: Option<&Predicate>) -> 
     let entity = grant.entity();
     let mut sql = Sql::new(entity.dialect);
     let alias = sql.alias();
-    if sql.is_mysql() {
-        // MariaDB takes an alias in this form only.
-        sql.push("delete ").name(alias);
-        sql.push(" from ").table(&entity.table).push(" as ").name(alias);
-    } else {
-        sql.push("delete from ").table(&entity.table).push(" as ").name(alias);
-    }
+    delete_from(&mut sql, &entity.table, alias);
     one_row(&mut sql, grant, alias, key, also);
     sql.finish(0)
+}
+
+fn delete_from(sql: &mut Sql, table: &TableName, alias: Alias) {
+    if sql.is_mysql() {
+        // MariaDB takes an alias in this form only.
+        sql.push("delete ").name(alias).push(" from ");
+    } else {
+        sql.push("delete from ");
+    }
+    sql.table(table).push(" as ").name(alias);
 }
 
 /// Finds one row, and keeps others from changing it until the transaction ends.
@@ -120,13 +124,25 @@ pub(crate) fn insert_link(dialect: Dialect, link: &Link, here: &[Value], there: 
     sql.finish(0)
 }
 
-/// The removal of a row of a link table.
-pub(crate) fn delete_link(dialect: Dialect, link: &Link, here: &[Value], there: &[Value]) -> Statement {
+/// The removal of a row of a link table, under the grant of the entity that has it.
+pub(crate) fn delete_link(
+    dialect: Dialect,
+    link: &Link,
+    here: &[Value],
+    there: &[Value],
+    grant: Option<&Grant<'_>>,
+) -> Statement {
     let mut sql = Sql::new(dialect);
-    sql.push("delete from ").table(&link.table).push(" where ");
+    let alias = sql.alias();
+    delete_from(&mut sql, &link.table, alias);
+    sql.push(" where ");
     let pairs = link.columns.iter().zip(here).chain(link.target_columns.iter().zip(there));
     sql.separated(" and ", pairs, |sql, (name, value)| {
-        sql.ident(name).push(" = ").value(value);
+        sql.name(alias).push(".").ident(name).push(" = ").value(value);
     });
+    if let Some(grant) = grant.filter(|grant| !grant.rows().is_always()) {
+        sql.push(" and ");
+        predicate(&mut sql, grant.entity(), alias, grant.rows());
+    }
     sql.finish(0)
 }

@@ -97,8 +97,7 @@ impl Stored {
             Stored::Integer(number) => number.to_string(),
             Stored::Real(number) => sqlite_real::text(number),
             Stored::Text(text) => quoted(&text),
-            // A read refuses a blob in a column that is declared as something else.
-            Stored::Blob(_) => "null".to_owned(),
+            Stored::Blob(bytes) => quoted(&base64::engine::general_purpose::STANDARD.encode(bytes)),
         }
     }
 }
@@ -133,6 +132,8 @@ mod tests {
             (Kind::Float, r#"{"real":"1.5e-07"}"#, "1.5e-07"),
             (Kind::Float, r#"{"real":"12345678901234567"}"#, "12345678901234568.0"),
             (Kind::Bytes, r#"{"blob":"010203"}"#, r#""AQID""#),
+            (Kind::Text, r#"{"blob":"ff"}"#, r#""/w==""#),
+            (Kind::Json, r#"{"blob":"7b7d"}"#, r#""e30=""#),
             (Kind::Timestamp { zoned: true }, r#""2020-01-01 08:00:00""#, r#""2020-01-01T08:00:00+00:00""#),
             (Kind::Timestamp { zoned: false }, "0", r#""1970-01-01T00:00:00+00:00""#),
             (Kind::Json, r#""{\"a\": 1}""#, r#"{"a": 1}"#),

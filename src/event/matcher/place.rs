@@ -1,7 +1,6 @@
 //! A place in a JSON column, found and read as each database does it.
 //!
-//! The databases differ: in whether a number is a key or an item, in which of two equal keys counts, in what a thing that
-//! is no list has as its first item, and in the text of a number or of an object.
+//! The databases differ: in which of two equal keys counts, and in the text of a number or of an object.
 
 use super::Error;
 use super::datum::Datum;
@@ -25,16 +24,7 @@ pub(super) fn find<'r>(root: &'r str, path: &[PathStep], dialect: Dialect) -> Re
     for step in path {
         let found = match (token(raw)?, step) {
             (Token::Object, PathStep::Key(key)) => member(raw, key, doubled(dialect))?,
-            (Token::Object, PathStep::Item(item)) if dialect == Dialect::Postgres => {
-                member(raw, &item.to_string(), doubled(dialect))?
-            }
-            (Token::Array, PathStep::Item(item)) => nth(raw, i64::from(*item))?,
-            (Token::Array, PathStep::Key(key)) if dialect == Dialect::Postgres => match item_number(key) {
-                Some(item) => nth(raw, item)?,
-                None => None,
-            },
-            // To MySQL and MariaDB everything that is no list is a list of itself.
-            (_, PathStep::Item(0)) if matches!(dialect, Dialect::Mysql(_)) => Some(raw),
+            (Token::Array, PathStep::Item(item)) => nth(raw, *item)?,
             _ => None,
         };
         match found {
@@ -49,16 +39,9 @@ fn doubled(dialect: Dialect) -> Doubled {
     if dialect == Dialect::Postgres { Doubled::Last } else { Doubled::First }
 }
 
-fn nth(array: &str, item: i64) -> Result<Option<&str>, Error> {
+fn nth(array: &str, item: u32) -> Result<Option<&str>, Error> {
     let items = items(array)?;
-    let place = if item < 0 { item + i64::try_from(items.len()).unwrap_or(0) } else { item };
-    Ok(usize::try_from(place).ok().and_then(|place| items.get(place).copied()))
-}
-
-/// A key that PostgreSQL takes for an item's number, counted from the end if it is negative.
-fn item_number(key: &str) -> Option<i64> {
-    let digits = key.trim_start_matches([' ', '\t', '\n', '\u{b}', '\u{c}', '\r']);
-    digits.parse::<i32>().ok().map(i64::from)
+    Ok(usize::try_from(item).ok().and_then(|item| items.get(item).copied()))
 }
 
 /// Reads a place as what the comparison takes it for; none if it is not that, or nothing.
@@ -226,15 +209,17 @@ mod tests {
     }
 
     #[test]
-    fn each_database_walks_in_its_own_way() {
+    fn numbers_are_items_and_texts_are_keys_and_doubled_keys_differ() {
         let key = |key: &str| PathStep::Key(key.to_owned());
         let root = r#"{"a":1,"a":2,"l":[1,{"b":null}],"0":"zero"}"#;
-        let cases: [(&[PathStep], [Option<&str>; 3]); 6] = [
+        let cases: [(&[PathStep], [Option<&str>; 3]); 8] = [
             (&[key("a")], [Some("2"), Some("1"), Some("1")]),
             (&[key("l"), PathStep::Item(1), key("b")], [Some("null"), Some("null"), Some("null")]),
-            (&[key("l"), key("-2")], [Some("1"), None, None]),
-            (&[key("a"), PathStep::Item(0)], [None, Some("1"), None]),
-            (&[PathStep::Item(0)], [Some("\"zero\""), Some(root), None]),
+            (&[key("l"), key("-2")], [None, None, None]),
+            (&[key("l"), key("0")], [None, None, None]),
+            (&[key("a"), PathStep::Item(0)], [None, None, None]),
+            (&[PathStep::Item(0)], [None, None, None]),
+            (&[key("0")], [Some("\"zero\""), Some("\"zero\""), Some("\"zero\"")]),
             (&[key("x")], [None, None, None]),
         ];
         for (path, expected) in cases {

@@ -97,7 +97,8 @@ impl Part {
 pub fn tagged(request: &HeaderMap, body: Bytes, tag_of: Option<&[u8]>, headers: Headers) -> Response<Body> {
     let tag = entity_tag(tag_of.unwrap_or(&body));
     let known = request.get(IF_NONE_MATCH).and_then(|value| value.to_str().ok());
-    let unchanged = known.is_some_and(|known| known.split(',').any(|one| one.trim().trim_start_matches("W/") == tag));
+    let unchanged =
+        known.is_some_and(|known| known.split(',').map(str::trim).any(|one| one == "*" || one.trim_start_matches("W/") == tag));
     let mut response = if unchanged {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::NOT_MODIFIED;

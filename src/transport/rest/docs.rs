@@ -73,7 +73,8 @@ fn serve(file: &'static File, request: &HeaderMap) -> Response<Body> {
     }
     let tag = crate::protocol::response::entity_tag(file.bytes);
     let known = request.get(IF_NONE_MATCH).and_then(|value| value.to_str().ok());
-    let unchanged = known.is_some_and(|known| known.split(',').any(|one| one.trim().trim_start_matches("W/") == tag));
+    let unchanged =
+        known.is_some_and(|known| known.split(',').map(str::trim).any(|one| one == "*" || one.trim_start_matches("W/") == tag));
     let mut response = Response::new(if unchanged { Body::empty() } else { Body::from(Bytes::from_static(file.bytes)) });
     if unchanged {
         *response.status_mut() = StatusCode::NOT_MODIFIED;

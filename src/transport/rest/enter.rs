@@ -9,7 +9,7 @@ use crate::protocol::{Code, Error};
 use crate::telemetry::{Metrics, follow};
 use axum::body::{Body, HttpBody};
 use axum::extract::Request;
-use axum::http::header::CONNECTION;
+use axum::http::header::{ACCEPT_ENCODING, CONNECTION, CONTENT_RANGE};
 use axum::http::{HeaderValue, Response, StatusCode};
 use futures_util::future::BoxFuture;
 use http_body_util::BodyExt;
@@ -56,6 +56,7 @@ where
             follow(&span, request.headers());
         }
         request.headers_mut().insert("x-request-id", id.clone());
+        let packable = request.headers().contains_key(ACCEPT_ENCODING);
         let answer = self.inner.call(request).instrument(span);
         let rest = self.rest.clone();
         Box::pin(async move {
@@ -66,9 +67,24 @@ where
                 // Whoever keeps this connection goes elsewhere now, and not in the middle of a request later.
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
+            if packable && let Some(range) = response.headers_mut().remove(CONTENT_RANGE) {
+                response.extensions_mut().insert(ItemRange(range));
+            }
             Ok(response)
         })
     }
+}
+
+/// A range of rows on its way past compression, which takes it for one of bytes and leaves the answer as it is.
+#[derive(Clone)]
+struct ItemRange(HeaderValue);
+
+/// Gives an answer that is compressed by now its range back.
+pub fn with_range<B>(mut response: Response<B>) -> Response<B> {
+    if let Some(ItemRange(range)) = response.extensions_mut().remove() {
+        response.headers_mut().insert(CONTENT_RANGE, range);
+    }
+    response
 }
 
 /// Counts the bytes of a body, those of a stream as they go.

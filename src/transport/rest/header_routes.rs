@@ -35,7 +35,7 @@ async fn call(State(rest): State<Rest>, names: Names, request: HttpRequest) -> R
         let principal = authenticate(&rest, &parts.headers).await?;
         let (target, id) = target(names)?;
         let asked = header::decode(&Parameters::collect(&parts.headers, parts.uri.query())?)?;
-        let bytes = read_body(body, rest.max_body_bytes).await?;
+        let bytes = read_body(&rest, &parts.headers, body).await?;
         let (request, asked) = assemble(&parts.method, target, id, &bytes, asked)?;
         let request = with_headers(request, &parts.headers)?;
         let cursor = request.options.cursor_forward.is_some() || request.options.cursor_backward.is_some();

@@ -12,5 +12,5 @@ mod openapi_routes;
 pub mod router;
 pub mod status;
 
-pub use enter::Enter;
+pub use enter::{Enter, with_range};
 pub use router::{Parts, Rest, cors, refused, router};

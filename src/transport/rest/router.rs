@@ -17,6 +17,7 @@ use axum::http::header::{AUTHORIZATION, IF_MATCH};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, Uri};
 use axum::routing::{get, post};
 use std::sync::Arc;
+use std::time::Duration;
 use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer, ExposeHeaders};
 
 /// What the routes need. Cheap to clone, once a request.
@@ -37,6 +38,8 @@ pub struct Parts {
     pub metrics: Metrics,
     /// The largest body in bytes.
     pub max_body_bytes: usize,
+    /// How long nothing of a body may come.
+    pub body_time: Duration,
     /// Origins of browsers that may call; none unless listed.
     pub cors_origins: Arc<[HeaderValue]>,
 }
@@ -99,7 +102,7 @@ pub fn cors(rest: &Rest) -> Option<CorsLayer> {
             .allow_methods(AllowMethods::list(methods))
             .allow_credentials(true)
             .expose_headers(ExposeHeaders::list(EXPOSED.map(HeaderName::from_static)))
-            .max_age(std::time::Duration::from_hours(24))
+            .max_age(Duration::from_hours(24))
     };
     (!rest.cors_origins.is_empty()).then(layer)
 }
@@ -144,7 +147,7 @@ async fn body_call(State(rest): State<Rest>, names: Names, request: HttpRequest)
     let outcome = async {
         let principal = authenticate(&rest, &parts.headers).await?;
         let (target, id) = target(names)?;
-        let bytes = read_body(body, rest.max_body_bytes).await?;
+        let bytes = read_body(&rest, &parts.headers, body).await?;
         let request = with_headers(body::decode(target, id, &bytes)?, &parts.headers)?;
         rest.engine.handle(&principal, request).await
     };

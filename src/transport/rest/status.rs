@@ -30,6 +30,8 @@ pub fn status(code: Code) -> StatusCode {
         | Code::MissingSubscriptionId
         | Code::NotCaptured => StatusCode::BAD_REQUEST,
         Code::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Code::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        Code::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
         Code::Conflict | Code::ForeignKeyViolation | Code::SerializationFailure => StatusCode::CONFLICT,
         Code::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
         Code::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,

@@ -118,6 +118,8 @@ fn applies(code: Code, operation: Operation) -> bool {
         | Code::IdempotencyKeyReused => writes,
         Code::CursorError | Code::RowNumberError => operation == Operation::Read,
         Code::PayloadTooLarge
+        | Code::RequestTimeout
+        | Code::UnsupportedMediaType
         | Code::InvalidRequest
         | Code::InvalidOperation
         | Code::InvalidOption

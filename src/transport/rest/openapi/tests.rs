@@ -83,6 +83,7 @@ async fn routes(authentication: Authentication) -> Router {
         readiness: crate::readiness::Readiness::default(),
         metrics,
         max_body_bytes: 10_000,
+        body_time: std::time::Duration::from_secs(30),
         cors_origins: std::sync::Arc::from([]),
     }))
 }

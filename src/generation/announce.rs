@@ -86,6 +86,6 @@ impl Announcer {
         }
         let value = served.write().map_err(|error| store::Error::Unusable(error.to_string()))?;
         // One that is overtaken has been so by a replica that serves at least as well.
-        self.catalog.replace(GOOD, value, there.map(|there| there.revision)).await.map(|_| ())
+        self.catalog.replace(GOOD, value, there.map(|there| there.revision), None).await.map(|_| ())
     }
 }

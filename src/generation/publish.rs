@@ -58,7 +58,7 @@ impl Publisher {
             return Ok(Published::Unchanged(before));
         }
         let value = generation.write().map_err(Error::Unwritable)?;
-        match self.bucket.replace(WANTED, value, self.revision).await? {
+        match self.bucket.replace(WANTED, value, self.revision, None).await? {
             Some(_) => Ok(Published::New(generation)),
             None => Err(Error::Overtaken),
         }

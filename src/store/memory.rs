@@ -69,12 +69,18 @@ impl Bucket for MemoryBucket {
         Ok(revision)
     }
 
-    async fn replace(&self, key: &str, value: Bytes, revision: Option<u64>) -> Result<Option<u64>, Error> {
+    async fn replace(
+        &self,
+        key: &str,
+        value: Bytes,
+        revision: Option<u64>,
+        lifetime: Option<Duration>,
+    ) -> Result<Option<u64>, Error> {
         let kept = {
             let mut values = self.shared.values();
             let alive = values.by_key.get(key).filter(|value| value.is_alive(Instant::now()));
             let is_as_expected = alive.map(|value| value.entry.revision) == revision;
-            is_as_expected.then(|| values.put(key, value, None))
+            is_as_expected.then(|| values.put(key, value, lifetime))
         };
         if kept.is_some() {
             self.shared.changes.send_modify(|count| *count += 1);

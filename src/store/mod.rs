@@ -21,10 +21,16 @@ pub trait Bucket: Send + Sync + 'static {
     /// whole seconds. The answer is its revision: a later put, of any key, has a higher one.
     async fn put(&self, key: &str, value: Bytes, lifetime: Option<Duration>) -> Result<u64, Error>;
 
-    /// Keeps a value for ever if the key's is still the one of a revision, or if there is none where no revision is given.
-    /// The answer is its revision; `None` says that somebody else was quicker, and that nothing was changed. After an error
-    /// it may have been kept.
-    async fn replace(&self, key: &str, value: Bytes, revision: Option<u64>) -> Result<Option<u64>, Error>;
+    /// Keeps a value as [`Bucket::put`] does if the key's is still the one of a revision, or if there is none where no
+    /// revision is given. The answer is its revision; `None` says that somebody else was quicker, and that nothing was
+    /// changed. After an error it may have been kept.
+    async fn replace(
+        &self,
+        key: &str,
+        value: Bytes,
+        revision: Option<u64>,
+        lifetime: Option<Duration>,
+    ) -> Result<Option<u64>, Error>;
 
     /// The value of a key; what was put before the call, at least.
     async fn get(&self, key: &str) -> Result<Option<Entry>, Error>;

@@ -12,6 +12,9 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// How many times a session that changes under our hands is tried again.
+const ATTEMPTS: usize = 10;
+
 /// Where sessions are kept.
 #[derive(Clone)]
 pub(super) struct Kept {
@@ -39,25 +42,35 @@ pub(super) struct StoredSubscription {
 }
 
 impl Kept {
-    /// Writes a session, unless another connection has taken it. Without subscriptions it is forgotten.
-    pub(super) async fn write(&self, session: &str, stored: &Stored) -> Result<(), store::Error> {
+    /// Writes a session; `false` says that another connection has taken it, and that nothing was written. Without
+    /// subscriptions it is forgotten.
+    pub(super) async fn write(&self, session: &str, stored: &Stored) -> Result<bool, store::Error> {
         let key = key(session);
         let other = |entry: &store::Entry| {
             let known = serde_json::from_slice::<Stored>(&entry.value);
             known.is_ok_and(|known| known.connection != stored.connection)
         };
-        if self.bucket.get(&key).await?.as_ref().is_some_and(other) {
-            return Ok(());
+        for _ in 0..ATTEMPTS {
+            let there = self.bucket.get(&key).await?;
+            if there.as_ref().is_some_and(other) {
+                return Ok(false);
+            }
+            if stored.subscriptions.is_empty() {
+                return self.bucket.delete(&key).await.map(|()| true);
+            }
+            if self.replace(&key, stored, there.map(|there| there.revision)).await? {
+                return Ok(true);
+            }
         }
-        self.put(session, stored).await
+        Err(overtaken())
     }
 
-    async fn put(&self, session: &str, stored: &Stored) -> Result<(), store::Error> {
-        if stored.subscriptions.is_empty() {
-            return self.bucket.delete(&key(session)).await;
-        }
+    /// Puts a session in the place of what was looked at; `false` says that somebody else was quicker. Else who has just
+    /// taken a session could be overwritten by the one whose it was, and would never write anything again.
+    async fn replace(&self, key: &str, stored: &Stored, there: Option<u64>) -> Result<bool, store::Error> {
         let text = serde_json::to_vec(stored).map_err(|error| store::Error::Unusable(error.to_string()))?;
-        self.bucket.put(&key(session), text.into(), Some(self.lifetime)).await.map(|_| ())
+        let put = self.bucket.replace(key, text.into(), there, Some(self.lifetime)).await?;
+        Ok(put.is_some())
     }
 
     /// Takes a session for another connection of the one whose it is.
@@ -66,18 +79,28 @@ impl Kept {
         if uuid::Uuid::try_parse(session).is_err() {
             return Err(unknown());
         }
-        let entry = self.bucket.get(&key(session)).await.map_err(|error| unavailable(&error))?.ok_or_else(unknown)?;
-        let mut stored: Stored = serde_json::from_slice(&entry.value).map_err(|error| {
-            tracing::error!(%error, "a session can't be read");
-            unknown()
-        })?;
-        if stored.identity != identity(principal) {
-            return Err(unknown());
+        let key = key(session);
+        for _ in 0..ATTEMPTS {
+            let entry = self.bucket.get(&key).await.map_err(|error| unavailable(&error))?.ok_or_else(unknown)?;
+            let mut stored: Stored = serde_json::from_slice(&entry.value).map_err(|error| {
+                tracing::error!(%error, "a session can't be read");
+                unknown()
+            })?;
+            if stored.identity != identity(principal) {
+                return Err(unknown());
+            }
+            connection.clone_into(&mut stored.connection);
+            // Whoever had it may be writing how far it was heard at this moment; that is not to be lost.
+            if self.replace(&key, &stored, Some(entry.revision)).await.map_err(|error| unavailable(&error))? {
+                return Ok(stored);
+            }
         }
-        connection.clone_into(&mut stored.connection);
-        self.put(session, &stored).await.map_err(|error| unavailable(&error))?;
-        Ok(stored)
+        Err(unavailable(&overtaken()))
     }
+}
+
+fn overtaken() -> store::Error {
+    store::Error::Unavailable("a session is written by several connections again and again".to_owned())
 }
 
 /// Who someone is, however often the token is renewed.
@@ -104,6 +127,89 @@ fn unavailable(error: &store::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::Target;
+    use crate::store::{Entry, MemoryBucket, Watch};
+    use bytes::Bytes;
+    use std::sync::Mutex;
+
+    const SESSION: &str = "51f0cb6e-3f5c-4a4a-9a3e-2f8a3b1f5c77";
+
+    /// A bucket in which something happens after somebody has looked.
+    struct Busy {
+        inner: MemoryBucket,
+        then: Mutex<Option<Stored>>,
+    }
+
+    #[async_trait::async_trait]
+    impl Bucket for Busy {
+        async fn put(&self, key: &str, value: Bytes, lifetime: Option<Duration>) -> Result<u64, store::Error> {
+            self.inner.put(key, value, lifetime).await
+        }
+
+        async fn replace(
+            &self,
+            key: &str,
+            value: Bytes,
+            revision: Option<u64>,
+            lifetime: Option<Duration>,
+        ) -> Result<Option<u64>, store::Error> {
+            self.inner.replace(key, value, revision, lifetime).await
+        }
+
+        async fn get(&self, key: &str) -> Result<Option<Entry>, store::Error> {
+            let found = self.inner.get(key).await;
+            let then = self.then.lock().unwrap().take();
+            if let Some(stored) = then {
+                self.inner.put(key, serde_json::to_vec(&stored).unwrap().into(), None).await?;
+            }
+            found
+        }
+
+        async fn delete(&self, key: &str) -> Result<(), store::Error> {
+            self.inner.delete(key).await
+        }
+
+        async fn watch(&self) -> Result<Watch, store::Error> {
+            self.inner.watch().await
+        }
+    }
+
+    fn stored(connection: &str, offset: u64) -> Stored {
+        let target = Target { schema: None, entity: "items".to_owned() };
+        let position = Position { epoch: "e".to_owned(), offset };
+        let one = StoredSubscription { id: "s".to_owned(), said: Said::new(&target, Value::Null, None), position };
+        Stored { identity: identity(&Principal::anonymous()), connection: connection.to_owned(), subscriptions: vec![one] }
+    }
+
+    /// Sessions in a bucket where one is, and another comes to be as soon as somebody has looked.
+    async fn busy(first: &Stored, then: Stored) -> (Kept, Arc<Busy>) {
+        let bucket = Arc::new(Busy { inner: MemoryBucket::default(), then: Mutex::default() });
+        let kept = Kept { bucket: Arc::<Busy>::clone(&bucket), lifetime: Duration::from_mins(1) };
+        assert!(kept.write(SESSION, first).await.unwrap());
+        *bucket.then.lock().unwrap() = Some(then);
+        (kept, bucket)
+    }
+
+    async fn now(bucket: &Busy) -> Stored {
+        serde_json::from_slice(&bucket.inner.get(&key(SESSION)).await.unwrap().unwrap().value).unwrap()
+    }
+
+    #[tokio::test]
+    async fn who_ends_does_not_take_its_session_back_from_who_has_just_taken_it() {
+        let (kept, bucket) = busy(&stored("old", 1), stored("new", 1)).await;
+        assert!(!kept.write(SESSION, &stored("old", 2)).await.unwrap());
+        assert_eq!(now(&bucket).await, stored("new", 1));
+        assert!(kept.write(SESSION, &stored("new", 3)).await.unwrap(), "and who has it goes on writing");
+    }
+
+    #[tokio::test]
+    async fn who_takes_a_session_gets_what_is_written_at_that_moment() {
+        let (kept, bucket) = busy(&stored("old", 1), stored("old", 2)).await;
+        let taken = kept.take(SESSION, &Principal::anonymous(), "new").await.unwrap();
+        assert_eq!(taken, stored("new", 2));
+        assert_eq!(now(&bucket).await, stored("new", 2));
+    }
+
     fn principal(claims: &Value) -> Principal {
         let claims = claims.as_object().expect("an object").clone();
         let subject = claims.get("sub").and_then(Value::as_str).map(ToOwned::to_owned);

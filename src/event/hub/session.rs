@@ -251,9 +251,9 @@ impl Joined {
     async fn write(&self) -> bool {
         let mut written_at = self.written_at.lock().await;
         match self.hub.0.kept.write(self.session(), &self.stored()).await {
-            Ok(()) => {
+            Ok(kept) => {
                 *written_at = Some(Instant::now());
-                true
+                kept
             }
             Err(error) => {
                 tracing::warn!(%error, "a session can't be kept");

@@ -81,8 +81,14 @@ impl Bucket for NatsBucket {
         self.inner.put(key, value, lifetime).await
     }
 
-    async fn replace(&self, key: &str, value: Bytes, revision: Option<u64>) -> Result<Option<u64>, Error> {
-        self.inner.replace(key, &value, revision).await
+    async fn replace(
+        &self,
+        key: &str,
+        value: Bytes,
+        revision: Option<u64>,
+        lifetime: Option<Duration>,
+    ) -> Result<Option<u64>, Error> {
+        self.inner.replace(key, &value, revision, lifetime).await
     }
 
     async fn get(&self, key: &str) -> Result<Option<Entry>, Error> {

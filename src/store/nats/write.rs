@@ -40,7 +40,13 @@ impl Inner {
         Err(Error::Unavailable(format!("key '{key}' is written by others again and again")))
     }
 
-    pub(super) async fn replace(&self, key: &str, value: &Bytes, revision: Option<u64>) -> Result<Option<u64>, Error> {
+    pub(super) async fn replace(
+        &self,
+        key: &str,
+        value: &Bytes,
+        revision: Option<u64>,
+        lifetime: Option<Duration>,
+    ) -> Result<Option<u64>, Error> {
         let head = self.head(key).await?;
         let removed = |head: &StreamMessage| matches!(said(Some(&head.headers)), Said::Removed);
         let there = head.as_ref().filter(|head| !removed(head)).map(|head| head.sequence);
@@ -50,10 +56,10 @@ impl Inner {
         // A key that was removed has a message that says so.
         let before = head.map_or(0, |head| head.sequence);
         let put = if value.len() <= self.part_bytes() {
-            let message = PublishMessage::build().payload(value.clone()).headers(headers(None));
+            let message = PublishMessage::build().payload(value.clone()).headers(headers(lifetime));
             self.put_over(before, self.value_subject(key), message).await?
         } else {
-            self.put_in_parts(key, value, None, before).await?
+            self.put_in_parts(key, value, lifetime, before).await?
         };
         Ok(match put {
             Put::Kept(revision) => Some(revision),

@@ -59,21 +59,25 @@ async fn a_value_is_there_until_it_is_deleted(bucket: Arc<dyn Bucket>) {
 async fn a_value_is_replaced_only_if_nobody_was_quicker(bucket: Arc<dyn Bucket>) {
     let large = Bytes::from(vec![b'x'; 3 << 20]);
     for first in [Bytes::from("1"), large.clone()] {
-        let made = bucket.replace("a", first.clone(), None).await.expect("answered").expect("nothing was there");
-        assert_eq!(bucket.replace("a", Bytes::from("2"), None).await.expect("answered"), None, "something is there");
-        assert_eq!(bucket.replace("a", Bytes::from("2"), Some(made - 1)).await.expect("answered"), None, "another is there");
+        let made = bucket.replace("a", first.clone(), None, None).await.expect("answered").expect("nothing was there");
+        assert_eq!(bucket.replace("a", Bytes::from("2"), None, None).await.expect("answered"), None, "something is there");
+        assert_eq!(
+            bucket.replace("a", Bytes::from("2"), Some(made - 1), None).await.expect("answered"),
+            None,
+            "another is there"
+        );
         assert_eq!(value(&*bucket, "a").await, Some(first));
         let put = put(&*bucket, "b", "x").await;
-        let second = bucket.replace("a", large.clone(), Some(made)).await.expect("answered").expect("it is still that one");
+        let second = bucket.replace("a", large.clone(), Some(made), None).await.expect("answered").expect("it is still that one");
         assert!(second > put);
-        assert_eq!(bucket.replace("a", Bytes::from("3"), Some(made)).await.expect("answered"), None, "it was replaced");
+        assert_eq!(bucket.replace("a", Bytes::from("3"), Some(made), None).await.expect("answered"), None, "it was replaced");
         assert_eq!(value(&*bucket, "a").await, Some(large.clone()));
         bucket.delete("a").await.expect("deleted");
-        assert_eq!(bucket.replace("a", Bytes::from("3"), Some(second)).await.expect("answered"), None, "it was deleted");
+        assert_eq!(bucket.replace("a", Bytes::from("3"), Some(second), None).await.expect("answered"), None, "it was deleted");
     }
     let tasks = (0..20).map(|number| {
         let bucket = Arc::clone(&bucket);
-        async move { bucket.replace("race", Bytes::from(number.to_string()), None).await.expect("answered") }
+        async move { bucket.replace("race", Bytes::from(number.to_string()), None, None).await.expect("answered") }
     });
     let won = futures_util::future::join_all(tasks).await.into_iter().flatten().count();
     assert_eq!(won, 1, "of all who found nothing, one was the first");
@@ -94,10 +98,13 @@ async fn a_value_goes_with_its_lifetime(bucket: Arc<dyn Bucket>) {
     bucket.put("short", Bytes::from("x"), lifetime).await.expect("put");
     bucket.put("prolonged", Bytes::from("x"), lifetime).await.expect("put");
     bucket.put("prolonged", Bytes::from("y"), Some(Duration::from_hours(1))).await.expect("put");
+    let begun = bucket.replace("replaced", Bytes::from("x"), None, Some(Duration::from_hours(1))).await.expect("answered");
+    let shortened = bucket.replace("replaced", Bytes::from("y"), begun, lifetime).await.expect("answered");
+    assert!(shortened > begun);
     put(&*bucket, "long", "x").await;
     assert_eq!(value(&*bucket, "short").await, Some(Bytes::from("x")));
     let gone = async {
-        while value(&*bucket, "short").await.is_some() {
+        while value(&*bucket, "short").await.is_some() || value(&*bucket, "replaced").await.is_some() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };

@@ -80,26 +80,32 @@ impl<'m> Replay<'m> {
         let until = mark.begun();
         let mut replay = Self { number, mark, waiting: Vec::new(), generations: Vec::new(), from: until, until };
         for subscription in all {
-            let Some(place) = subscription.mailbox.begin_replay(subscription.slot, number) else { continue };
-            if place.incarnation != mark.incarnation() {
-                // It was behind in an order that there is no more.
-                replay.restart(hub, &subscription);
-            } else if replay.join(&subscription) {
-                replay.from = replay.from.min(place);
-                replay.waiting.push(subscription);
-            }
+            replay.take(hub, subscription);
         }
         replay
     }
 
-    fn join(&mut self, subscription: &Arc<Subscription>) -> bool {
-        let Home::Of(generation, shape) = &*subscription.home() else { return false };
+    /// Takes a subscription in. One that has ended may have left its slot to another, whose own replay must not be disturbed;
+    /// while its home is held it has not ended.
+    fn take(&mut self, hub: &Shared, subscription: Arc<Subscription>) {
+        let home = subscription.home();
+        let Home::Of(generation, shape) = &*home else { return };
+        let Some(place) = subscription.mailbox.begin_replay(subscription.slot, self.number) else { return };
+        if place.incarnation != self.mark.incarnation() {
+            // It was behind in an order that there is no more.
+            drop(home);
+            return self.restart(hub, &subscription);
+        }
         let same = |known: &Generation| Arc::ptr_eq(&known.current, &generation.current);
-        let place = self.generations.iter().position(same).unwrap_or_else(|| {
+        let known = self.generations.iter().position(same).unwrap_or_else(|| {
             self.generations.push(Generation::new(Arc::clone(&generation.current)));
             self.generations.len() - 1
         });
-        self.generations[place].insert(shape, Arc::clone(subscription)).is_ok()
+        if self.generations[known].insert(shape, Arc::clone(&subscription)).is_ok() {
+            drop(home);
+            self.from = self.from.min(place);
+            self.waiting.push(subscription);
+        }
     }
 
     async fn run(&mut self, hub: &Shared) -> Result<(), bus::Error> {
@@ -171,5 +177,51 @@ pub(super) fn resync(mark: &Mark, subscription: &Subscription) {
         let entity = generation.catalog().entity(shape.entity());
         let text = Common { epoch: mark.epoch(), offset: place.offset }.resync(entity, Resync::ChangesLost);
         woken.restart(subscription, &text.told(place, None));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::mailbox::{Limits, Mailbox};
+    use super::super::{Hub, Parts, Settings};
+    use super::*;
+    use crate::auth::Principal;
+    use crate::catalog::test_shop::catalog;
+    use crate::engine::{Engine, Served};
+    use crate::event::bus::{MemoryBus, MemorySettings};
+    use crate::protocol::{Said, Subscribe, Target};
+    use crate::store::MemoryBucket;
+    use crate::telemetry::Metrics;
+    use serde_json::Value;
+    use std::collections::HashMap;
+
+    fn hub() -> Hub {
+        let metrics = Metrics::new().unwrap();
+        let served = Served { catalog: catalog(&[]), databases: HashMap::new() };
+        Hub::new(Parts {
+            engine: Engine::new(served, Vec::new(), Arc::new(crate::observed::Observed(metrics.clone()))),
+            bus: Arc::new(MemoryBus::new(MemorySettings::default())),
+            sessions: Arc::new(MemoryBucket::default()),
+            metrics: metrics.live(),
+            settings: Settings::default(),
+        })
+    }
+
+    #[test]
+    fn who_has_ended_does_not_take_the_replay_of_who_has_its_slot_now() {
+        let hub = hub();
+        let mailbox = Arc::new(Mailbox::new(Limits { notifications: 10, bytes: 1000 }, Arc::default()));
+        let target = Target { schema: None, entity: "items".to_owned() };
+        let asked = Arc::new(Subscribe::read(Said::new(&target, Value::Null, None)).unwrap());
+        let slot = mailbox.open(Arc::from("first"), true, false);
+        let first = Arc::new(Subscription::new(asked, Arc::new(Principal::anonymous()), Arc::clone(&mailbox), slot));
+        assert!(first.end());
+        assert_eq!(mailbox.open(Arc::from("second"), true, false), slot);
+        assert!(mailbox.begin_replay(slot, 1).is_some());
+        // The bus broke off, and the replay that the first waited for begins again.
+        let mark = Mark::new(1, "e", 7);
+        let replay = Replay::begin(&hub.0, &mark, 2, vec![first]);
+        assert!(replay.waiting.is_empty());
+        assert!(mailbox.is_replayed(slot, 1));
     }
 }

@@ -86,21 +86,14 @@ impl Subscription {
 
     /// Ends it. Whatever is told from now on does not reach it.
     pub(super) fn end(&self) -> bool {
-        let ended = self.leave();
+        let home = std::mem::replace(&mut *self.home(), Home::Ended);
+        let ended = !matches!(home, Home::Ended);
+        if let Home::Of(generation, shape) = home {
+            generation.remove(&shape, self);
+        }
         // Also of one that has ended before; what is told of that does not matter any more.
         self.mailbox.close(self.slot);
         ended
-    }
-
-    /// As [`Subscription::end`], but what waits for it is still told.
-    pub(super) fn leave(&self) -> bool {
-        let home = std::mem::replace(&mut *self.home(), Home::Ended);
-        match home {
-            Home::Of(generation, shape) => generation.remove(&shape, self),
-            Home::None => {}
-            Home::Ended => return false,
-        }
-        true
     }
 
     pub(super) fn has_ended(&self) -> bool {

@@ -68,19 +68,16 @@ async fn move_over(hub: &Shared, new: &Arc<Generation>, subscription: &Arc<Subsc
 fn end(hub: &Shared, subscription: &Subscription, error: &Error) {
     let Some(mark) = hub.mark.load_full() else { return };
     let place = mark.begun();
-    let names = match &*subscription.home() {
-        Home::Of(old, shape) => {
-            let entity = old.catalog().entity(shape.entity());
-            Some((entity.schema.clone(), entity.name.clone()))
-        }
-        Home::None | Home::Ended => None,
-    };
-    let Some((schema, entity)) = names else { return };
-    let text = Common { epoch: mark.epoch(), offset: place.offset }.ended(&schema, &entity, error);
     let mut woken = Woken::default();
-    if subscription.leave() {
-        woken.last(subscription, &text.told(place, None));
-        hub.parts.metrics.unsubscribed();
-    }
-    woken.wake();
+    let mut home = subscription.home();
+    let Home::Of(old, shape) = &*home else { return };
+    let (old, shape) = (Arc::clone(old), Arc::clone(shape));
+    let entity = old.catalog().entity(shape.entity());
+    let text = Common { epoch: mark.epoch(), offset: place.offset }.ended(&entity.schema, &entity.name, error);
+    // Before it has ended, since then its connection may give its slot to another.
+    woken.last(subscription, &text.told(place, None));
+    *home = Home::Ended;
+    drop(home);
+    old.remove(&shape, subscription);
+    hub.parts.metrics.unsubscribed();
 }

@@ -13,7 +13,9 @@ use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use futures_util::{StreamExt, stream};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
+use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 /// How many messages are asked for at once, and how many bytes of them.
@@ -34,7 +36,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 pub(super) async fn follow(stream: Arc<Stream>, after: &Position) -> Result<Deliveries, Error> {
     let mut check = interval(EPOCH_CHECK);
     check.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let follower = Follower { stream, epoch: after.epoch.clone(), after: after.offset, messages: None, check };
+    let follower = Follower { stream, epoch: after.epoch.clone(), after: after.offset, pulling: None, check };
     follower.check().await?;
     Ok(Box::pin(stream::unfold(Some(follower), |follower| async {
         let mut follower = follower?;
@@ -50,8 +52,30 @@ struct Follower {
     epoch: String,
     /// The offset that was handed on last.
     after: u64,
-    messages: Option<pull::Stream>,
+    pulling: Option<Pulling>,
     check: Interval,
+}
+
+/// A consumer that is pulled from. It is deleted afterwards, since many come and go while many clients resume.
+struct Pulling {
+    messages: pull::Stream,
+    name: String,
+    stream: Arc<Stream>,
+}
+
+impl Drop for Pulling {
+    fn drop(&mut self) {
+        // At the end of the process nobody does it, and the server does after a while.
+        let Ok(runtime) = Handle::try_current() else { return };
+        let (stream, name) = (Arc::clone(&self.stream), std::mem::take(&mut self.name));
+        let deleting = async move {
+            let jetstream = stream.connection.jetstream();
+            if let Err(error) = jetstream.delete_consumer_from_stream(&name, &stream.settings.name).await {
+                debug!(%error, "a consumer stays for a while");
+            }
+        };
+        TaskTracker::new().spawn_on(deleting, &runtime);
+    }
 }
 
 /// What came first.
@@ -72,7 +96,7 @@ impl Follower {
                 }
                 Turn::Lost(reason) => {
                     debug!(reason, after = self.after, "following the stream of changes is taken up again");
-                    self.messages = None;
+                    self.pulling = None;
                 }
                 Turn::Check => match self.check_epoch().await {
                     Ok(_) => {}
@@ -85,12 +109,12 @@ impl Follower {
     }
 
     async fn turn(&mut self) -> Result<Turn, Error> {
-        if self.messages.is_none() {
-            self.messages = Some(self.open().await?);
+        if self.pulling.is_none() {
+            self.pulling = Some(self.open().await?);
         }
-        let Some(messages) = self.messages.as_mut() else { return Ok(Turn::Lost("no consumer".to_owned())) };
+        let Some(pulling) = self.pulling.as_mut() else { return Ok(Turn::Lost("no consumer".to_owned())) };
         Ok(tokio::select! {
-            message = messages.next() => match message {
+            message = pulling.messages.next() => match message {
                 Some(Ok(message)) => Turn::Message(Box::new(message)),
                 Some(Err(error)) => Turn::Lost(error.to_string()),
                 None => Turn::Lost("the consumer ended".to_owned()),
@@ -112,7 +136,7 @@ impl Follower {
                 return Err(self.gone());
             }
             debug!(offset, after = self.after, "messages of the stream of changes were lost on the way");
-            self.messages = None;
+            self.pulling = None;
             return Ok(None);
         }
         self.after = offset;
@@ -121,12 +145,12 @@ impl Follower {
     }
 
     /// A consumer from the position on; tried until there is one.
-    async fn open(&self) -> Result<pull::Stream, Error> {
+    async fn open(&self) -> Result<Pulling, Error> {
         let mut pause = FIRST_PAUSE;
         loop {
             let reason = match self.check().await {
                 Ok(()) => match self.consumer().await {
-                    Ok(messages) => return Ok(messages),
+                    Ok(pulling) => return Ok(pulling),
                     Err(reason) => reason,
                 },
                 Err(Error::Unavailable(reason)) => reason,
@@ -138,7 +162,7 @@ impl Follower {
         }
     }
 
-    async fn consumer(&self) -> Result<pull::Stream, String> {
+    async fn consumer(&self) -> Result<Pulling, String> {
         let config = pull::Config {
             deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: self.after + 1 },
             ack_policy: AckPolicy::None,
@@ -154,7 +178,8 @@ impl Follower {
         let bytes = PULL_BYTES.max(2 * connection.client().max_payload());
         let pulling = consumer.stream().max_messages_per_batch(PULL_MESSAGES).max_bytes_per_batch(bytes);
         let messages = pulling.expires(PULL_LIFETIME).heartbeat(HEARTBEAT).messages().await;
-        messages.map_err(|error| error.to_string())
+        let messages = messages.map_err(|error| error.to_string())?;
+        Ok(Pulling { messages, name: consumer.cached_info().name.clone(), stream: Arc::clone(&self.stream) })
     }
 
     /// Whether the stream still has what follows the position.

@@ -85,7 +85,8 @@ impl Shared {
             let (place, snapshot) = if asked.snapshot {
                 let place = self.edge(&mark).await?;
                 mailbox.settle(slot, place);
-                let whole = asked.options.limit.is_none();
+                // As in a read, 0 is no limit.
+                let whole = asked.options.limit.unwrap_or_default() == 0;
                 let (page, seen) = snapshot::take(self, current, &plan, whole).await?;
                 mailbox.has_seen(slot, seen);
                 self.catch_up(&subscription, place);

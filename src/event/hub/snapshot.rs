@@ -34,8 +34,8 @@ pub(super) async fn take(
     };
     let (page, seen) = timeout(time, taken).await.map_err(|_| refuse(database::Error::Deadline))??;
     let more = page.counts.filtered.and_then(|filtered| u64::try_from(filtered).ok()).unwrap_or(page.rows.count);
-    if whole && more > page.rows.count {
-        let count = page.rows.count;
+    let count = page.rows.count;
+    if whole && more > count.saturating_add(page.offset) {
         let message = format!(
             "{more} rows meet the filters, and a snapshot has {count} at most; narrow the filters, or take a part by limit"
         );

@@ -113,11 +113,15 @@ async fn a_set_that_does_not_fit_into_a_snapshot_is_refused_and_a_part_can_be_ha
     let stage = Stage::open(Kind::Postgres).await;
     stage.run("insert into boxes select n, n from generate_series(1, 20000) n").await;
     let mut session = stage.session().await;
-    let error = subscribe(&mut session, "boxes", json!({"snapshot": true})).await.expect_err("too many rows");
-    assert_eq!(error["code"], "limit_exceeded", "{error}");
+    for whole in [json!({"snapshot": true}), json!({"snapshot": true, "limit": 0}), json!({"snapshot": true, "offset": 5})] {
+        let error = subscribe(&mut session, "boxes", whole).await.expect_err("too many rows");
+        assert_eq!(error["code"], "limit_exceeded", "{error}");
+    }
     let begun = subscribed(&mut session, "boxes", json!({"snapshot": true, "limit": 3})).await;
     assert_eq!(begun["metadata"]["filtered"], 20_000);
-    stage.counts("resolvespec_live_subscriptions", 1).await;
+    let begun = subscribed(&mut session, "boxes", json!({"snapshot": true, "offset": 19_990})).await;
+    assert_eq!(begun["metadata"]["count"], 10, "the rest fits");
+    stage.counts("resolvespec_live_subscriptions", 2).await;
     drop(session);
     stage.close().await;
 }

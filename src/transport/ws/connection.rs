@@ -209,7 +209,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin, L: Live> Connection<I, L> {
             Due::Nothing => Ok(()),
             Due::Ping => {
                 self.live.pinged();
-                self.socket.outgoing().ping();
+                self.socket.ping();
                 self.flush().await
             }
             Due::Leave(close) => {

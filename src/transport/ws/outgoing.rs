@@ -43,9 +43,10 @@ impl Outgoing {
         }
     }
 
-    /// Appends an empty ping.
-    pub(super) fn ping(&mut self) {
-        self.bytes.extend_from_slice(&[PING, 0]);
+    /// Appends a ping, whose data the answer has too.
+    pub(super) fn ping(&mut self, data: [u8; 4]) {
+        self.bytes.extend_from_slice(&[PING, 4]);
+        self.bytes.extend_from_slice(&data);
     }
 
     /// Appends a close frame.
@@ -142,7 +143,7 @@ mod tests {
     #[test]
     fn the_buffer_is_given_back_when_all_is_written() {
         let mut outgoing = Outgoing::default();
-        outgoing.ping();
+        outgoing.ping([0, 0, 0, 1]);
         outgoing.close(1012, "reconnect");
         let messages = read(outgoing.waiting());
         assert!(matches!(&messages[..], [Message::Ping(_), Message::Close(Some(frame))] if frame.reason == "reconnect"));

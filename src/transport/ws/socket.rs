@@ -27,6 +27,8 @@ pub(super) struct Socket<I> {
     /// Whether the decoder's buffer may have grown.
     swollen: bool,
     sent: u64,
+    /// The number of the last ping.
+    pings: u32,
 }
 
 /// What came of waiting for the socket.
@@ -36,7 +38,8 @@ pub(super) enum Received {
     Message(Bytes),
     /// The client has what was written before the last ping.
     Pong,
-    /// A frame of the protocol itself, which is answered by now.
+    /// A frame of the protocol itself, which is answered by now if it has to be; also a pong that nobody asked for, as some
+    /// clients send to stay alive.
     Control,
     /// Nothing came, but everything that waited is written.
     Sent,
@@ -67,12 +70,18 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
     pub(super) fn new(stream: I, max_message_bytes: usize) -> Self {
         let frames = decoder(max_message_bytes);
         let outgoing = Outgoing::default();
-        Self { stream, frames, outgoing, max_message_bytes, fed: 0, taken: 0, swollen: false, sent: 0 }
+        Self { stream, frames, outgoing, max_message_bytes, fed: 0, taken: 0, swollen: false, sent: 0, pings: 0 }
     }
 
     /// What is written next is put in here.
     pub(super) fn outgoing(&mut self) -> &mut Outgoing {
         &mut self.outgoing
+    }
+
+    /// Asks for a pong, after everything that waits.
+    pub(super) fn ping(&mut self) {
+        self.pings = self.pings.wrapping_add(1);
+        self.outgoing.ping(self.pings.to_be_bytes());
     }
 
     /// Bytes that wait to be written.
@@ -111,7 +120,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
             }
             Ok(Message::Pong(data)) => {
                 self.count(data.len());
-                Poll::Ready(Ok(Received::Pong))
+                let answers = *data == self.pings.to_be_bytes();
+                Poll::Ready(Ok(if answers { Received::Pong } else { Received::Control }))
             }
             // The decoder answers the close when it is asked again, and then says that it is closed.
             Ok(Message::Close(_) | Message::Frame(_)) => Poll::Ready(Err(match self.read(context) {
@@ -275,5 +285,29 @@ mod tests {
             std::future::poll_fn(|context| Poll::Ready(socket.poll_receive(context, false).is_pending())).await;
             assert!(!socket.swollen, "the decoder is a new one");
         }
+    }
+
+    #[tokio::test]
+    async fn only_the_answer_to_the_last_ping_says_what_the_client_has() {
+        let (mut client, server) = tokio::io::duplex(1024);
+        let mut socket = Socket::new(server, 1024);
+        for _ in 0..2 {
+            socket.ping();
+        }
+        socket.flush().await.unwrap();
+        let mut pings = [0; 12];
+        client.read_exact(&mut pings).await.unwrap();
+        // The first two are what some clients send to stay alive, without being asked.
+        let pongs: [&[u8]; 4] = [&[], &[0; 4], &pings[2..6], &pings[8..]];
+        for data in pongs {
+            let header = [0x8a, 0x80 | u8::try_from(data.len()).unwrap(), 0, 0, 0, 0];
+            client.write_all(&[header.as_slice(), data].concat()).await.unwrap();
+        }
+        let mut heard = Vec::new();
+        for _ in 0..4 {
+            let received = std::future::poll_fn(|context| socket.poll_receive(context, false)).await.unwrap();
+            heard.push(matches!(received, Received::Pong));
+        }
+        assert_eq!(heard, [false, false, false, true]);
     }
 }

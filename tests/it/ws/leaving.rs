@@ -100,8 +100,8 @@ async fn a_client_from_which_nothing_comes_is_closed() {
     let mut heard = Vec::new();
     let everything = tokio::time::timeout(Duration::from_secs(20), deaf.stream().read_to_end(&mut heard)).await;
     everything.expect("the end in time").expect("no error");
-    assert_eq!(&heard[..2], [0x89, 0], "it is pinged once");
-    assert_eq!((heard[2], &heard[4..6]), (0x88, &4002_u16.to_be_bytes()[..]), "and then closed");
+    assert_eq!(&heard[..2], [0x89, 4], "it is pinged once, with the number of the ping");
+    assert_eq!((heard[6], &heard[8..10]), (0x88, &4002_u16.to_be_bytes()[..]), "and then closed");
     shop.close().await;
 }
 

@@ -149,6 +149,9 @@ struct Settings {
     /// Bytes in which a subscription may be said, its filters above all. [default: 65536]
     #[arg(long, env = "RESOLVESPEC_WS_MAX_SUBSCRIPTION_BYTES", value_name = "BYTES")]
     ws_max_subscription_bytes: Option<usize>,
+    /// Bytes in which all subscriptions of a WebSocket connection may be said. [default: 1048576]
+    #[arg(long, env = "RESOLVESPEC_WS_MAX_SESSION_BYTES", value_name = "BYTES")]
+    ws_max_session_bytes: Option<usize>,
     /// Notifications that may wait for a WebSocket connection; beyond it the client is told to resume. [default: 10000]
     #[arg(long, env = "RESOLVESPEC_WS_MAX_WAITING", value_name = "COUNT")]
     ws_max_waiting: Option<usize>,
@@ -156,10 +159,10 @@ struct Settings {
     #[arg(long, env = "RESOLVESPEC_WS_MAX_WAITING_BYTES", value_name = "BYTES")]
     ws_max_waiting_bytes: Option<usize>,
     /// Seconds that a WebSocket session's subscriptions are kept for its client to come back. [default: 600]
-    #[arg(long, env = "RESOLVESPEC_WS_SESSION_SECONDS", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, env = "RESOLVESPEC_WS_SESSION_SECONDS", value_name = "SECONDS")]
     ws_session_seconds: Option<u64>,
     /// Seconds between two pings of a WebSocket connection; one that is silent until the next is closed. [default: 25]
-    #[arg(long, env = "RESOLVESPEC_WS_PING_SECONDS", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, env = "RESOLVESPEC_WS_PING_SECONDS", value_name = "SECONDS")]
     ws_ping_seconds: Option<u64>,
     /// Seconds between "not ready" and the end of new requests, for load balancers to notice. [default: 3]
     #[arg(long, env = "RESOLVESPEC_LEAVE_SECONDS", value_name = "SECONDS")]
@@ -304,6 +307,7 @@ impl Settings {
             ws_max_answer_bytes: self.ws_max_answer_bytes.or(file.ws_max_answer_bytes),
             ws_max_subscriptions: self.ws_max_subscriptions.or(file.ws_max_subscriptions),
             ws_max_subscription_bytes: self.ws_max_subscription_bytes.or(file.ws_max_subscription_bytes),
+            ws_max_session_bytes: self.ws_max_session_bytes.or(file.ws_max_session_bytes),
             ws_max_waiting: self.ws_max_waiting.or(file.ws_max_waiting),
             ws_max_waiting_bytes: self.ws_max_waiting_bytes.or(file.ws_max_waiting_bytes),
             ws_session_seconds: self.ws_session_seconds.or(file.ws_session_seconds),
@@ -319,6 +323,7 @@ impl Settings {
     }
 
     fn resolve(self) -> Result<Config, Error> {
+        self.check()?;
         let authentication = self.authentication()?;
         let (http, ws, live) = (self.http(), self.ws(), self.live());
         let nats = self.nats.resolve()?;
@@ -350,13 +355,38 @@ impl Settings {
 
     fn http(&self) -> http::Settings {
         let usual = http::Settings::default();
-        // A file is not checked as flags are; no time at all would let nobody in.
-        let time = |seconds: Option<u64>, usual| seconds.map_or(usual, |seconds| Duration::from_secs(seconds.max(1)));
+        let time = |seconds: Option<u64>, usual| seconds.map_or(usual, Duration::from_secs);
         http::Settings {
             max_connections: self.http_max_connections.unwrap_or(usual.max_connections),
             header_time: time(self.http_header_seconds, usual.header_time),
             body_time: time(self.http_body_seconds, usual.body_time),
             idle_time: time(self.http_idle_seconds, usual.idle_time),
+        }
+    }
+
+    /// Refuses limits with which nothing works, in flags and in the file alike.
+    fn check(&self) -> Result<(), Error> {
+        let count = |limit: Option<usize>| limit.is_none_or(|limit| limit > 0);
+        let seconds = |limit: Option<u64>| limit.is_none_or(|limit| limit > 0);
+        let limits = [
+            ("http-max-connections", count(self.http_max_connections)),
+            ("http-header-seconds", seconds(self.http_header_seconds)),
+            ("http-body-seconds", seconds(self.http_body_seconds)),
+            ("http-idle-seconds", seconds(self.http_idle_seconds)),
+            ("ws-max-connections", count(self.ws_max_connections)),
+            ("ws-max-message-bytes", count(self.ws_max_message_bytes)),
+            ("ws-max-answer-bytes", count(self.ws_max_answer_bytes)),
+            ("ws-max-subscriptions", count(self.ws_max_subscriptions)),
+            ("ws-max-subscription-bytes", count(self.ws_max_subscription_bytes)),
+            ("ws-max-session-bytes", count(self.ws_max_session_bytes)),
+            ("ws-max-waiting", count(self.ws_max_waiting)),
+            ("ws-max-waiting-bytes", count(self.ws_max_waiting_bytes)),
+            ("ws-session-seconds", seconds(self.ws_session_seconds)),
+            ("ws-ping-seconds", seconds(self.ws_ping_seconds)),
+        ];
+        match limits.iter().find(|(_, works)| !works) {
+            Some((name, _)) => Err(Error::new(format!("--{name} must be at least 1"))),
+            None => Ok(()),
         }
     }
 
@@ -366,8 +396,7 @@ impl Settings {
             max_connections: self.ws_max_connections.unwrap_or(usual.max_connections),
             max_message_bytes: self.ws_max_message_bytes.unwrap_or(usual.max_message_bytes),
             max_answer_bytes: self.ws_max_answer_bytes.unwrap_or(usual.max_answer_bytes),
-            // A file is not checked as flags are; pinging without pause would be a mistake.
-            ping_interval: self.ws_ping_seconds.map_or(usual.ping_interval, |seconds| Duration::from_secs(seconds.max(1))),
+            ping_interval: self.ws_ping_seconds.map_or(usual.ping_interval, Duration::from_secs),
             write_time: usual.write_time,
         }
     }
@@ -377,11 +406,10 @@ impl Settings {
         hub::Settings {
             max_subscriptions: self.ws_max_subscriptions.unwrap_or(usual.max_subscriptions),
             max_subscription_bytes: self.ws_max_subscription_bytes.unwrap_or(usual.max_subscription_bytes),
+            max_session_bytes: self.ws_max_session_bytes.unwrap_or(usual.max_session_bytes),
             max_waiting: self.ws_max_waiting.unwrap_or(usual.max_waiting),
             max_waiting_bytes: self.ws_max_waiting_bytes.unwrap_or(usual.max_waiting_bytes),
-            session_lifetime: self
-                .ws_session_seconds
-                .map_or(usual.session_lifetime, |seconds| Duration::from_secs(seconds.max(1))),
+            session_lifetime: self.ws_session_seconds.map_or(usual.session_lifetime, Duration::from_secs),
             ..usual
         }
     }
@@ -431,4 +459,22 @@ fn location(place: &str) -> Result<JwksLocation, Error> {
         return Ok(JwksLocation::Url(url));
     }
     Ok(JwksLocation::File(PathBuf::from(place)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_with_which_nothing_works_are_refused_in_a_file_too() {
+        for name in ["ws-max-connections", "ws-max-subscriptions", "ws-max-session-bytes", "ws-max-waiting", "http-idle-seconds"]
+        {
+            let file: Settings =
+                serde_saphyr::from_str(&format!("manifests: [shop.yaml]\nallow-anonymous: true\n{name}: 0\n")).unwrap();
+            match Settings::default().over(file).resolve() {
+                Err(Error::Other(text)) => assert_eq!(text, format!("--{name} must be at least 1")),
+                other => panic!("an error was expected, and {other:?} came"),
+            }
+        }
+    }
 }

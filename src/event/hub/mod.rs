@@ -70,6 +70,8 @@ pub struct Settings {
     pub max_subscriptions: usize,
     /// Bytes in which a subscription may be said.
     pub max_subscription_bytes: usize,
+    /// Bytes in which all subscriptions of a connection may be said; its session is written as a whole.
+    pub max_session_bytes: usize,
     /// Notifications that may wait for a connection.
     pub max_waiting: usize,
     /// Bytes that may wait for a connection.
@@ -85,6 +87,7 @@ impl Default for Settings {
         Self {
             max_subscriptions: 1000,
             max_subscription_bytes: 64 * 1024,
+            max_session_bytes: 1024 * 1024,
             max_waiting: 10_000,
             max_waiting_bytes: 8 * 1024 * 1024,
             session_lifetime: Duration::from_mins(10),

@@ -199,7 +199,8 @@ impl Joined {
     }
 
     fn make_room(&self, asked: &Subscribe) -> Result<(), Error> {
-        let (bytes, most) = (asked.said.len(), self.hub.0.parts.settings.max_subscription_bytes);
+        let settings = &self.hub.0.parts.settings;
+        let (bytes, most) = (asked.said.len(), settings.max_subscription_bytes);
         if bytes > most {
             let message = format!("the subscription is said in {bytes} bytes, and {most} are allowed; filter by less");
             return Err(Error::new(Code::LimitExceeded, message));
@@ -208,11 +209,20 @@ impl Joined {
         let before = held.len();
         held.retain(|_, one| !one.subscription.has_ended() || !self.mailbox.close_if_told(one.subscription.slot));
         self.count.fetch_sub(before - held.len(), Ordering::Relaxed);
-        let most = self.hub.0.parts.settings.max_subscriptions;
-        if held.len() < most {
-            return Ok(());
+        let most = settings.max_subscriptions;
+        if held.len() >= most {
+            let message = format!("a connection may have {most} subscriptions; end one, or open another");
+            return Err(Error::new(Code::LimitExceeded, message));
         }
-        Err(Error::new(Code::LimitExceeded, format!("a connection may have {most} subscriptions; end one, or open another")))
+        let all = bytes + held.values().map(|one| one.subscription.asked.said.len()).sum::<usize>();
+        let most = settings.max_session_bytes;
+        if all > most {
+            let message = format!(
+                "the connection's subscriptions are said in {all} bytes, and {most} are allowed; end one, or open another"
+            );
+            return Err(Error::new(Code::LimitExceeded, message));
+        }
+        Ok(())
     }
 
     fn end_all(&self) {

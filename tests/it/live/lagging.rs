@@ -65,7 +65,7 @@ async fn who_lags_and_conflates_is_told_the_latest_of_each_record() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_has_so_many_subscriptions() {
-    let live = Settings { max_subscriptions: 2, ..Settings::default() };
+    let live = Settings { max_subscriptions: 2, max_session_bytes: 80_000, ..Settings::default() };
     let stage = Stage::with(Kind::Sqlite, |config| Config { live, ..config }, Vec::new()).await;
     let mut session = stage.session().await;
     let first = subscribed(&mut session, "items", json!({})).await;
@@ -78,6 +78,12 @@ async fn a_connection_has_so_many_subscriptions() {
     let error =
         subscribe(&mut session, "items", json!({"filters": [eq("name", "x".repeat(70_000))]})).await.expect_err("too long");
     assert_eq!(error["code"], "limit_exceeded");
+    let mut session = stage.session().await;
+    let long = json!({"filters": [eq("name", "x".repeat(50_000))]});
+    subscribed(&mut session, "items", long.clone()).await;
+    let error = subscribe(&mut session, "items", long).await.expect_err("too long together");
+    assert_eq!(error["code"], "limit_exceeded");
+    subscribed(&mut session, "items", json!({})).await;
     drop(session);
     stage.close().await;
 }

@@ -64,7 +64,7 @@ pub async fn health(State(rest): State<Rest>) -> Response<Body> {
     plain(StatusCode::OK, HEALTHY)
 }
 
-/// Whether requests should come here: a catalog is loaded, its databases answer, and NATS was reached.
+/// Whether requests should come here: a catalog is loaded, a database of it answers, and NATS was reached.
 pub async fn ready(State(rest): State<Rest>) -> Response<Body> {
     if !rest.drain.is_ready() {
         return plain(StatusCode::SERVICE_UNAVAILABLE, Bytes::from_static(b"{\"ready\":false,\"reason\":\"shutting_down\"}"));
@@ -72,15 +72,17 @@ pub async fn ready(State(rest): State<Rest>) -> Response<Body> {
     let served = rest.engine.served();
     let pings = join_all(served.databases.iter().map(|(name, database)| async move { (name, database.ping().await) })).await;
     let down: Vec<&String> = pings.iter().filter(|(_, answer)| answer.is_err()).map(|(name, _)| *name).collect();
-    answer(&rest.readiness, &rest.metrics, &Engine::Answers { down })
+    let any_answers = down.len() < pings.len() || pings.is_empty();
+    answer(&rest.readiness, &rest.metrics, &Engine::Answers { down, any_answers })
 }
 
 /// Whether there is an engine that answers requests.
 enum Engine<'d> {
     /// There is none yet.
     Starting,
-    /// There is, and these of its databases are down.
-    Answers { down: Vec<&'d String> },
+    /// There is, and these of its databases are down. While any other answers, requests are better sent here than nowhere: a
+    /// database that is down is so for every replica.
+    Answers { down: Vec<&'d String>, any_answers: bool },
 }
 
 /// Says what is missing, and what is not as it should be although requests are answered.
@@ -100,8 +102,9 @@ fn answer(readiness: &Readiness, metrics: &Metrics, engine: &Engine<'_>) -> Resp
             missing.extend(state.databases.iter().map(database));
             "starting"
         }
-        Engine::Answers { down } => {
-            missing.extend(down.iter().map(|name| database(name)));
+        Engine::Answers { down, any_answers } => {
+            let whose = if *any_answers { &mut degraded } else { &mut missing };
+            whose.extend(down.iter().map(|name| database(name)));
             degraded.extend(state.refused.then(|| "catalog".to_owned()));
             "database_unavailable"
         }

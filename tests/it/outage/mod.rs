@@ -3,6 +3,7 @@
 //! The server is one of the test's own, so that no other test loses its database.
 
 mod frozen;
+mod one_of_two;
 
 use crate::support::client::{Call, Client};
 use crate::support::database::{Fresh, Kind};

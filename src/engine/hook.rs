@@ -4,6 +4,7 @@
 //! [`Narrow`] that offers nothing else. After-hooks see the answer; a write's run before its transaction commits, so a
 //! refusal there undoes it.
 
+use super::plan::turn::Turn;
 use super::plan::write::WritePlan;
 use super::plan::{Field, Node, Predicate, Scope};
 use crate::auth::Principal;
@@ -58,13 +59,16 @@ pub trait Hook: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Before rows are added. As in the other phases of writes, rows with a `_request` of their own have the turn of what is done
-    /// to them, an upsert those of create and update; related rows that are written with a row have none.
+    /// Before rows are added. As in the other phases of writes, this is asked once for each entity that rows of are written, be it
+    /// the request's or one whose rows are written with a row at any depth, from above and before anything is written. A row has
+    /// the turn of what is done to it, an upsert those of create and update, and one that is taken out of a many-to-many relation
+    /// that of delete. The relation's own table has none.
     async fn before_create(&self, context: Context<'_>, write: &mut NarrowWrite<'_, '_>) -> Result<(), Refusal> {
         Ok(())
     }
 
-    /// After rows were added, before the commit; `rows` is the JSON of the answer.
+    /// After rows were added, before the commit; `rows` is their JSON, joined by commas, as far as the caller may see them. Asked as
+    /// often as the phase before; rows below one that is removed are not in `rows` unless they are removed as well.
     async fn after_create(&self, context: Context<'_>, rows: &[u8]) -> Result<(), Refusal> {
         Ok(())
     }
@@ -74,7 +78,7 @@ pub trait Hook: Send + Sync + 'static {
         Ok(())
     }
 
-    /// After rows were changed, before the commit; `rows` is the JSON of the answer.
+    /// After rows were changed, before the commit; `rows` is their JSON as after rows were added.
     async fn after_update(&self, context: Context<'_>, rows: &[u8]) -> Result<(), Refusal> {
         Ok(())
     }
@@ -84,7 +88,7 @@ pub trait Hook: Send + Sync + 'static {
         Ok(())
     }
 
-    /// After rows were removed, before the commit; `rows` is the JSON of the rows as they were.
+    /// After rows were removed, before the commit; `rows` is the JSON of the rows as they were, as above.
     async fn after_delete(&self, context: Context<'_>, rows: &[u8]) -> Result<(), Refusal> {
         Ok(())
     }
@@ -180,26 +184,31 @@ impl NarrowRead<'_, '_> {
 /// A write that a hook may narrow.
 pub struct NarrowWrite<'p, 'c> {
     pub(super) plan: &'p mut WritePlan<'c>,
-    /// Its operation is the hook's, which is the one of some rows and not always of the request.
+    /// Its entity and operation are the hook's, which are those of some rows and not always of the request.
     pub(super) context: Context<'p>,
 }
 
-impl NarrowWrite<'_, '_> {
+impl<'p> NarrowWrite<'p, '_> {
     /// Adds a condition that a row must meet to be changed or removed.
     pub fn filter(&mut self, condition: &Condition) -> Result<(), Refusal> {
         let predicate = resolve(self.context, condition)?;
-        self.plan.narrow(self.context.operation, &predicate);
+        self.plan.narrow(self.turn(), &predicate);
         Ok(())
     }
 
-    /// Sets a column of every row that is added or changed, also one that clients can't write.
+    /// Sets a column of every row that is added or changed, also one that clients can't write. Related rows can't decide it
+    /// otherwise: a row that would be linked by another value is refused.
     pub fn set(&mut self, column: &str, value: &Value) -> Result<(), Refusal> {
-        self.plan.set(self.context.operation, column, value).map_err(Refusal::from)
+        self.plan.set(self.turn(), column, value).map_err(Refusal::from)
     }
 
-    /// Leaves a column that the client wrote unwritten.
+    /// Leaves a column that the client wrote unwritten, and refuses a row that would be linked by it.
     pub fn drop_column(&mut self, column: &str) -> Result<(), Refusal> {
-        self.plan.unset(self.context.operation, column).map_err(Refusal::from)
+        self.plan.unset(self.turn(), column).map_err(Refusal::from)
+    }
+
+    fn turn(&self) -> Turn<'p> {
+        Turn { entity: self.context.entity, operation: self.context.operation }
     }
 }
 

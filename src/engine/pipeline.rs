@@ -9,6 +9,7 @@ use super::execute::write::write;
 use super::guard::{guard_answer, guard_read};
 use super::hook::{Context, Hook, NarrowWrite, Session};
 use super::observe::{Observe, Tallies};
+use super::plan::turn::Turn;
 use super::plan::write::plan_write;
 use super::plan::{Scope, plan_read};
 use crate::auth::Principal;
@@ -98,6 +99,7 @@ impl Engine {
     pub async fn forget_keys(&self) -> Infallible {
         // Replicas that start together do not purge together.
         let share = f64::from(uuid::Uuid::new_v4().as_fields().0) / f64::from(u32::MAX);
+        self.prepare_keys().await;
         loop {
             let served = self.served();
             let lifetimes = served.databases.values().map(|database| database.settings().idempotency_lifetime);
@@ -109,6 +111,15 @@ impl Engine {
                     Ok(removed) => tracing::debug!(source, removed, "idempotency keys removed"),
                     Err(error) => tracing::warn!(source, %error, "idempotency keys can't be removed; trying again later"),
                 }
+            }
+        }
+    }
+
+    /// Has the tables of idempotency keys as this version wants them, where earlier ones have made them.
+    async fn prepare_keys(&self) {
+        for (source, database) in &self.served().databases {
+            if let Err(error) = purge::prepare(database).await {
+                tracing::warn!(source, %error, "idempotency keys have no index by their age; trying again later");
             }
         }
     }
@@ -212,9 +223,10 @@ impl Engine {
     ) -> Result<Response, Error> {
         let mut scope = Scope::new(context.catalog, context.principal, context.entity);
         let mut plan = plan_write(&mut scope, grant, &request.selector, request.data.as_ref(), &request.options)?;
+        let turns = if self.hooks.is_empty() { Vec::new() } else { plan.turns(context.entity) };
         for hook in &*self.hooks {
-            for operation in plan.phases() {
-                let context = Context { operation, ..context };
+            for Turn { entity, operation } in turns.iter().copied() {
+                let context = Context { entity, operation, ..context };
                 let narrow = &mut NarrowWrite { plan: &mut plan, context };
                 match operation {
                     Operation::Create => hook.before_create(context, narrow).await?,

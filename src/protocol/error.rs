@@ -99,7 +99,7 @@ codes! {
     InvalidMessageType = "invalid_message_type",
     /// The operation on a subscription is unknown.
     InvalidSubscriptionOperation = "invalid_subscription_operation",
-    /// A subscription is to be ended, and the message does not say which.
+    /// A subscription is to be ended or acknowledged, and the message does not say which.
     MissingSubscriptionId = "missing_subscription_id",
     /// The session has no subscription with this id.
     SubscriptionNotFound = "subscription_not_found",

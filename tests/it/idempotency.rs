@@ -133,3 +133,38 @@ async fn keys_whose_time_is_over_are_removed_on_mariadb() {
 async fn keys_whose_time_is_over_are_removed_on_sqlite() {
     keys_are_removed(Kind::Sqlite).await;
 }
+
+/// The table as versions without the index made it.
+const BEFORE_THE_INDEX: &str = "create table resolvespec_idempotency (id char(32) primary key, request char(32) not null, \
+                                answer text not null, created_at bigint not null)";
+
+async fn the_index_is_made(kind: Kind) {
+    let fresh = Fresh::create(kind).await;
+    let database = Database::connect(&Settings::new("by hand", &fresh.url)).await.expect("the database answers");
+    database.run_script(BEFORE_THE_INDEX).await.expect("the table of an earlier version");
+    let server = Server::over(kind, fresh, SCHEMA, ENTITIES, Vec::new()).await;
+    let index = resolvespec::database::Statement::new(match kind {
+        Kind::Postgres => "select '\"1\"' from pg_indexes where indexname = 'resolvespec_idempotency_age'",
+        Kind::Mariadb => {
+            "select '\"1\"' from information_schema.statistics where table_schema = database() \
+             and index_name = 'resolvespec_idempotency_age' and column_name = 'created_at'"
+        }
+        Kind::Sqlite => "select '\"1\"' from sqlite_schema where type = 'index' and name = 'resolvespec_idempotency_age'",
+    });
+    let deadline = Instant::now() + Duration::from_mins(1);
+    while database.fetch_texts(index.clone()).await.expect("the database answers").is_empty() {
+        assert!(Instant::now() < deadline, "no index is made");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let first = create(&server, "one", json!({"id": 1, "body": "x"})).await;
+    assert_eq!(first.status, 200, "{}", first.body);
+    database.close().await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_of_keys_from_before_the_index_gets_it_at_the_start() {
+    for kind in Kind::ALL {
+        the_index_is_made(kind).await;
+    }
+}

@@ -21,6 +21,7 @@ mod live;
 mod malformed;
 mod matching;
 mod memory;
+mod nested_hooks;
 mod observed;
 mod outage;
 mod prepared;

@@ -6,7 +6,7 @@ use super::run::Writer;
 use crate::catalog::relation::Link;
 use crate::catalog::{ColumnId, Entity, RelationKind};
 use crate::engine::observe::Verb;
-use crate::engine::plan::write::{Action, Related, RowWrite};
+use crate::engine::plan::write::{Action, Related, RowWrite, WritePlan};
 use crate::engine::plan::{Comparison, Field, Key, Match, Node, Operand, Paging, Predicate, ReadPlan, Shape, Value};
 use crate::engine::sql::{self, write as statements};
 use crate::protocol::{Code, Error};
@@ -19,6 +19,20 @@ pub(super) struct Done<'p> {
     row: &'p RowWrite<'p>,
     key: Key,
     related: Vec<(&'p Related<'p>, Vec<Done<'p>>)>,
+}
+
+/// A row as its hooks are told of it.
+pub(super) struct Told<'p> {
+    pub(super) entity: &'p Entity,
+    pub(super) action: Action,
+    pub(super) text: Bytes,
+}
+
+impl<'p> Done<'p> {
+    /// The row with its text.
+    pub(super) fn told(&self, text: Bytes) -> Told<'p> {
+        Told { entity: self.row.grant.entity(), action: self.row.action, text }
+    }
 }
 
 /// Writes a row and its related rows. `linked` are columns that a parent decides.
@@ -43,12 +57,12 @@ pub(super) fn write_row<'a, 'p: 'a>(
                     // The row goes once nothing here refers to it.
                     None => vec![Value::Null; group.relation.columns.len()],
                 };
-                put(&mut values, group.relation.columns.iter().copied().zip(there));
+                link(row, &mut values, group.relation.columns.iter().copied().zip(there))?;
                 written.extend(done);
             }
             related.push((group, written));
         }
-        put(&mut values, linked);
+        link(row, &mut values, linked)?;
         let key = write_own(writer, row, &values).await?;
         let mut done = Done { row, key, related };
         for child in row.referred.iter().flat_map(|group| &group.rows).filter(|child| child.action == Action::Delete) {
@@ -93,6 +107,19 @@ fn put(values: &mut Vec<(ColumnId, Value)>, new: impl IntoIterator<Item = (Colum
         values.retain(|(other, _)| *other != id);
         values.push((id, value));
     }
+}
+
+/// Sets columns by which a row is linked, unless hooks decide them.
+fn link(
+    row: &RowWrite<'_>,
+    values: &mut Vec<(ColumnId, Value)>,
+    new: impl IntoIterator<Item = (ColumnId, Value)>,
+) -> Result<(), Error> {
+    for (id, value) in new {
+        row.may_link(id, &value)?;
+        put(values, [(id, value)]);
+    }
+    Ok(())
 }
 
 async fn write_own(writer: &mut Writer<'_>, row: &RowWrite<'_>, values: &[(ColumnId, Value)]) -> Result<Key, Error> {
@@ -229,6 +256,9 @@ async fn unlink(
 ) -> Result<(), Error> {
     let entity = child.grant.entity();
     let key = child.key.clone().ok_or_else(|| Error::new(Code::MissingId, "a delete needs the row's key"))?;
+    if !child.grant.rows().is_always() && writer.select(entity, statements::lock(&child.grant, &key)).await?.rows.count == 0 {
+        return Err(not_found(entity));
+    }
     let done = Done { row: child, key, related: Vec::new() };
     let there = values_of(writer, &done, &group.relation.target_columns).await?;
     let before = writer.links_before(&entity.source, link, here, &there).await?;
@@ -266,12 +296,13 @@ async fn read_fields<'p>(writer: &mut Writer<'_>, done: &Done<'p>, fields: Vec<F
     Ok((fetched.rows.count > 0).then_some(fetched.rows.joined))
 }
 
-/// A row as the database has it now, with the related rows that were written.
-pub(super) fn answer<'a>(
+/// A row as the database has it now, with the related rows that were written. The related rows are told as well, if anybody is.
+pub(super) fn answer<'a, 'p: 'a>(
     writer: &'a mut Writer<'_>,
-    done: &'a Done<'_>,
+    done: &'a Done<'p>,
     projection: Option<&'a ReadPlan<'_>>,
     related: &'a [Node<'_>],
+    mut told: Option<&'a mut Vec<Told<'p>>>,
 ) -> BoxFuture<'a, Result<Bytes, Error>> {
     Box::pin(async move {
         let entity = done.row.grant.entity();
@@ -296,15 +327,25 @@ pub(super) fn answer<'a>(
             fields.iter().any(|field| matches!(field, Field::Preload(plan) if plan.relation.name == name))
         };
         let mut text = BytesMut::from(own.strip_suffix(b"}").unwrap_or(&own));
-        for (group, rows) in done.related.iter().filter(|(group, rows)| !rows.is_empty() && !preloaded(&group.relation.name)) {
+        for (group, rows) in done.related.iter().filter(|(_, rows)| !rows.is_empty()) {
+            let hidden = preloaded(&group.relation.name);
+            let mut texts = Vec::with_capacity(rows.len());
+            let read = !hidden || told.is_some();
+            for row in rows.iter().filter(|_| read) {
+                let answered = child_answer(writer, row, related, told.as_deref_mut()).await?;
+                if let Some(told) = &mut told {
+                    told.push(row.told(answered.clone()));
+                }
+                texts.push(answered);
+            }
+            if hidden {
+                continue;
+            }
             let name = Json::from(group.relation.name.as_str()).to_string();
             text.extend_from_slice(if text.ends_with(b"{") { b"" } else { b"," });
             text.extend_from_slice(name.as_bytes());
             text.extend_from_slice(if group.many { b":[" } else { b":" });
-            for (place, row) in rows.iter().enumerate() {
-                text.extend_from_slice(if place > 0 { b"," } else { b"" });
-                text.extend_from_slice(&child_answer(writer, row, related).await?);
-            }
+            text.extend_from_slice(&texts.join(&b","[..]));
             text.extend_from_slice(if group.many { b"]" } else { b"" });
         }
         text.extend_from_slice(b"}");
@@ -313,9 +354,33 @@ pub(super) fn answer<'a>(
 }
 
 /// A related row, as far as the caller may see it.
-async fn child_answer(writer: &mut Writer<'_>, done: &Done<'_>, related: &[Node<'_>]) -> Result<Bytes, Error> {
+async fn child_answer<'p>(
+    writer: &mut Writer<'_>,
+    done: &Done<'p>,
+    related: &[Node<'_>],
+    told: Option<&mut Vec<Told<'p>>>,
+) -> Result<Bytes, Error> {
     let node = related.iter().find(|node| node.entity().id == done.row.grant.entity().id).cloned();
     let paging = Paging { limit: 1, offset: 0, cursor: None };
     let plan = node.map(|node| ReadPlan { node, keys: None, paging, counted: false, shape: Shape::Record });
-    answer(writer, done, plan.as_ref(), related).await
+    answer(writer, done, plan.as_ref(), related, told).await
+}
+
+/// The rows below other rows that will be removed, as they are before anything is written. One that is not there is none.
+pub(super) async fn removed<'p>(writer: &mut Writer<'_>, plan: &'p WritePlan<'_>) -> Result<Vec<Told<'p>>, Error> {
+    let mut below: Vec<&RowWrite<'_>> = plan.rows.iter().collect();
+    let mut told = Vec::new();
+    while let Some(parent) = below.pop() {
+        for row in parent.referred.iter().chain(&parent.referring).flat_map(|related| &related.rows) {
+            below.push(row);
+            let Some(key) = row.key.clone().filter(|_| row.action == Action::Delete) else { continue };
+            let done = Done { row, key, related: Vec::new() };
+            match child_answer(writer, &done, &plan.related, None).await {
+                Ok(text) => told.push(done.told(text)),
+                Err(error) if error.code == Code::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(told)
 }

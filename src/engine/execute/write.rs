@@ -2,11 +2,12 @@
 //!
 //! A failure anywhere leaves nothing behind.
 
-use super::graph::{Done, answer, write_row};
+use super::graph::{Done, Told, answer, removed, write_row};
 use super::idempotency::{self, Claim};
 use super::run::{Runner, Writer};
 use crate::engine::error::from_database;
 use crate::engine::hook::{Context, Hook};
+use crate::engine::plan::turn::Turn;
 use crate::engine::plan::write::{RowWrite, WritePlan};
 use crate::engine::plan::{Paging, ReadPlan, Shape};
 use crate::engine::sql;
@@ -73,19 +74,13 @@ async fn in_transaction(
     if let Some(expected) = &request.if_match {
         check_entity_tag(writer, plan, expected).await?;
     }
-    let (response, rows) = match plan.operation {
-        Operation::Delete => delete(writer, plan).await?,
-        _ => create_or_update(writer, plan).await?,
+    let mut told = if hooks.is_empty() { None } else { Some(removed(writer, plan).await?) };
+    let response = match plan.operation {
+        Operation::Delete => delete(writer, plan, told.as_mut()).await?,
+        _ => create_or_update(writer, plan, told.as_mut()).await?,
     };
-    for hook in hooks {
-        for operation in plan.phases() {
-            let context = Context { operation, ..context };
-            match operation {
-                Operation::Create => hook.after_create(context, &rows).await?,
-                Operation::Update => hook.after_update(context, &rows).await?,
-                _ => hook.after_delete(context, &rows).await?,
-            }
-        }
+    if let Some(told) = told {
+        after(plan, context, hooks, &told).await?;
     }
     writer.sign(context.entity, unsigned).await?;
     let stored = idempotency::stored(&response)?;
@@ -95,27 +90,59 @@ async fn in_transaction(
     Ok(response)
 }
 
-async fn create_or_update(writer: &mut Writer<'_>, plan: &WritePlan<'_>) -> Result<(Response, Bytes), Error> {
+/// Tells the hooks what was done, each turn its rows.
+async fn after(plan: &WritePlan<'_>, context: Context<'_>, hooks: &[Arc<dyn Hook>], told: &[Told<'_>]) -> Result<(), Error> {
+    let rows_of = |turn: &Turn<'_>| -> Vec<u8> {
+        let rows = told.iter().filter(|told| turn.has(told.entity, told.action));
+        rows.map(|told| &told.text[..]).collect::<Vec<_>>().join(&b","[..])
+    };
+    let turns = plan.turns(context.entity).into_iter().map(|turn| (turn, rows_of(&turn)));
+    let turns: Vec<(Turn<'_>, Vec<u8>)> = turns.collect();
+    for hook in hooks {
+        for (Turn { entity, operation }, rows) in &turns {
+            let context = Context { entity, operation: *operation, ..context };
+            match operation {
+                Operation::Create => hook.after_create(context, rows).await?,
+                Operation::Update => hook.after_update(context, rows).await?,
+                _ => hook.after_delete(context, rows).await?,
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn create_or_update<'p>(
+    writer: &mut Writer<'_>,
+    plan: &'p WritePlan<'_>,
+    mut told: Option<&mut Vec<Told<'p>>>,
+) -> Result<Response, Error> {
     let mut done: Vec<Done<'_>> = Vec::with_capacity(plan.rows.len());
     for row in &plan.rows {
         done.push(write_row(writer, row, Vec::new()).await?);
     }
     let mut texts = Vec::with_capacity(done.len());
     for row in &done {
-        texts.push(answer(writer, row, plan.answer.as_ref(), &plan.related).await?);
+        let text = answer(writer, row, plan.answer.as_ref(), &plan.related, told.as_deref_mut()).await?;
+        if let Some(told) = &mut told {
+            told.push(row.told(text.clone()));
+        }
+        texts.push(text);
     }
-    let joined = Bytes::from(texts.join(&b","[..]));
-    let rows = RowText { joined: joined.clone(), count: texts.len() as u64 };
-    Ok((Response::Written(Written { rows, many: plan.many, replayed: false }), joined))
+    let rows = RowText { joined: Bytes::from(texts.join(&b","[..])), count: texts.len() as u64 };
+    Ok(Response::Written(Written { rows, many: plan.many, replayed: false }))
 }
 
 /// Removes rows: one must exist, of a list those that exist are counted.
-async fn delete(writer: &mut Writer<'_>, plan: &WritePlan<'_>) -> Result<(Response, Bytes), Error> {
+async fn delete<'p>(
+    writer: &mut Writer<'_>,
+    plan: &'p WritePlan<'_>,
+    told: Option<&mut Vec<Told<'p>>>,
+) -> Result<Response, Error> {
     let mut count = 0;
     let mut before = Vec::new();
     for row in &plan.rows {
         if let Some(text) = row_before(writer, plan, row).await? {
-            before.push(text);
+            before.push(Told { entity: row.grant.entity(), action: row.action, text });
         }
         match write_row(writer, row, Vec::new()).await {
             Ok(_) => count += 1,
@@ -123,13 +150,15 @@ async fn delete(writer: &mut Writer<'_>, plan: &WritePlan<'_>) -> Result<(Respon
             Err(error) => return Err(error),
         }
     }
-    let joined = Bytes::from(before.join(&b","[..]));
     let deleted = if plan.many {
         Deleted::Count(count)
     } else {
-        Deleted::Record(if joined.is_empty() { Bytes::from_static(b"{}") } else { joined.clone() })
+        Deleted::Record(before.first().map_or(Bytes::from_static(b"{}"), |told| told.text.clone()))
     };
-    Ok((Response::Deleted(deleted), joined))
+    if let Some(told) = told {
+        told.extend(before);
+    }
+    Ok(Response::Deleted(deleted))
 }
 
 /// The row as it is before its removal.

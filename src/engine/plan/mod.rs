@@ -11,6 +11,7 @@ mod predicate;
 mod preload;
 mod read;
 mod select;
+pub(in crate::engine) mod turn;
 mod value;
 pub mod write;
 

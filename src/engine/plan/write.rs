@@ -43,6 +43,8 @@ pub struct RowWrite<'c> {
     pub key: Option<Key>,
     /// Columns and their values.
     pub values: Vec<(ColumnId, Value)>,
+    /// Columns that hooks have set, or that they leave unwritten: related rows may not decide them.
+    pub decided: Vec<(ColumnId, Option<Value>)>,
     /// Rows that this row refers to: written before it, and their keys put into it.
     pub referred: Vec<Related<'c>>,
     /// Rows that refer to this row: written after it, with its key put into them.
@@ -73,46 +75,6 @@ pub struct Related<'c> {
     pub unlink: Option<Grant<'c>>,
     /// Whether the request had a list.
     pub many: bool,
-}
-
-impl WritePlan<'_> {
-    /// What is done to the top rows, whose `_request` may differ from the request's operation.
-    pub(in crate::engine) fn phases(&self) -> Vec<Operation> {
-        if self.rows.is_empty() {
-            return vec![self.operation];
-        }
-        let all = [Operation::Create, Operation::Update, Operation::Delete];
-        all.into_iter().filter(|phase| self.rows.iter().any(|row| row.action.is_in(*phase))).collect()
-    }
-
-    /// Adds a condition that each top row of a phase must meet to be changed or removed.
-    pub(in crate::engine) fn narrow(&mut self, phase: Operation, predicate: &Predicate) {
-        for row in self.rows.iter_mut().filter(|row| row.action.is_in(phase)) {
-            row.grant.narrow(predicate.clone());
-        }
-    }
-
-    /// Sets a column of each top row of a phase that is added or changed.
-    pub(in crate::engine) fn set(&mut self, phase: Operation, column: &str, json: &Json) -> Result<(), Error> {
-        for row in self.rows.iter_mut().filter(|row| row.action.is_in(phase) && row.action != Action::Delete) {
-            let entity = row.grant.entity();
-            let id = entity.find_column(column).ok_or_else(|| unknown_column(entity, column))?;
-            let value = Value::from_json(json, &entity.column(id).kind, column)?;
-            row.values.retain(|(other, _)| *other != id);
-            row.values.push((id, value));
-        }
-        Ok(())
-    }
-
-    /// Leaves a column of each top row of a phase unwritten.
-    pub(in crate::engine) fn unset(&mut self, phase: Operation, column: &str) -> Result<(), Error> {
-        for row in self.rows.iter_mut().filter(|row| row.action.is_in(phase)) {
-            let entity = row.grant.entity();
-            let id = entity.find_column(column).ok_or_else(|| unknown_column(entity, column))?;
-            row.values.retain(|(other, _)| *other != id);
-        }
-        Ok(())
-    }
 }
 
 /// Plans a create, update or delete.
@@ -262,6 +224,7 @@ fn plan_delete<'c>(grant: &Grant<'c>, selector: &Selector, data: Option<&Json>) 
             action: Action::Delete,
             key: Some(key),
             values: Vec::new(),
+            decided: Vec::new(),
             referred: Vec::new(),
             referring: Vec::new(),
         })
@@ -305,8 +268,16 @@ fn plan_row<'c>(
         return Err(Error::new(Code::InvalidData, "an insert takes its key in the row; leave out the id").with_detail("_request"));
     }
     let grant = grant_for(scope, entity, action)?;
-    let mut write =
-        RowWrite { told: grant.clone(), grant, action, key, values: Vec::new(), referred: Vec::new(), referring: Vec::new() };
+    let mut write = RowWrite {
+        told: grant.clone(),
+        grant,
+        action,
+        key,
+        values: Vec::new(),
+        decided: Vec::new(),
+        referred: Vec::new(),
+        referring: Vec::new(),
+    };
     for (name, json) in row.iter().filter(|(name, _)| *name != "_request") {
         match (entity.find_column(name), json) {
             (Some(id), _) if write.values.iter().any(|(known, _)| *known == id) => {
@@ -394,7 +365,7 @@ fn read_action(word: &Json) -> Result<Action, Error> {
 
 impl Action {
     /// Whether a row with this action is added, changed or removed; an upsert may do either of two.
-    fn is_in(self, phase: Operation) -> bool {
+    pub(in crate::engine) fn is_in(self, phase: Operation) -> bool {
         match phase {
             Operation::Create => matches!(self, Action::Insert | Action::Upsert),
             Operation::Update => matches!(self, Action::Update | Action::Upsert),

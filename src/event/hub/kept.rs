@@ -1,19 +1,17 @@
 //! Sessions that outlive their connections: what a client has subscribed to and how far it has heard, kept in a bucket for
 //! a while, so that it gets all of it back on any replica.
 //!
-//! A session belongs to whoever began it, and to the connection that wrote it last; an older connection that has not
-//! noticed its end yet writes nothing over that.
+//! A session belongs to whoever began it, and to one connection. Taking and writing are compare-and-set: of two connections that
+//! take it at once one has it, and an older connection that has not noticed its end yet writes nothing over that.
 
 use crate::auth::Principal;
 use crate::protocol::{Code, Error, Position, Said};
 use crate::store::{self, Bucket};
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
-
-/// How many times a session that changes under our hands is tried again.
-const ATTEMPTS: usize = 10;
 
 /// Where sessions are kept.
 #[derive(Clone)]
@@ -41,66 +39,87 @@ pub(super) struct StoredSubscription {
     pub(super) position: Position,
 }
 
+/// How often a value that changes under our hands is tried again; only the same connection or one that takes it changes it.
+const ATTEMPTS: usize = 10;
+
+/// What came of a write.
+pub(super) enum Written {
+    /// It is kept, as this revision.
+    Kept(u64),
+    /// Another connection has the session, for ever.
+    Taken,
+}
+
 impl Kept {
-    /// Writes a session; `false` says that another connection has taken it, and that nothing was written. Without
-    /// subscriptions it is forgotten.
-    pub(super) async fn write(&self, session: &str, stored: &Stored) -> Result<bool, store::Error> {
-        let key = key(session);
-        let other = |entry: &store::Entry| {
-            let known = serde_json::from_slice::<Stored>(&entry.value);
-            known.is_ok_and(|known| known.connection != stored.connection)
-        };
+    /// Writes a session, unless another connection has taken it. `revision` is that of what the connection wrote last. One
+    /// without subscriptions is kept as well, so that nobody who had it before takes it for forgotten and writes it again.
+    pub(super) async fn write(&self, session: &str, stored: &Stored, revision: Option<u64>) -> Result<Written, store::Error> {
+        let (key, text, mut expected) = (key(session), text(stored)?, revision);
         for _ in 0..ATTEMPTS {
-            let there = self.bucket.get(&key).await?;
-            if there.as_ref().is_some_and(other) {
-                return Ok(false);
+            if let Some(revision) = self.bucket.replace(&key, text.clone(), expected, Some(self.lifetime)).await? {
+                return Ok(Written::Kept(revision));
             }
-            if stored.subscriptions.is_empty() {
-                return self.bucket.delete(&key).await.map(|()| true);
+            let entry = self.bucket.get(&key).await?;
+            let known = entry.as_ref().and_then(|entry| serde_json::from_slice::<Stored>(&entry.value).ok());
+            if known.is_some_and(|known| known.connection != stored.connection) {
+                return Ok(Written::Taken);
             }
-            if self.replace(&key, stored, there.map(|there| there.revision)).await? {
-                return Ok(true);
-            }
+            // Its time was over, or an earlier write was kept whose answer was lost.
+            expected = entry.map(|entry| entry.revision);
         }
-        Err(overtaken())
+        Err(contended(&key))
     }
 
-    /// Puts a session in the place of what was looked at; `false` says that somebody else was quicker. Else who has just
-    /// taken a session could be overwritten by the one whose it was, and would never write anything again.
-    async fn replace(&self, key: &str, stored: &Stored, there: Option<u64>) -> Result<bool, store::Error> {
-        let text = serde_json::to_vec(stored).map_err(|error| store::Error::Unusable(error.to_string()))?;
-        let put = self.bucket.replace(key, text.into(), there, Some(self.lifetime)).await?;
-        Ok(put.is_some())
-    }
-
-    /// Takes a session for another connection of the one whose it is.
-    pub(super) async fn take(&self, session: &str, principal: &Principal, connection: &str) -> Result<Stored, Error> {
-        let unknown = || Error::new(Code::SessionNotFound, "there is no such session, or its time is over; subscribe again");
+    /// Takes a session for another connection of the one whose it is. Answers the revision beside it.
+    pub(super) async fn take(&self, session: &str, principal: &Principal, connection: &str) -> Result<(Stored, u64), Error> {
         if uuid::Uuid::try_parse(session).is_err() {
             return Err(unknown());
         }
         let key = key(session);
+        let mut owner: Option<String> = None;
         for _ in 0..ATTEMPTS {
             let entry = self.bucket.get(&key).await.map_err(|error| unavailable(&error))?.ok_or_else(unknown)?;
-            let mut stored: Stored = serde_json::from_slice(&entry.value).map_err(|error| {
-                tracing::error!(%error, "a session can't be read");
-                unknown()
-            })?;
-            if stored.identity != identity(principal) {
-                return Err(unknown());
+            let mut stored = read(&entry, principal)?;
+            let before = std::mem::replace(&mut stored.connection, connection.to_owned());
+            if *owner.get_or_insert_with(|| before.clone()) != before {
+                return Err(Error::new(
+                    Code::Unavailable,
+                    "another connection takes this session at the same time; connect again",
+                ));
             }
-            connection.clone_into(&mut stored.connection);
-            // Whoever had it may be writing how far it was heard at this moment; that is not to be lost.
-            if self.replace(&key, &stored, Some(entry.revision)).await.map_err(|error| unavailable(&error))? {
-                return Ok(stored);
+            let text = text(&stored).map_err(|error| unavailable(&error))?;
+            let replaced = self.bucket.replace(&key, text, Some(entry.revision), Some(self.lifetime)).await;
+            if let Some(revision) = replaced.map_err(|error| unavailable(&error))? {
+                return Ok((stored, revision));
             }
+            // Whoever has it may have written how far it was heard; that is no reason to leave it to them.
         }
-        Err(unavailable(&overtaken()))
+        Err(unavailable(&contended(&key)))
     }
 }
 
-fn overtaken() -> store::Error {
-    store::Error::Unavailable("a session is written by several connections again and again".to_owned())
+/// A session as it is kept, if it is of this one and something is left of it.
+fn read(entry: &store::Entry, principal: &Principal) -> Result<Stored, Error> {
+    let stored: Stored = serde_json::from_slice(&entry.value).map_err(|error| {
+        tracing::error!(%error, "a session can't be read");
+        unknown()
+    })?;
+    if stored.identity != identity(principal) || stored.subscriptions.is_empty() {
+        return Err(unknown());
+    }
+    Ok(stored)
+}
+
+fn text(stored: &Stored) -> Result<Bytes, store::Error> {
+    serde_json::to_vec(stored).map(Bytes::from).map_err(|error| store::Error::Unusable(error.to_string()))
+}
+
+fn unknown() -> Error {
+    Error::new(Code::SessionNotFound, "there is no such session, or its time is over; subscribe again")
+}
+
+fn contended(key: &str) -> store::Error {
+    store::Error::Unavailable(format!("key '{key}' is written by others again and again"))
 }
 
 /// Who someone is, however often the token is renewed.
@@ -129,7 +148,6 @@ mod tests {
     use super::*;
     use crate::protocol::Target;
     use crate::store::{Entry, MemoryBucket, Watch};
-    use bytes::Bytes;
     use std::sync::Mutex;
 
     const SESSION: &str = "51f0cb6e-3f5c-4a4a-9a3e-2f8a3b1f5c77";
@@ -185,9 +203,13 @@ mod tests {
     async fn busy(first: &Stored, then: Stored) -> (Kept, Arc<Busy>) {
         let bucket = Arc::new(Busy { inner: MemoryBucket::default(), then: Mutex::default() });
         let kept = Kept { bucket: Arc::<Busy>::clone(&bucket), lifetime: Duration::from_mins(1) };
-        assert!(kept.write(SESSION, first).await.unwrap());
+        assert!(is_kept(&kept, first).await);
         *bucket.then.lock().unwrap() = Some(then);
         (kept, bucket)
+    }
+
+    async fn is_kept(kept: &Kept, stored: &Stored) -> bool {
+        matches!(kept.write(SESSION, stored, None).await.unwrap(), Written::Kept(_))
     }
 
     async fn now(bucket: &Busy) -> Stored {
@@ -197,15 +219,15 @@ mod tests {
     #[tokio::test]
     async fn who_ends_does_not_take_its_session_back_from_who_has_just_taken_it() {
         let (kept, bucket) = busy(&stored("old", 1), stored("new", 1)).await;
-        assert!(!kept.write(SESSION, &stored("old", 2)).await.unwrap());
+        assert!(!is_kept(&kept, &stored("old", 2)).await);
         assert_eq!(now(&bucket).await, stored("new", 1));
-        assert!(kept.write(SESSION, &stored("new", 3)).await.unwrap(), "and who has it goes on writing");
+        assert!(is_kept(&kept, &stored("new", 3)).await, "and who has it goes on writing");
     }
 
     #[tokio::test]
     async fn who_takes_a_session_gets_what_is_written_at_that_moment() {
         let (kept, bucket) = busy(&stored("old", 1), stored("old", 2)).await;
-        let taken = kept.take(SESSION, &Principal::anonymous(), "new").await.unwrap();
+        let (taken, _) = kept.take(SESSION, &Principal::anonymous(), "new").await.unwrap();
         assert_eq!(taken, stored("new", 2));
         assert_eq!(now(&bucket).await, stored("new", 2));
     }

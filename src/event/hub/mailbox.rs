@@ -198,6 +198,11 @@ impl Mailbox {
         taken.collect()
     }
 
+    /// Up to where a subscription was told something that the connection has taken.
+    pub(super) fn taken_by(&self, slot: usize) -> Option<Place> {
+        self.inner().slot(slot).map(|slot| slot.taken)
+    }
+
     /// Says what a snapshot has shown, and with that need not be told.
     pub(super) fn has_seen(&self, slot: usize, seen: Sight) {
         if let Some(slot) = self.inner().slot(slot) {

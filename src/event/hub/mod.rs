@@ -1,6 +1,6 @@
 //! The hub of a replica: takes every change from the bus once, and tells everyone whom it concerns.
 //!
-//! In reading order: `session` is what a connection sees, `begin` makes a subscription, `shape` is what makes two of them
+//! In reading order: `session` is what a connection sees, `joined` what it and its requests share, `begin` makes a subscription, `shape` is what makes two of them
 //! the same, `generation` holds all of them under one catalog. `feed` follows the bus, `route` finds whom a change
 //! concerns, `text` is what they are told, and a `mailbox` is where it waits for its connection, which a `courier` wakes. `catch_up` replays what
 //! the bus kept for who is behind, and `take_over` moves everyone to another catalog. Sessions are `kept` beyond their connections.
@@ -13,6 +13,7 @@ mod catch_up;
 mod courier;
 mod feed;
 mod generation;
+mod joined;
 mod kept;
 mod mailbox;
 mod place;

@@ -4,18 +4,20 @@
 
 use super::Hub;
 use super::begin::{Begun, Heard};
-use super::catch_up::resync;
-use super::generation::{Home, Subscription};
-use super::kept::{Stored, StoredSubscription, identity};
+use super::generation::Home;
+use super::joined::{Joined, unknown_subscription};
 use super::mailbox::{Limits, Mailbox, Notification, Overflow};
 use crate::auth::Principal;
-use crate::protocol::{Code, Error, Subscribe};
-use std::collections::HashMap;
+use crate::protocol::{Error, Position, Subscribe};
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use tokio::time::Instant;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+use tokio::task::JoinHandle;
 use uuid::Uuid;
+
+/// How long a goodbye waits for the session to be written.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// One connection. Its subscriptions end when it is dropped.
 pub struct Session {
@@ -36,24 +38,6 @@ pub struct Restored {
     pub failed: Vec<(String, Error)>,
 }
 
-/// What a connection and its requests share.
-struct Joined {
-    hub: Hub,
-    principal: Arc<Principal>,
-    mailbox: Arc<Mailbox>,
-    count: Arc<AtomicUsize>,
-    held: Mutex<HashMap<Arc<str>, Held>>,
-    session: OnceLock<Arc<str>>,
-    connection: Uuid,
-    /// When the session was written; taken by whoever writes it.
-    written_at: tokio::sync::Mutex<Option<Instant>>,
-}
-
-struct Held {
-    subscription: Arc<Subscription>,
-    heard: Heard,
-}
-
 impl Session {
     pub(super) fn new(hub: Hub, principal: Arc<Principal>, count: Arc<AtomicUsize>) -> Self {
         let settings = hub.0.parts.settings;
@@ -67,7 +51,7 @@ impl Session {
             held: Mutex::default(),
             session: OnceLock::new(),
             connection: Uuid::new_v4(),
-            written_at: tokio::sync::Mutex::default(),
+            keeping: tokio::sync::Mutex::default(),
         };
         Self { joined: Arc::new(joined), resumed: Vec::new(), sampled: Vec::new() }
     }
@@ -101,10 +85,7 @@ impl Session {
     pub fn unsubscribe(&self, id: String) -> impl Future<Output = Result<(), Error>> + Send + 'static {
         let joined = Arc::clone(&self.joined);
         async move {
-            let unknown = || {
-                let message = "this connection has no subscription with this id; it may have ended";
-                Error::new(Code::SubscriptionNotFound, message).with_detail(id.chars().take(80).collect::<String>())
-            };
+            let unknown = || unknown_subscription(&id);
             let found = joined.held().get(id.as_str()).map(|held| Arc::clone(&held.subscription));
             let subscription = found.filter(|found| !found.has_ended()).ok_or_else(unknown)?;
             let home = match &*subscription.home() {
@@ -130,7 +111,7 @@ impl Session {
         let joined = Arc::clone(&self.joined);
         async move {
             let connection = joined.connection.to_string();
-            let stored = joined.hub.0.kept.take(&session, &joined.principal, &connection).await?;
+            let (stored, revision) = joined.hub.0.kept.take(&session, &joined.principal, &connection).await?;
             let mut restored = Restored { session: Arc::from(session), begun: Vec::new(), failed: Vec::new() };
             for one in stored.subscriptions {
                 match joined.restore(&one).await {
@@ -145,6 +126,7 @@ impl Session {
             }
             // Nothing was subscribed to before this, so that there is no other id.
             restored.session = Arc::clone(joined.session.get_or_init(|| restored.session));
+            joined.keeping.lock().await.revision = Some(revision);
             joined.write().await;
             Ok(restored)
         }
@@ -166,143 +148,50 @@ impl Session {
         }
         self.joined.heard(&std::mem::take(&mut self.sampled));
         let joined = Arc::clone(&self.joined);
-        self.joined.hub.0.tasks.spawn(async move {
-            let often = joined.hub.0.kept.lifetime / 3;
-            if joined.written_at.lock().await.is_some_and(|at| at.elapsed() >= often) {
-                joined.write().await;
-            }
-        });
-    }
-}
-
-impl Joined {
-    async fn begin(&self, asked: Subscribe, id: Option<&str>) -> Result<Begun, Error> {
-        let (begun, unkept, heard) = self.hub.0.begin(&self.principal, &self.mailbox, asked, id).await?;
-        if let Some(subscription) = unkept.keep() {
-            self.held().insert(Arc::clone(&begun.subscription_id), Held { subscription, heard });
-            self.count.fetch_add(1, Ordering::Relaxed);
-        }
-        Ok(begun)
+        self.joined.hub.0.tasks.spawn(async move { joined.write_now_and_then().await });
     }
 
-    async fn restore(&self, stored: &StoredSubscription) -> Result<Begun, Error> {
-        let asked = Subscribe::read(stored.said.clone())?;
-        match self.begin(asked.clone().resumed(stored.position.clone()), Some(&stored.id)).await {
-            Err(error) if error.code == Code::ResyncRequired => {}
-            outcome => return outcome,
-        }
-        let begun = self.begin(asked.anew(), Some(&stored.id)).await?;
-        if let (Some(held), Some(mark)) = (self.held().get(stored.id.as_str()), self.hub.0.mark.load_full()) {
-            resync(&mark, &held.subscription);
-        }
-        Ok(begun)
-    }
-
-    fn make_room(&self, asked: &Subscribe) -> Result<(), Error> {
-        let settings = &self.hub.0.parts.settings;
-        let (bytes, most) = (asked.said.len(), settings.max_subscription_bytes);
-        if bytes > most {
-            let message = format!("the subscription is said in {bytes} bytes, and {most} are allowed; filter by less");
-            return Err(Error::new(Code::LimitExceeded, message));
-        }
-        let mut held = self.held();
-        let before = held.len();
-        held.retain(|_, one| !one.subscription.has_ended() || !self.mailbox.close_if_told(one.subscription.slot));
-        self.count.fetch_sub(before - held.len(), Ordering::Relaxed);
-        let most = settings.max_subscriptions;
-        if held.len() >= most {
-            let message = format!("a connection may have {most} subscriptions; end one, or open another");
-            return Err(Error::new(Code::LimitExceeded, message));
-        }
-        let all = bytes + held.values().map(|one| one.subscription.asked.said.len()).sum::<usize>();
-        let most = settings.max_session_bytes;
-        if all > most {
-            let message = format!(
-                "the connection's subscriptions are said in {all} bytes, and {most} are allowed; end one, or open another"
-            );
-            return Err(Error::new(Code::LimitExceeded, message));
+    /// The client says how far it has heard a subscription. It is written as rarely as answers to pings are.
+    pub fn acknowledge(&self, id: &str, position: &Position) -> Result<(), Error> {
+        self.joined.acknowledge(id, position)?;
+        if self.joined.session.get().is_some() {
+            let joined = Arc::clone(&self.joined);
+            self.joined.hub.0.tasks.spawn(async move { joined.write_now_and_then().await });
         }
         Ok(())
     }
 
-    fn end_all(&self) {
-        for (_, held) in self.held().drain() {
-            self.hub.0.end(&held.subscription);
-            self.count.fetch_sub(1, Ordering::Relaxed);
+    /// Has the session written, for what may not live to its end.
+    pub fn leaving(&self) {
+        if self.joined.session.get().is_some() {
+            let joined = Arc::clone(&self.joined);
+            self.joined.hub.0.tasks.spawn(async move {
+                joined.write().await;
+            });
         }
     }
 
-    /// Lets replays go on that waited for room.
-    fn replay(&self, slots: &mut Vec<usize>) {
-        let held = self.held();
-        for slot in slots.drain(..) {
-            if let Some(one) = held.values().find(|one| one.subscription.slot == slot && !one.subscription.has_ended()) {
-                // The receiver ends with the hub, and then nothing is told to anyone.
-                _ = self.hub.0.behind.send(Arc::clone(&one.subscription));
-            }
+    /// Ends every subscription and waits, though not for long, until what was heard is written: whoever is told to connect again
+    /// finds it. The write goes on if the time was too short.
+    pub async fn end(mut self) {
+        let Some(writing) = self.last_words() else { return };
+        if tokio::time::timeout(LAST_WORDS, writing).await.is_err() {
+            tracing::debug!("a client is sent away before its session is written");
         }
     }
 
-    fn heard(&self, sampled: &[(usize, Heard)]) {
-        let by_slot: HashMap<usize, &Heard> = sampled.iter().map(|(slot, heard)| (*slot, heard)).collect();
-        for held in self.held().values_mut() {
-            // A slot may have another subscription by now, which began later.
-            if let Some(heard) = by_slot.get(&held.subscription.slot).filter(|heard| heard.0 > held.heard.0) {
-                held.heard = (*heard).clone();
-            }
-        }
-    }
-
-    fn session(&self) -> &Arc<str> {
-        self.session.get_or_init(|| Uuid::new_v4().to_string().into())
-    }
-
-    /// Writes the session as it is, and says whether it is kept.
-    async fn write(&self) -> bool {
-        let mut written_at = self.written_at.lock().await;
-        match self.hub.0.kept.write(self.session(), &self.stored()).await {
-            Ok(kept) => {
-                *written_at = Some(Instant::now());
-                kept
-            }
-            Err(error) => {
-                tracing::warn!(%error, "a session can't be kept");
-                false
-            }
-        }
-    }
-
-    fn stored(&self) -> Stored {
-        let held = self.held();
-        let lasting = held.iter().filter(|(_, held)| !held.subscription.has_ended());
-        let subscriptions = lasting.map(|(id, held)| StoredSubscription {
-            id: (**id).to_owned(),
-            said: held.subscription.asked.said.clone(),
-            position: held.heard.1.position(held.heard.0),
-        });
-        Stored {
-            identity: identity(&self.principal),
-            connection: self.connection.to_string(),
-            subscriptions: subscriptions.collect(),
-        }
-    }
-
-    fn held(&self) -> MutexGuard<'_, HashMap<Arc<str>, Held>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    fn last_words(&mut self) -> Option<JoinHandle<()>> {
+        let stored = self.joined.stored();
+        self.joined.end_all();
+        self.joined.session.get().filter(|_| !stored.subscriptions.is_empty())?;
+        let joined = Arc::clone(&self.joined);
+        Some(self.joined.hub.0.tasks.spawn(async move { joined.write_last(&stored).await }))
     }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
-        let stored = self.joined.stored();
-        self.joined.end_all();
-        let Some(session) = self.joined.session.get().filter(|_| !stored.subscriptions.is_empty()) else { return };
-        let (joined, session) = (Arc::clone(&self.joined), Arc::clone(session));
-        self.joined.hub.0.tasks.spawn(async move {
-            let _written_at = joined.written_at.lock().await;
-            if let Err(error) = joined.hub.0.kept.write(&session, &stored).await {
-                tracing::warn!(%error, "how far a session was heard can't be kept");
-            }
-        });
+        // After `end` nothing is left to be written.
+        _ = self.last_words();
     }
 }

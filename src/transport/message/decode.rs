@@ -4,7 +4,7 @@
 //! are taken one by one, so that the id is known when another field is wrong.
 
 use crate::protocol::options::Object;
-use crate::protocol::{Code, Error, Operation, Options, Request, Selector, Subscribe, Target, subscribe};
+use crate::protocol::{Code, Error, Operation, Options, Position, Request, Selector, Subscribe, Target, subscribe};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -39,6 +39,13 @@ pub enum Subscription {
         /// Which.
         subscription_id: String,
     },
+    /// Says how far one was heard.
+    Acknowledge {
+        /// Which.
+        subscription_id: String,
+        /// Everything up to here has reached the client.
+        position: Position,
+    },
 }
 
 /// A message that can't be acted on, with the id as far as it could be read.
@@ -61,6 +68,7 @@ struct Wire<'a> {
     entity: Value,
     record_id: Value,
     subscription_id: Value,
+    position: Value,
     idempotency_key: Value,
     if_match: Value,
     #[serde(borrow)]
@@ -80,6 +88,7 @@ impl Default for Wire<'_> {
             entity: absent.clone(),
             record_id: absent.clone(),
             subscription_id: absent.clone(),
+            position: absent.clone(),
             idempotency_key: absent.clone(),
             if_match: absent,
             data: None,
@@ -150,11 +159,25 @@ fn subscription(operation: &str, mut wire: Wire<'_>) -> Result<Subscription, Err
             Some(subscription_id) => Ok(Subscription::Unsubscribe { subscription_id }),
             None => Err(Error::new(Code::MissingSubscriptionId, "say which subscription ends, by subscription_id")),
         },
+        "acknowledge" => match text("subscription_id", wire.subscription_id.take())? {
+            Some(subscription_id) => {
+                let position = position(wire.position.take())?;
+                Ok(Subscription::Acknowledge { subscription_id, position })
+            }
+            None => Err(Error::new(Code::MissingSubscriptionId, "say which subscription was heard, by subscription_id")),
+        },
         other => {
-            let message = format!("operation is subscribe or unsubscribe, not '{}'", short(other));
+            let message = format!("operation is subscribe, unsubscribe or acknowledge, not '{}'", short(other));
             Err(Error::new(Code::InvalidSubscriptionOperation, message))
         }
     }
+}
+
+fn position(value: Value) -> Result<Position, Error> {
+    serde_json::from_value(value).map_err(|error| {
+        let message = format!("position is that of a notification, with epoch and offset: {error}");
+        Error::new(Code::InvalidMessage, message).with_detail("position")
+    })
 }
 
 fn selector(record_id: Value) -> Result<Selector, Error> {

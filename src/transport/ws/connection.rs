@@ -88,8 +88,12 @@ impl<I: AsyncRead + AsyncWrite + Unpin, L: Live> Connection<I, L> {
         };
         let Self { socket, live, running, .. } = self;
         // What was begun for nobody ends now and not after the goodbye.
-        drop((live, running));
+        drop(running);
         // Boxed, as is everything that happens once: a connection at rest should not have room for it.
+        match &ended {
+            Ended::Here(_) => Box::pin(live.end()).await,
+            Ended::Client | Ended::Gone => drop(live),
+        }
         Box::pin(socket.end(&ended)).await;
         ended
     }
@@ -125,7 +129,13 @@ impl<I: AsyncRead + AsyncWrite + Unpin, L: Live> Connection<I, L> {
                 self.flush().await?;
             }
             Event::Due => self.due().await?,
-            Event::ToldToLeave => self.leaving = Some(Close::Restart),
+            Event::ToldToLeave => {
+                self.leaving = Some(Close::Restart);
+                // What is still worked on may take longer than this replica lives.
+                if self.running.is_some() || !self.queue.is_empty() {
+                    self.live.leaving();
+                }
+            }
         }
         Ok(())
     }

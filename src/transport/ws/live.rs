@@ -20,7 +20,7 @@ pub trait Live: Send + 'static {
     /// other things happen, and must lose nothing by that.
     fn next(&mut self, batch: &mut Vec<Notification>) -> impl Future<Output = Result<(), Close>> + Send;
 
-    /// Begins or ends a subscription; answers the `data` of the answer as JSON. Nothing is asked of `next` until the answer
+    /// Begins, ends or acknowledges a subscription; answers the `data` of the answer as JSON. Nothing is asked of `next` until the answer
     /// is sent, so that it comes before the first notification.
     fn subscription(&mut self, asked: Subscription) -> BoxFuture<'static, Result<Bytes, Error>>;
 
@@ -29,6 +29,17 @@ pub trait Live: Send + 'static {
 
     /// A ping was answered.
     fn answered(&mut self) {}
+
+    /// The connection was told to leave, and may be cut off before it has.
+    fn leaving(&mut self) {}
+
+    /// Ends before the goodbye, so that a client that connects again at once finds what it has heard.
+    fn end(self) -> impl Future<Output = ()> + Send
+    where
+        Self: Sized,
+    {
+        async {}
+    }
 }
 
 /// A session of the hub.
@@ -59,6 +70,11 @@ impl Live for Hearing {
                     Ok(json!({ "unsubscribed": true, "subscription_id": subscription_id }).to_string().into())
                 })
             }
+            Subscription::Acknowledge { subscription_id, position } => {
+                let heard = self.session.acknowledge(&subscription_id, &position);
+                let data = json!({ "acknowledged": true, "subscription_id": subscription_id, "position": position });
+                Box::pin(std::future::ready(heard.map(|()| data.to_string().into())))
+            }
         }
     }
 
@@ -68,6 +84,14 @@ impl Live for Hearing {
 
     fn answered(&mut self) {
         self.session.answered();
+    }
+
+    fn leaving(&mut self) {
+        self.session.leaving();
+    }
+
+    async fn end(self) {
+        self.session.end().await;
     }
 }
 

@@ -3,10 +3,12 @@
 mod beginning;
 mod counting;
 mod filtering;
+mod heard;
 mod hooks;
 mod idle;
 mod lagging;
 mod losing;
+mod owning;
 mod sessions;
 mod switching;
 

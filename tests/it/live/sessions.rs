@@ -1,16 +1,15 @@
 //! Clients that come back: to another replica, after a while, as somebody else.
 
 use super::counting::{Counts, Writers, now};
+use super::owning::ThroughNats;
 use super::{Kind, Stage, come_back, config, eq, subscribed, told};
-use crate::support::nats::raw;
 use crate::support::session::{Session, handshake, token};
 use resolvespec::auth::{Authentication, JwtSettings, KeySource, Secret};
 use resolvespec::config::Config;
-use resolvespec::event::bus::{MemoryBus, MemorySettings, NatsBus, StreamSettings};
+use resolvespec::event::bus::{MemoryBus, MemorySettings};
 use resolvespec::event::hub;
 use resolvespec::live::Handles;
-use resolvespec::nats::{Connection, Settings};
-use resolvespec::store::{Bucket, BucketSettings, MemoryBucket, NatsBucket};
+use resolvespec::store::{Bucket, MemoryBucket};
 use resolvespec::transport::ws;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -74,17 +73,9 @@ async fn a_client_that_comes_back_to_any_replica_gets_everything_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_comes_back_to_any_replica_gets_everything_back_through_nats() {
-    let url = std::env::var("TEST_NATS_URL").expect("TEST_NATS_URL is set: run the tests with tests/run");
-    let name = format!("it_live_{}", std::process::id());
-    let connection = Connection::open(&Settings::new(vec![url.clone()])).await.expect("the test's NATS answers");
-    let stream = StreamSettings { prefix: name.clone(), name: name.clone(), ..StreamSettings::default() };
-    let bus = NatsBus::open(&connection, stream).await.expect("a stream can be made");
-    let bucket = NatsBucket::open(&connection, BucketSettings::new(name.clone())).await.expect("a bucket can be made");
-    let handles = Handles { bus: Arc::new(bus), sessions: Arc::new(bucket) };
-    coming_back(Stage::on(Kind::Mariadb, handles, config(), Vec::new()).await).await;
-    let raw = raw(&url).await;
-    raw.delete_stream(&name).await.expect("the test's stream can be deleted");
-    raw.delete_key_value(&name).await.expect("the test's bucket can be deleted");
+    let nats = ThroughNats::open().await;
+    coming_back(Stage::on(Kind::Mariadb, nats.handles.clone(), config(), Vec::new()).await).await;
+    nats.remove().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

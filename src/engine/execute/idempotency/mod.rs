@@ -3,6 +3,7 @@
 //! The table lies beside the data and is made at the first use. Claims are forgotten after the source's lifetime of keys: from
 //! then on a key can be used again, and [`purge`] removes what nobody uses again, away from requests.
 
+mod index;
 pub(in crate::engine) mod purge;
 
 use crate::auth::Principal;
@@ -165,14 +166,10 @@ async fn create_table(database: &Database, deadline: Instant) -> Result<(), Erro
     };
     let run = async {
         let mut transaction = database.begin(deadline).await?;
-        // On PostgreSQL, two that make it at once would get in each other's way in spite of `if not exists`.
-        if database.dialect() == Dialect::Postgres {
-            transaction.execute(Statement::new("select pg_advisory_xact_lock(hashtext('resolvespec_idempotency'))")).await?;
-        }
+        index::alone(&mut transaction, database.dialect()).await?;
         transaction.execute(Statement::new(text)).await?;
         if !matches!(database.dialect(), Dialect::Mysql(_)) {
-            let index = "create index if not exists resolvespec_idempotency_age on resolvespec_idempotency (created_at)";
-            transaction.execute(Statement::new(index)).await?;
+            transaction.execute(Statement::new(index::CREATE_IF_MISSING)).await?;
         }
         transaction.commit().await
     };

@@ -3,7 +3,7 @@
 //! Every replica does it by itself. Two that meet take different rows where the database can skip locked ones, and else one
 //! finds nothing left. Only keys that may be used again already are removed, so no request can tell.
 
-use super::{oldest, statement};
+use super::{index, oldest, statement};
 use crate::database::{Bind, Database, Dialect, Error, Statement};
 use std::time::Duration;
 
@@ -18,10 +18,19 @@ pub(in crate::engine) fn interval(lifetime: Duration) -> Duration {
     (lifetime / 24).clamp(Duration::from_secs(1), Duration::from_hours(1))
 }
 
+/// Makes what the table of an earlier version lacks, if there is one.
+pub(in crate::engine) async fn prepare(database: &Database) -> Result<(), Error> {
+    if has_table(database).await? { index::ensure(database).await } else { Ok(()) }
+}
+
 /// Removes all keys of a database whose time is over; says how many.
 pub(in crate::engine) async fn purge(database: &Database) -> Result<u64, Error> {
     if !has_table(database).await? {
         return Ok(0);
+    }
+    // Without the index removals are slow, and no reason to leave the rows there.
+    if let Err(error) = index::ensure(database).await {
+        tracing::warn!(%error, "the index resolvespec_idempotency_age is missing and can't be made");
     }
     let mut removed = 0;
     loop {

@@ -51,7 +51,7 @@ impl Manager {
     }
 
     /// What every session of ours has: long aggregates, a server-side bound on statements, and errors for values that do
-    /// not fit, which a server may be set to cut silently.
+    /// not fit, which a server may be set to cut silently. With STRICT_ALL_TABLES MariaDB fails some reads.
     fn session(&self, flavour: Flavour) -> String {
         let seconds = self.timeout_seconds;
         let timeout = match flavour {
@@ -60,7 +60,7 @@ impl Manager {
         };
         format!(
             "set session group_concat_max_len = 1073741824, \
-             sql_mode = concat_ws(',', nullif(@@session.sql_mode, ''), 'STRICT_ALL_TABLES', 'ERROR_FOR_DIVISION_BY_ZERO'), {timeout}"
+             sql_mode = concat_ws(',', nullif(@@session.sql_mode, ''), 'STRICT_TRANS_TABLES'), {timeout}"
         )
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::support::client::{Answer, Call};
 use crate::support::database::{Fresh, Kind};
+use crate::support::own::Own;
 use crate::support::server::Server;
 use resolvespec::database::{Database, Settings};
 use serde_json::{Value, json};
@@ -212,15 +213,19 @@ async fn a_server_that_only_reads_is_unavailable_to_writes_on_postgres() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sessions_refuse_values_that_do_not_fit_however_the_server_is_set_on_mariadb() {
-    let computed = ENTITIES.replace(
-        "apiSchema: public",
-        "apiSchema: public, computed: [{name: strict, type: integer, expression: \"@@session.sql_mode like '%STRICT_ALL_TABLES%'\"}]",
-    );
-    let schema = format!("{NOTES} insert into notes values (1, 'x');");
-    let server = Server::start(Kind::Mariadb, &schema, &computed).await;
-    let options = json!({"computedColumns": [{"name": "strict"}]});
-    let read = ask(&server, json!({"operation": "read", "options": options})).await;
-    assert_eq!(read.body["data"][0]["strict"], 1, "{}", read.body);
+async fn values_that_do_not_fit_are_refused_however_the_server_is_set_on_mariadb() {
+    let own = Own::start(Kind::Mariadb, "lenient");
+    let url = own.database().await;
+    let database = Database::connect(&Settings::new("fill", &url)).await.expect("the database answers");
+    let schema = "create table notes (id integer primary key, body varchar(5) not null)";
+    for statement in [schema, "set global sql_mode = ''"] {
+        database.run_script(statement).await.unwrap_or_else(|error| panic!("{statement}: {error}"));
+    }
+    database.close().await;
+    let server = Server::over(Kind::Mariadb, Fresh::at(url), "", ENTITIES, Vec::new()).await;
+    let long = ask(&server, json!({"operation": "create", "data": {"id": 1, "body": "longer than that"}})).await;
+    assert_eq!((long.status.as_u16(), &long.body["error"]["code"]), (400, &json!("invalid_value")), "{}", long.body);
+    let read = ask(&server, json!({"operation": "read"})).await;
+    assert_eq!(read.body["metadata"]["total"], 0, "{}", read.body);
     server.stop().await;
 }

@@ -23,20 +23,12 @@ pub(super) async fn ensure(database: &Database) -> Result<(), Error> {
     if is_there(database).await? {
         return Ok(());
     }
-    match make(database).await {
+    if let Err(error) = make(database).await {
         // Another replica may have made it meanwhile.
-        Err(error) => {
-            if is_there(database).await? {
-                Ok(())
-            } else {
-                Err(error)
-            }
-        }
-        Ok(()) => {
-            tracing::info!("the index resolvespec_idempotency_age was made");
-            Ok(())
-        }
+        return if is_there(database).await? { Ok(()) } else { Err(error) };
     }
+    tracing::info!("the index resolvespec_idempotency_age was made");
+    Ok(())
 }
 
 async fn is_there(database: &Database) -> Result<bool, Error> {

@@ -5,7 +5,8 @@ use futures_util::{SinkExt, StreamExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::broadcast;
 use tokio::task::JoinSet;
-use tokio_tungstenite::accept_async;
+use tokio_tungstenite::accept_async_with_config;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 /// The answer that a client waits for when it has subscribed.
@@ -35,7 +36,9 @@ pub(super) async fn serve(count: usize, text: String) -> Outcome<()> {
 
 async fn one(stream: TcpStream, mut told: broadcast::Receiver<Utf8Bytes>) -> Outcome<()> {
     stream.set_nodelay(true)?;
-    let mut socket = accept_async(stream).await?;
+    // As small as the service's, so that memory is compared too.
+    let config = WebSocketConfig::default().read_buffer_size(2048).write_buffer_size(0);
+    let mut socket = accept_async_with_config(stream, Some(config)).await?;
     loop {
         tokio::select! {
             text = told.recv() => socket.send(Message::Text(text?)).await?,

@@ -28,7 +28,9 @@ async fn main() -> Outcome<()> {
         ["clients", address, count, column] => crowd::hear(address.parse()?, count.parse()?, column).await,
         ["churn", address, count, column] => crowd::churn(address.parse()?, count.parse()?, column).await,
         ["bare", count, file] => bare::serve(count.parse()?, std::fs::read_to_string(file)?).await,
-        ["latency", address, url, rate, seconds] => latency::measure(address.parse()?, url, rate.parse()?, seconds.parse()?).await,
+        ["latency", address, url, rate, seconds] => {
+            latency::measure(address.parse()?, url, rate.parse()?, seconds.parse()?).await
+        }
         _ => Err("see the head of tests/bench/live_load/main.rs".into()),
     }
 }

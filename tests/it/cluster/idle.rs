@@ -55,7 +55,10 @@ async fn ten_thousand_subscriptions_make_no_consumer_in_nats_and_no_statement() 
 
     let before = statements(&database).await;
     let mut sessions = join_all((0..SESSIONS).map(|number| subscriber(&one, number))).await;
-    assert_eq!(one.metric("resolvespec_live_subscriptions ").await, [format!("resolvespec_live_subscriptions {}", SESSIONS * EACH)]);
+    assert_eq!(
+        one.metric("resolvespec_live_subscriptions ").await,
+        [format!("resolvespec_live_subscriptions {}", SESSIONS * EACH)]
+    );
     let subscribed = statements(&database).await - before;
     assert!(subscribed < (SESSIONS * EACH) as u64 / 10, "{subscribed} statements while they subscribed");
 

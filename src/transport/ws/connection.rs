@@ -52,9 +52,10 @@ const USUAL_BATCH: usize = 4;
 const NOTIFICATION: &[u8] = b"{\"type\":\"notification\",\"subscription_id\":\"";
 
 impl<I: AsyncRead + AsyncWrite + Unpin, L: Live> Connection<I, L> {
-    /// A connection over a stream whose handshake is done.
-    pub(super) fn new(stream: I, live: L, ws: Ws, entry: Arc<Entry>) -> Self {
-        Self {
+    /// A connection over a stream whose handshake is done. Boxed, since a future has room for every place that a value is
+    /// moved to.
+    pub(super) fn new(stream: I, live: L, ws: Ws, entry: Arc<Entry>) -> Box<Self> {
+        Box::new(Self {
             socket: Socket::new(stream, ws.settings.max_message_bytes),
             live,
             queue: Queue::default(),
@@ -64,7 +65,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin, L: Live> Connection<I, L> {
             leaving: None,
             ws,
             entry,
-        }
+        })
     }
 
     /// Begins with work that nobody asked for by a message; what is asked for comes after it.
@@ -73,20 +74,20 @@ impl<I: AsyncRead + AsyncWrite + Unpin, L: Live> Connection<I, L> {
     }
 
     /// Closes it before anything was said.
-    pub(super) async fn refuse(self, message: String) -> Ended {
+    pub(super) async fn refuse(self: Box<Self>, message: String) -> Ended {
         let ended = Ended::Here(Close::Refused(message));
         Box::pin(self.socket.end(&ended)).await;
         ended
     }
 
     /// Serves it to its end.
-    pub(super) async fn run(mut self) -> Ended {
+    pub(super) async fn run(mut self: Box<Self>) -> Ended {
         let ended = loop {
             if let Err(ended) = self.turn().await {
                 break ended;
             }
         };
-        let Self { socket, live, running, .. } = self;
+        let Self { socket, live, running, .. } = *self;
         // What was begun for nobody ends now and not after the goodbye.
         drop(running);
         // Boxed, as is everything that happens once: a connection at rest should not have room for it.

@@ -14,8 +14,6 @@ mod connection;
 #[cfg(test)]
 mod connection_tests;
 mod connections;
-#[cfg(test)]
-mod fan_out_tests;
 mod live;
 mod origin;
 mod outgoing;

@@ -144,7 +144,8 @@ async fn serve(ws: Ws, seat: Seat, upgrade: OnUpgrade, wanted: Option<String>) {
         }
     };
     let session = ws.hub.join(Arc::clone(&entry.principal), Arc::clone(&entry.subscriptions));
-    let restoring = wanted.map(|wanted| session.restore(wanted));
+    // Boxed, as is all else that a connection at rest should not have room for.
+    let restoring = wanted.map(|wanted| Box::pin(session.restore(wanted)));
     let live = Hearing { session, max_bytes: ws.settings.max_answer_bytes };
     let session = Session { id: entry.id, principal: &entry.principal, remote: entry.remote };
     let mut connection = Connection::new(stream, live, ws.clone(), Arc::clone(&entry));

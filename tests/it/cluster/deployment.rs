@@ -117,6 +117,13 @@ impl Deployment {
         stream.cached_info().state.consumer_count
     }
 
+    /// How many follow the deployment's changes, in the tests' NATS.
+    pub(super) async fn followers(&self) -> usize {
+        let raw = crate::support::nats::raw(&self.nats).await;
+        let stream = raw.get_stream(format!("{}_events", self.name)).await.expect("the stream is there");
+        stream.cached_info().state.consumer_count
+    }
+
     fn command(&self, subcommand: &str) -> Command {
         let mut command = Command::new(BINARY);
         command.arg(subcommand).env("RESOLVESPEC_NATS_SERVERS", &self.nats).env("RESOLVESPEC_NATS_NAME", &self.name);

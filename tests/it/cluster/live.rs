@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_util::task::TaskTracker;
 
-fn captured() -> String {
+pub(super) fn captured() -> String {
     let source = SOURCE.replace("pool:", "capture: {mode: trigger}, pool:");
     format!("{source}{}", entity("items"))
 }
@@ -35,7 +35,7 @@ async fn subscriber(replica: &Replica) -> Session {
 }
 
 /// Hears until a row was told; at least once, and in the order of the commits.
-async fn hears(session: &mut Session, id: u64) {
+pub(super) async fn hears(session: &mut Session, id: u64) {
     loop {
         let told = session.hear().await;
         assert_eq!(told["type"], "notification", "{told}");

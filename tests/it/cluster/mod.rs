@@ -3,6 +3,7 @@
 mod catalog;
 mod deployment;
 mod entering;
+mod idle;
 mod live;
 mod outage;
 mod rolling;

@@ -1,0 +1,77 @@
+//! What ten thousand subscriptions on a replica cost others: NATS has no consumer more for them, the database no statement.
+
+use super::deployment::{Deployment, Replica};
+use super::live::{captured, hears};
+use super::until;
+use crate::support::session::Session;
+use futures_util::future::join_all;
+use resolvespec::database::{Database, Settings, Statement};
+use serde_json::json;
+use std::time::Duration;
+
+const SESSIONS: usize = 200;
+const EACH: usize = 50;
+
+/// How long statements are watched for while nothing happens.
+const WATCHED: Duration = Duration::from_secs(5);
+
+/// The relay looks at its outbox once a second or so, and every replica at the tables' capture.
+const OWN_STATEMENTS: u64 = 100;
+
+/// A session with subscriptions to rows of its own.
+async fn subscriber(replica: &Replica, number: usize) -> Session {
+    let mut session = Session::connect(replica.client.address()).await;
+    for id in number * EACH..(number + 1) * EACH {
+        let options = json!({"filters": [{"column": "id", "operator": "eq", "value": id}]});
+        let asked = json!({"id": "s", "type": "subscription", "operation": "subscribe", "entity": "items", "options": options});
+        let answer = session.ask(&asked).await;
+        assert_eq!(answer["success"], true, "{answer}");
+    }
+    session
+}
+
+/// Statements that the database was sent so far, without those of this test.
+async fn statements(database: &Database) -> u64 {
+    let count = "select coalesce(sum(calls), 0)::text from pg_stat_statements s join pg_database d on d.oid = s.dbid
+        where d.datname = current_database() and query !~ 'pg_stat_statements'";
+    let texts = database.fetch_texts(Statement::new(count)).await.expect("statements are counted");
+    texts[0].parse().expect("a number")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_subscriptions_make_no_consumer_in_nats_and_no_statement() {
+    // A client that hears nothing for long does not answer pings here.
+    let shop = Deployment::new().await.with("RESOLVESPEC_WS_PING_SECONDS", "600");
+    shop.run_script("create extension pg_stat_statements").await;
+    shop.write(&captured());
+    shop.capture();
+    shop.published(&[]);
+    let (one, two) = (shop.start("one"), shop.start("two"));
+    for replica in [&one, &two] {
+        replica.serves(1).await;
+    }
+    until("a follower for each replica", async || shop.followers().await == 2).await;
+    let database = Database::connect(&Settings::new("watch", shop.database_url())).await.expect("the database answers");
+
+    let before = statements(&database).await;
+    let mut sessions = join_all((0..SESSIONS).map(|number| subscriber(&one, number))).await;
+    assert_eq!(
+        one.metric("resolvespec_live_subscriptions ").await,
+        [format!("resolvespec_live_subscriptions {}", SESSIONS * EACH)]
+    );
+    let subscribed = statements(&database).await - before;
+    assert!(subscribed < (SESSIONS * EACH) as u64 / 10, "{subscribed} statements while they subscribed");
+
+    assert_eq!(shop.followers().await, 2, "consumers of the stream of changes");
+    let before = statements(&database).await;
+    tokio::time::sleep(WATCHED).await;
+    let idle = statements(&database).await - before;
+    assert!((1..=OWN_STATEMENTS).contains(&idle), "{idle} statements while nothing happens");
+    assert_eq!(shop.followers().await, 2, "consumers of the stream of changes, later");
+
+    shop.run_script("insert into items values (9999, 'x')").await;
+    hears(&mut sessions[SESSIONS - 1], 9999).await;
+    drop((sessions, one, two));
+    database.close().await;
+    shop.remove().await;
+}

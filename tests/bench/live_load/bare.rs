@@ -42,9 +42,8 @@ async fn one(stream: TcpStream, mut told: broadcast::Receiver<Utf8Bytes>) -> Out
     loop {
         tokio::select! {
             text = told.recv() => socket.send(Message::Text(text?)).await?,
-            said = socket.next() => match said.ok_or("the client left")?? {
-                Message::Text(_) => socket.send(Message::text(ANSWER)).await?,
-                _ => {}
+            said = socket.next() => if let Message::Text(_) = said.ok_or("the client left")?? {
+                socket.send(Message::text(ANSWER)).await?;
             },
         }
     }

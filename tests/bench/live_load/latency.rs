@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio_postgres::NoTls;
+use tokio_util::task::TaskTracker;
 
 /// Changes before the first that counts.
 const WARM_UP: usize = 20;
@@ -17,11 +18,12 @@ const DEADLINE: Duration = Duration::from_secs(10);
 
 pub(super) async fn measure(address: SocketAddr, url: &str, rate: u32, seconds: u32) -> Outcome<()> {
     let (database, connection) = tokio_postgres::connect(url, NoTls).await?;
-    let driven = tokio::spawn(connection);
+    let tasks = TaskTracker::new();
+    let driven = tasks.spawn(connection);
     let mut client = Client::connect(address, 0).await?;
     client.subscribe("-", 0).await?;
     let (sender, mut heard) = mpsc::unbounded_channel();
-    let listening = tokio::spawn(listen(client, sender));
+    let listening = tasks.spawn(listen(client, sender));
     let mut took = Vec::new();
     let mut tick = tokio::time::interval(Duration::from_secs(1) / rate);
     for number in 0..WARM_UP + (rate * seconds) as usize {

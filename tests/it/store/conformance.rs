@@ -97,8 +97,6 @@ async fn a_value_goes_with_its_lifetime(bucket: Arc<dyn Bucket>) {
     let lifetime = Some(Duration::from_secs(1));
     bucket.put("short", Bytes::from("x"), lifetime).await.expect("put");
     bucket.put("prolonged", Bytes::from("x"), lifetime).await.expect("put");
-    let replaced = bucket.replace("replaced", Bytes::from("x"), None, None).await.expect("answered").expect("nothing was there");
-    let replaced = bucket.replace("replaced", Bytes::from("y"), Some(replaced), lifetime).await.expect("answered");
     bucket.put("prolonged", Bytes::from("y"), Some(Duration::from_hours(1))).await.expect("put");
     let begun = bucket.replace("replaced", Bytes::from("x"), None, Some(Duration::from_hours(1))).await.expect("answered");
     let shortened = bucket.replace("replaced", Bytes::from("y"), begun, lifetime).await.expect("answered");
@@ -111,7 +109,7 @@ async fn a_value_goes_with_its_lifetime(bucket: Arc<dyn Bucket>) {
         }
     };
     timeout(DEADLINE, gone).await.expect("they go");
-    assert_eq!(bucket.replace("replaced", Bytes::from("z"), replaced, None).await.expect("answered"), None, "it is gone");
+    assert_eq!(bucket.replace("replaced", Bytes::from("z"), shortened, None).await.expect("answered"), None, "it is gone");
     assert!(bucket.replace("replaced", Bytes::from("z"), None, None).await.expect("answered").is_some());
     assert_eq!(value(&*bucket, "prolonged").await, Some(Bytes::from("y")));
     assert_eq!(value(&*bucket, "long").await, Some(Bytes::from("x")));

@@ -1,6 +1,8 @@
 //! The binary as people run it: who gets in, how it ends, what it refuses and how it reloads.
 
+use crate::support::database::{Fresh, Kind};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use resolvespec::database::{Database, Settings};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -269,8 +271,76 @@ fn what_introspect_prints_can_be_served() {
 
 #[test]
 fn every_subcommand_explains_itself() {
-    for command in ["dev", "serve", "publish", "introspect", "check", "crds"] {
-        let output = run(&[command, "--help"]);
-        assert!(output.status.success() && output.stdout.len() > 80, "{command}");
+    for command in
+        ["dev", "serve", "publish", "introspect", "check", "capture install", "capture status", "capture remove", "crds"]
+    {
+        let arguments: Vec<&str> = command.split(' ').chain(["--help"]).collect();
+        let output = run(&arguments);
+        let help = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && help.contains("Usage: resolvespec"), "{command}: {help}");
+        let lines: Vec<&str> = help.lines().map(str::trim).collect();
+        for (place, line) in lines.iter().enumerate().filter(|(_, line)| line.starts_with("--")) {
+            let beside = line.split_once("  ").is_some_and(|(_, text)| !text.trim().is_empty());
+            let below = lines.get(place + 1).is_some_and(|next| !next.is_empty() && !next.starts_with('-'));
+            assert!(beside || below, "{command} does not say what {line} is");
+        }
+    }
+}
+
+/// What the README begins with.
+#[test]
+fn the_example_serves_flights_with_their_airlines_and_planes() {
+    let example = Shop::new("example");
+    std::fs::remove_file(example.0.join("shop.yaml")).expect("it is there");
+    for file in std::fs::read_dir("examples/flights").expect("the example").map(|entry| entry.expect("an entry").path()) {
+        let name = file.file_name().expect("a name");
+        // Not a database that somebody's own run has made.
+        if !name.to_string_lossy().starts_with("flights.db") {
+            std::fs::copy(&file, example.0.join(name)).expect("a copy");
+        }
+    }
+    let mut dev = example.start(&["dev", "--port", "0"], &[]);
+    let options = json!({
+        "filters": [{"column": "origin", "operator": "eq", "value": "JFK"}],
+        "sort": [{"column": "arr_delay", "direction": "desc", "nulls": "last"}], "limit": 3,
+        "preload": [{"relation": "airline"}, {"relation": "plane", "columns": ["model", "year"]}]});
+    let (status, body) = dev.post("/api/main/flights", &json!({"operation": "read", "options": options}), None);
+    assert_eq!(status, 200, "{body}");
+    let flights = body["data"].as_array().expect("a list");
+    assert_eq!(flights.len(), 3);
+    for flight in flights {
+        assert!(flight["origin"] == "JFK" && flight["airline"]["name"].is_string(), "{flight}");
+        assert!(flight["plane"].is_null() || flight["plane"]["model"].is_string(), "{flight}");
+    }
+    dev.end();
+}
+
+/// A database of each server, as a newcomer has it: introspected, served, read and written.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_introspect_prints_of_a_server_can_be_served() {
+    for kind in [Kind::Postgres, Kind::Mariadb] {
+        let fresh = Fresh::create(kind).await;
+        let database = Database::connect(&Settings::new("newcomer", &fresh.url)).await.expect("the database answers");
+        let script = "create table makers (id int primary key, name varchar(40) not null);
+            create table pens (id int primary key, maker_id int not null references makers(id), price decimal(10,2));
+            insert into makers values (1, 'Ada'); insert into pens values (7, 1, 12.50)";
+        database.run_script(script).await.expect("the tables can be made");
+        database.close().await;
+        let shop = Shop::new(&format!("introspect-{}", kind.name()));
+        let output = run(&["introspect", &fresh.url]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        std::fs::write(shop.0.join("shop.yaml"), &output.stdout).expect("written");
+        let mut dev = shop.start(&["dev", "--port", "0"], &[("RESOLVESPEC_DATABASE_URL", &fresh.url)]);
+        let openapi: Value = serde_json::from_str(&dev.get("/openapi")).expect("JSON");
+        let mut paths = openapi["paths"].as_object().expect("paths").keys();
+        let pens = paths.find(|path| path.starts_with("/api/") && path.ends_with("/pens")).expect("pens are served").clone();
+        let read = json!({"operation": "read", "options": {"preload": [{"relation": "maker"}]}});
+        let (status, body) = dev.post(&pens, &read, None);
+        assert_eq!((status, &body["data"][0]["maker"]["name"]), (200, &json!("Ada")), "{} {body}", kind.name());
+        let create = json!({"operation": "create", "data": {"id": 8, "maker_id": 1, "price": "0.10"}});
+        assert_eq!(dev.post(&pens, &create, None).0, 200, "{}", kind.name());
+        dev.end();
+        drop(shop);
+        fresh.remove().await;
     }
 }

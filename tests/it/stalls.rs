@@ -81,7 +81,7 @@ async fn a_reader_stops(kind: Kind) {
     until("the large read", || busy() == 1);
     // It needs the connection that the reader holds, which is one as long as it does not read.
     assert_eq!(dev.post("/api/public/items/1", &json!({"operation": "read"}), None).0, 200);
-    assert_eq!(busy(), 0);
+    until("the connection's return", || busy() == 0);
     assert_eq!(sample(&dev, &["db_queries_total", "SELECT", "cancelled"]), 1);
     let mut rest = Vec::new();
     // It may end with an error or without: either way it is no whole answer.

@@ -245,7 +245,12 @@ impl Subscriber {
         }
         let said = timeout(ANSWER, hear(&mut socket)).await.map_err(|_| Cut)??;
         assert_eq!(said["type"], "session", "{}: {said}", self.knowledge.name());
-        let restored = said["restored"].as_array().expect("a list");
+        // While NATS or a database is away a session can't be given back, and is asked for again.
+        let failed = said["failed"].as_array().into_iter().flatten().map(|one| &one["error"]["code"]);
+        if [&said["error"]["code"]].into_iter().chain(failed).any(|code| code == "unavailable" || code == "timeout") {
+            return Err(Cut);
+        }
+        let restored = said["restored"].as_array().unwrap_or_else(|| panic!("{}: {said}", self.knowledge.name()));
         let is_back = restored.iter().any(|one| one["subscription_id"].as_str() == self.subscription.as_deref());
         assert!(is_back, "{} did not get its subscription back: {said}", self.knowledge.name());
         Ok(socket)

@@ -60,6 +60,9 @@ async fn nobody_misses_or_invents_a_change_in_a_storm() {
             subscribers.push((tasks.spawn(subscriber.run(ending.clone())), knowledge));
         }
     }
+    // Who begins in the middle of the storm has missed nothing of what came before.
+    let everyone: Vec<Arc<Knowledge>> = subscribers.iter().map(|(_, knowledge)| Arc::clone(knowledge)).collect();
+    begun(&everyone).await;
     let mut writers = Vec::new();
     for source in 0..SOURCES.len() {
         let through = (0..WRITERS[0]).map(|_| writer::Through::Service(world.entrance()));
@@ -76,7 +79,7 @@ async fn nobody_misses_or_invents_a_change_in_a_storm() {
         writer.await.expect("the writer did not panic");
     }
     let truth = truth(&world).await;
-    settle(&truth, &subscribers.iter().map(|(_, knowledge)| Arc::clone(knowledge)).collect::<Vec<_>>()).await;
+    settle(&truth, &everyone).await;
     ended.send_replace(true);
     let mut total = subscriber::Figures::default();
     for (task, knowledge) in subscribers {
@@ -84,6 +87,7 @@ async fn nobody_misses_or_invents_a_change_in_a_storm() {
         knowledge.check_told(&ledger);
     }
     eprintln!("{faults}; {}; {total}", ledger.figures());
+    assert!(total.told >= 2 * ledger.length(), "two of each source want everything, and have to be told by the hub");
     assert_eq!(total.resyncs, 0, "nothing was lost, so nobody had to read again");
     world.remove().await;
 }
@@ -95,6 +99,16 @@ async fn truth(world: &World) -> Vec<BTreeMap<i64, Row>> {
         truth.push(world.rows(source).await);
     }
     truth
+}
+
+/// Waits until everyone has a snapshot.
+async fn begun(everyone: &[Arc<Knowledge>]) {
+    let deadline = Instant::now() + CALM;
+    while let Some(late) = everyone.iter().find(|knowledge| !knowledge.has_begun()) {
+        assert!(Instant::now() < deadline, "{} has no snapshot", late.name());
+        // The pause of asking again.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 /// Waits until everyone knows what is true.

@@ -80,7 +80,7 @@ impl Wanted {
 /// What happened to subscribers.
 #[derive(Debug, Default)]
 pub(super) struct Figures {
-    told: usize,
+    pub(super) told: usize,
     connections: usize,
     snapshots: usize,
     pub(super) resyncs: usize,
@@ -107,8 +107,8 @@ struct Known {
     rows: BTreeMap<i64, Row>,
     told: HashSet<(i64, i64)>,
     deleted: HashSet<i64>,
-    /// What was acknowledged before the latest snapshot came need not be told.
-    begun_at: usize,
+    /// What was acknowledged before the latest snapshot came need not be told. None before the first.
+    begun_at: Option<usize>,
 }
 
 /// What a subscriber knows, for others to look at.
@@ -120,12 +120,17 @@ pub(super) struct Knowledge {
 }
 
 impl Knowledge {
-    fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         format!("subscriber {} of {} ({:?})", self.number, SOURCES[self.source], self.wanted)
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, Known> {
         self.known.lock().expect("no panic with the knowledge in hand")
+    }
+
+    /// Whether it has had a snapshot.
+    pub(super) fn has_begun(&self) -> bool {
+        self.known().begun_at.is_some()
     }
 
     /// Where it differs from what is true, if it does.
@@ -141,7 +146,8 @@ impl Knowledge {
     /// Objects if something that was acknowledged was not told.
     pub(super) fn check_told(&self, ledger: &Ledger) {
         let known = self.known();
-        for done in ledger.all().iter().skip(known.begun_at).filter(|done| done.source == self.source) {
+        let begun_at = known.begun_at.expect("it has begun");
+        for done in ledger.all().iter().skip(begun_at).filter(|done| done.source == self.source) {
             match done.row {
                 Some(row) if self.wanted.holds(&row) => {
                     assert!(known.told.contains(&(done.id, row.version)), "{} was not told of {done:?}", self.name());
@@ -303,7 +309,7 @@ impl Subscriber {
         let begun_at = self.ledger.length();
         let mut known = self.knowledge.known();
         known.rows = rows;
-        known.begun_at = begun_at;
+        known.begun_at = Some(begun_at);
     }
 
     async fn take(&mut self, socket: &mut Socket, message: &Value) -> Result<(), Cut> {

@@ -167,7 +167,7 @@ impl Watched {
 impl AsyncRead for Watched {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        let outcome = Pin::new(&mut self.connection).poll_read(context, buffer);
+        let outcome = Pin::new(&mut self.connection.stream).poll_read(context, buffer);
         if buffer.filled().len() > before {
             self.pulse.came();
         }
@@ -177,7 +177,7 @@ impl AsyncRead for Watched {
 
 impl AsyncWrite for Watched {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let outcome = Pin::new(&mut self.connection).poll_write(context, bytes);
+        let outcome = Pin::new(&mut self.connection.stream).poll_write(context, bytes);
         self.pulse.written(outcome.is_pending());
         outcome
     }
@@ -187,20 +187,20 @@ impl AsyncWrite for Watched {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let outcome = Pin::new(&mut self.connection).poll_write_vectored(context, slices);
+        let outcome = Pin::new(&mut self.connection.stream).poll_write_vectored(context, slices);
         self.pulse.written(outcome.is_pending());
         outcome
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.connection.is_write_vectored()
+        self.connection.stream.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.connection).poll_flush(context)
+        Pin::new(&mut self.connection.stream).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.connection).poll_shutdown(context)
+        Pin::new(&mut self.connection.stream).poll_shutdown(context)
     }
 }

@@ -7,6 +7,7 @@ mod images;
 mod order;
 mod relay;
 mod setup;
+mod slot;
 mod wal;
 
 use crate::support::database::{Fresh, Kind};

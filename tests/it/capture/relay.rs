@@ -31,7 +31,7 @@ fn many(kind: Kind, first: u32, count: u32) -> String {
     }
 }
 
-fn keys(told: &[Arc<Change>]) -> Vec<i64> {
+pub(super) fn keys(told: &[Arc<Change>]) -> Vec<i64> {
     told.iter().map(|change| change.key["id"].as_i64().expect("a number")).collect()
 }
 

@@ -1,7 +1,8 @@
 //! PostgreSQL's log: what is installed and refused, what old rows it has, and what becomes of its slot.
 
 use super::bus::{Recorder, line};
-use super::{Captured, On, Running, SOURCE, WAL, eventually, image};
+use super::relay::keys;
+use super::{Captured, Running, SOURCE, WAL, image};
 use crate::support::database::{Fresh, Kind};
 use crate::support::own::Own;
 use futures_util::StreamExt;
@@ -11,7 +12,6 @@ use resolvespec::event::capture::outbox_id;
 use resolvespec::event::capture::setup::{self, State, removal};
 use resolvespec::nats::{Connection, Settings as NatsSettings};
 use resolvespec::protocol::{ChangeOperation, Position};
-use resolvespec::telemetry::Metrics;
 use serde_json::json;
 use std::os::unix::fs::MetadataExt;
 use std::process::{Command, Stdio};
@@ -20,25 +20,25 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-const SCHEMA: &str = "create table notes (id integer primary key, n integer, body text);";
+pub(super) const SCHEMA: &str = "create table notes (id integer primary key, n integer, body text);";
 
-const ENTITIES: &str = "
+pub(super) const ENTITIES: &str = "
 apiVersion: resolvespec.dev/v1alpha1
 kind: Entity
 metadata: {name: notes}
 spec: {source: conformance}
 ";
 
-const SLOT: &str = "select to_json(slot_name) from pg_replication_slots where database = current_database()";
+pub(super) const SLOT: &str = "select to_json(slot_name) from pg_replication_slots where database = current_database()";
 const PUBLICATION: &str = "select to_json(pubname) from pg_publication";
 
 impl Captured {
-    async fn slot(&self) -> String {
+    pub(super) async fn slot(&self) -> String {
         self.texts(SLOT).await.remove(0).trim_matches('"').to_owned()
     }
 
     /// Why it can't be installed.
-    async fn refusal(&self, database: &Database) -> String {
+    pub(super) async fn refusal(&self, database: &Database) -> String {
         let served = self.engine.served();
         match setup::survey(database, &served.catalog, SOURCE).await {
             Ok(survey) => panic!("nothing is refused: {:?}", survey.install()),
@@ -46,7 +46,7 @@ impl Captured {
         }
     }
 
-    async fn only_state(&self) -> State {
+    pub(super) async fn only_state(&self) -> State {
         self.survey().await.tables()[0].state
     }
 }
@@ -209,8 +209,7 @@ async fn another_relay_goes_on_in_the_middle_of_a_transaction() {
     bus.fail_after.store(0, Ordering::Relaxed);
     let second = captured.start_on(bus);
     let told = second.told(20_000).await;
-    let keys: Vec<i64> = told.iter().filter_map(|change| change.key["id"].as_i64()).collect();
-    assert_eq!(keys, (1..=20_000).collect::<Vec<_>>());
+    assert_eq!(keys(&told), (1..=20_000).collect::<Vec<_>>());
     assert_eq!(second.bus.renewals.lock().expect("nobody panicked").len(), 0, "nothing was lost");
     second.stop().await;
     captured.remove().await;
@@ -229,82 +228,10 @@ async fn a_session_that_is_cut_off_does_not_tell_a_transaction_anew() {
         captured.texts(cut).await;
     }
     let told = relay.told(30_000).await;
-    let keys: Vec<i64> = told.iter().filter_map(|change| change.key["id"].as_i64()).collect();
-    assert_eq!(keys, (1..=30_000).collect::<Vec<_>>());
+    assert_eq!(keys(&told), (1..=30_000).collect::<Vec<_>>());
     let twice = relay.bus.all().len() - 30_000;
     assert!(twice <= 3_000, "{twice} changes were published twice");
     relay.stop().await;
-    captured.remove().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_slot_that_is_lost_begins_a_new_epoch() {
-    let captured = Captured::install(WAL, SCHEMA, ENTITIES).await;
-    let relay = captured.start();
-    captured.run("insert into notes values (1, 1, 'told')").await;
-    relay.told(1).await;
-    let bus = Arc::clone(&relay.bus);
-    relay.stop().await;
-    captured.drained_slot().await;
-    captured.run(&format!("select pg_drop_replication_slot('{}')", captured.slot().await)).await;
-    captured.run("insert into notes values (2, 2, 'lost')").await;
-    assert!(captured.survey().await.warnings.iter().any(|warning| warning.contains("every subscriber starts anew")));
-    assert_eq!(captured.survey().await.install(), [""; 0], "only who can begin an epoch may make the slot");
-    // While the bus can't begin an epoch, nothing looks as if all were well.
-    bus.down.store(true, Ordering::Relaxed);
-    let relay = captured.start_on(bus);
-    let stray = async {
-        while captured.texts(SLOT).await.is_empty() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), stray).await.expect("a slot is being made");
-    assert_eq!(relay.bus.renewals.lock().expect("nobody panicked").len(), 0);
-    relay.bus.down.store(false, Ordering::Relaxed);
-    let renewed =
-        eventually(Duration::from_secs(30), || (!relay.bus.renewals.lock().expect("nobody panicked").is_empty()).then_some(()));
-    renewed.await.expect("a new epoch begins");
-    captured.run("insert into notes values (3, 3, 'after')").await;
-    relay.told(2).await;
-    assert_eq!(relay.bus.lines(), ["notes create 1", "notes create 3"]);
-    assert_eq!(*relay.bus.renewals.lock().expect("nobody panicked"), [1]);
-    assert_eq!(captured.texts(SLOT).await.len(), 1);
-    relay.stop().await;
-    captured.remove().await;
-}
-
-/// What the server keeps for the slot is told, and that a slot was lost.
-#[tokio::test(flavor = "multi_thread")]
-async fn what_the_slot_holds_back_is_measured() {
-    let captured = Captured::install(WAL, SCHEMA, ENTITIES).await;
-    let metrics = Metrics::new().expect("the metrics have different names");
-    let bus = Arc::new(Recorder::default());
-    bus.down.store(true, Ordering::Relaxed);
-    let mut relay = captured.relay(bus.clone());
-    relay.metrics = metrics.capture(SOURCE);
-    let gauge = |name: &str| {
-        let text = metrics.render();
-        let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name} is missing"));
-        line.rsplit(' ').next().and_then(|number| number.parse::<f64>().ok()).expect("a number")
-    };
-    let end = CancellationToken::new();
-    let measured = async {
-        captured.run("insert into notes select n, n, repeat('x', 1000) from generate_series(1, 2000) n").await;
-        let held = || gauge("resolvespec_capture_retained_bytes") >= 2e6 && gauge("resolvespec_capture_unconfirmed_bytes") >= 2e6;
-        while !held() || gauge("resolvespec_capture_failures_total") < 1.0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        bus.down.store(false, Ordering::Relaxed);
-        while gauge("resolvespec_capture_published_total") < 2000.0 || gauge("resolvespec_capture_unconfirmed_bytes") >= 1e6 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        assert!(gauge("resolvespec_capture_slots_lost_total") == 0.0);
-    };
-    tokio::select! {
-        () = relay.run(&end) => panic!("the relay ended"),
-        outcome = tokio::time::timeout(Duration::from_mins(1), measured) => outcome.expect("it is measured"),
-    }
-    drop(relay);
     captured.remove().await;
 }
 
@@ -334,25 +261,6 @@ async fn the_log_is_read_through_tls() {
     relay.told(3_000).await;
     let encrypted = "select to_json(s.ssl) from pg_stat_ssl s join pg_replication_slots r on r.active_pid = s.pid";
     assert_eq!(captured.texts(encrypted).await, ["true"]);
-    relay.stop().await;
-    captured.remove().await;
-}
-
-/// A slot that is older than its publication can't be read: a new publication gets a new slot, and an epoch.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_publication_that_is_made_again_begins_a_new_epoch() {
-    let captured = Captured::install(WAL, SCHEMA, ENTITIES).await;
-    captured.run("drop publication resolvespec").await;
-    captured.run("insert into notes values (1, 1, 'lost')").await;
-    let relay = captured.start();
-    captured.run_install().await;
-    let renewed =
-        eventually(Duration::from_secs(30), || (!relay.bus.renewals.lock().expect("nobody panicked").is_empty()).then_some(()));
-    renewed.await.expect("a new epoch begins");
-    captured.run("insert into notes values (2, 2, 'told')").await;
-    relay.told(1).await;
-    assert_eq!(relay.bus.lines(), ["notes create 2"]);
-    assert_eq!(captured.only_state().await, State::Installed);
     relay.stop().await;
     captured.remove().await;
 }
@@ -421,83 +329,5 @@ async fn a_relay_process_that_is_killed_loses_nothing() {
     last.wait().expect("it has ended");
     let url = std::env::var("TEST_NATS_URL").expect("it was there");
     crate::support::nats::raw(&url).await.delete_stream(&stream).await.expect("the test's stream can be deleted");
-    captured.remove().await;
-}
-
-/// Whatever other databases of the server write, an idle slot does not make the server keep it.
-#[tokio::test(flavor = "multi_thread")]
-async fn an_idle_slot_does_not_hold_the_log_back() {
-    let captured = Captured::install(WAL, SCHEMA, ENTITIES).await;
-    let other = Captured::bare(Kind::Postgres, SCHEMA, ENTITIES).await;
-    let relay = captured.start();
-    captured.run("insert into notes values (1, 1, 'first')").await;
-    relay.told(1).await;
-    for turn in 0..4 {
-        other
-            .run(&format!("insert into notes select {turn} * 100000 + n, n, repeat('x', 100) from generate_series(1, 50000) n"))
-            .await;
-    }
-    let end = other.texts("select to_json(pg_current_wal_insert_lsn())").await.remove(0).replace('"', "'");
-    let free = format!("select to_json(restart_lsn >= {end}) from pg_replication_slots where database = current_database()");
-    let freed = async {
-        // A checkpoint notes what runs, as the server does by itself every few seconds.
-        while captured.texts(&free).await != ["true"] {
-            other.run("checkpoint").await;
-        }
-    };
-    tokio::time::timeout(Duration::from_mins(1), freed).await.expect("the log can be forgotten");
-    captured.run("insert into notes values (2, 1, 'last')").await;
-    relay.told(2).await;
-    relay.stop().await;
-    other.remove().await;
-    captured.remove().await;
-}
-
-/// A server of its own: without logical decoding it is refused; when it has thrown away what the slot needs, a new epoch
-/// begins.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_throws_its_log_away_begins_a_new_epoch() {
-    let own = Own::start(Kind::Postgres, "wal");
-    let url = own.database().await;
-    let set = |sql: &'static str| {
-        let url = url.clone();
-        async move {
-            let admin = Database::connect(&Settings::new("admin", url)).await.expect("the server answers");
-            admin.run_script(sql).await.expect("it is set");
-            admin.close().await;
-        }
-    };
-    set("alter system set wal_level = replica").await;
-    own.kill();
-    own.restart();
-    let captured = Captured::over(On { ..WAL }, Fresh::at(url.clone()), SCHEMA, ENTITIES).await;
-    let refusal = captured.refusal(&captured.database()).await;
-    assert!(refusal.contains("the server's wal_level is 'replica': run `alter system set wal_level = logical`"), "{refusal}");
-    set("alter system set wal_level = logical").await;
-    set("alter system set max_slot_wal_keep_size = '1MB'").await;
-    own.kill();
-    own.restart();
-    captured.run_install().await;
-    let relay = captured.start();
-    captured.run("insert into notes values (1, 1, 'told')").await;
-    relay.told(1).await;
-    let bus = Arc::clone(&relay.bus);
-    relay.stop().await;
-    captured.drained_slot().await;
-    for _ in 0..4 {
-        captured
-            .run("insert into notes values (2, 2, 'lost'); select pg_switch_wal(); delete from notes where id = 2; checkpoint")
-            .await;
-    }
-    let state = captured.texts("select to_json(wal_status) from pg_replication_slots").await;
-    assert_eq!(state, ["\"lost\""]);
-    let relay = captured.start_on(bus);
-    let renewed =
-        eventually(Duration::from_secs(30), || (!relay.bus.renewals.lock().expect("nobody panicked").is_empty()).then_some(()));
-    renewed.await.expect("a new epoch begins");
-    captured.run("insert into notes values (3, 3, 'after')").await;
-    relay.told(2).await;
-    assert_eq!(relay.bus.lines(), ["notes create 1", "notes create 3"]);
-    relay.stop().await;
     captured.remove().await;
 }

@@ -24,13 +24,19 @@ pub struct Settings {
     pub idempotency_lifetime: Duration,
 }
 
+/// A few for each core of this machine. Beyond that the sessions of a database on a machine like it get in each other's way:
+/// pages come no faster, and one in a hundred waits for long.
+fn usual_connections() -> usize {
+    std::thread::available_parallelism().map_or(8, |cores| (4 * cores.get()).clamp(8, 16))
+}
+
 impl Settings {
     /// The defaults for a URL.
     pub fn new(name: impl Into<String>, url: impl Into<String>) -> Self {
         Self {
             name: name.into(),
             url: url.into(),
-            max_connections: 16,
+            max_connections: usual_connections(),
             acquire_timeout: Duration::from_secs(5),
             statement_timeout: Duration::from_secs(30),
             stall_timeout: Duration::from_secs(10),

@@ -98,7 +98,7 @@ pub struct SecretKeyRef {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Pool {
-    /// Connections at most; 16 unless given.
+    /// Connections at most; four for each core of the replica unless given, but 8 at least and 16 at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub max_connections: Option<u32>,

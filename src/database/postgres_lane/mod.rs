@@ -1,7 +1,7 @@
 //! Lanes: connections to PostgreSQL that many short statements share.
 //!
 //! A statement that finds one row by its key takes the database a few microseconds, less than it takes to wake a sleeping
-//! session for it. In a lane, statements that arrive together leave in one packet and meet a session that is awake.
+//! session for it. In a lane, those that arrive together leave together, those that differ in their keys alone as one statement.
 //! Nothing else may go into a lane: no transaction, no statement that can take long. One that does all the same (a lock, a
 //! slow disk) closes its lane, and whoever waited there is asked again on a connection of its own.
 
@@ -43,9 +43,9 @@ struct Place {
 }
 
 impl Lanes {
-    /// As many as there are cores, and at most a quarter of the connections that a database may have.
+    /// As many as there are cores, and at most a third of the connections that a database may have.
     pub(super) fn most(max_connections: usize) -> usize {
-        std::thread::available_parallelism().map_or(1, usize::from).min(max_connections / 4)
+        std::thread::available_parallelism().map_or(1, usize::from).min(max_connections / 3)
     }
 
     /// Places for so many lanes; each is opened by the first statement that comes to it.

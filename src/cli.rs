@@ -3,7 +3,7 @@
 //! Parses and dispatches; each subcommand is one function of `command`.
 
 use crate::command;
-use crate::config::{DevArgs, PublishArgs, ServeArgs};
+use crate::config::{BrokerArgs, DevArgs, OperatorArgs, PublishArgs, ServeArgs};
 use crate::manifest::Problem;
 use clap::{Args, Parser, Subcommand};
 use std::io::Write;
@@ -20,7 +20,12 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serves manifests on loopback, open to everyone on this machine, and reloads them when they change.
-    Dev(DevArgs),
+    Dev {
+        #[command(flatten)]
+        args: Box<DevArgs>,
+        #[command(flatten)]
+        broker: BrokerArgs,
+    },
     /// Serves manifests as one replica, with authentication.
     Serve(Box<ServeArgs>),
     /// Prints DataSource and Entity manifests for a database that exists.
@@ -31,6 +36,10 @@ enum Command {
     Publish(Box<PublishArgs>),
     /// Makes, tells or removes what captures changes: triggers and an outbox, or a publication and a slot.
     Capture(CaptureArgs),
+    /// Makes the resources of a Kubernetes cluster the catalog of its replicas.
+    Operator(Box<OperatorArgs>),
+    /// Asks an address, such as http://127.0.0.1:9090/ready, and fails unless the answer is a good one.
+    Probe(ProbeArgs),
     /// Prints the CustomResourceDefinitions.
     Crds,
 }
@@ -41,7 +50,8 @@ pub struct IntrospectArgs {
     /// The database: postgres://user:password@host/database, mysql://…, or sqlite:path/to/file.db.
     #[arg(env = "RESOLVESPEC_DATABASE_URL", hide_env_values = true)]
     pub url: String,
-    /// Only this schema; every schema that is not the database's own unless given. Can be repeated.
+    /// Only this schema; every schema of the database that the URL names unless given. Can be repeated. On MySQL and MariaDB
+    /// a schema is a database, and others than the URL's can be named.
     #[arg(long = "schema", value_name = "NAME")]
     pub schemas: Vec<String>,
     /// The DataSource's name; the database's name unless given.
@@ -101,15 +111,28 @@ pub struct RemoveArgs {
     pub discard: bool,
 }
 
+/// Whom to ask.
+#[derive(Debug, Args)]
+pub struct ProbeArgs {
+    /// The address, over plain HTTP.
+    #[arg(value_name = "URL")]
+    pub url: String,
+    /// How long the whole answer may take.
+    #[arg(long, default_value_t = 10, value_name = "SECONDS")]
+    pub timeout_seconds: u64,
+}
+
 impl Cli {
     /// Runs the subcommand to its end.
     pub fn run(self) -> Result<(), Error> {
         match self.command {
             Command::Crds => command::crds(),
-            Command::Dev(args) => runtime()?.block_on(command::dev(args)),
+            Command::Dev { args, broker } => runtime()?.block_on(command::dev(*args, &broker)),
             Command::Serve(args) => runtime()?.block_on(command::serve(*args)),
             Command::Introspect(args) => runtime()?.block_on(command::introspect(args)),
             Command::Check(args) => runtime()?.block_on(command::check(args)),
+            Command::Operator(args) => runtime()?.block_on(command::operator(*args)),
+            Command::Probe(args) => runtime()?.block_on(command::probe(args)),
             Command::Publish(args) => runtime()?.block_on(command::publish(*args)),
             Command::Capture(args) => runtime()?.block_on(command::capture(args)),
         }

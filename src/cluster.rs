@@ -29,6 +29,10 @@ pub struct Cluster {
     pub catalog: Arc<dyn Bucket>,
     /// Sessions of clients.
     pub sessions: Arc<dyn Bucket>,
+    /// Who the clients of MQTT brokers are.
+    pub clients: Arc<dyn Bucket>,
+    /// Subscriptions of MQTT clients, and who tells of them.
+    pub mqtt: Arc<dyn Bucket>,
     /// What replicas tell of themselves.
     pub replicas: Arc<dyn Bucket>,
 }
@@ -54,6 +58,20 @@ pub async fn catalog(config: &NatsConfig) -> Result<Arc<dyn Bucket>, Error> {
     Ok(Arc::new(NatsBucket::find(&connection, config.catalog.clone()).await?))
 }
 
+/// Connects and makes the buckets of the catalog and of the replicas, or adapts them; waits until NATS is there.
+pub async fn generations(config: &NatsConfig) -> Result<(Arc<dyn Bucket>, Arc<dyn Bucket>), Error> {
+    let mut waiting = Waiting::default();
+    let connection = waiting.until(|| connect(config)).await?;
+    let open = async |settings: &BucketSettings| {
+        let bucket = NatsBucket::open(&connection, settings.clone()).await?;
+        Ok::<Arc<dyn Bucket>, Failure>(Arc::new(bucket))
+    };
+    let catalog = waiting.until(|| open(&config.catalog)).await?;
+    let replicas = waiting.until(|| open(&config.replicas)).await?;
+    info!(catalog = config.catalog.name, "NATS is there");
+    Ok((catalog, replicas))
+}
+
 async fn connect(config: &NatsConfig) -> Result<Connection, Failure> {
     Ok(Connection::open(&config.connection).await?)
 }
@@ -68,6 +86,8 @@ async fn open(connection: &Connection, config: &NatsConfig) -> Result<Cluster, F
         bus: Arc::new(NatsBus::open(connection, config.stream.clone()).await?),
         catalog: bucket(&config.catalog).await?,
         sessions: bucket(&config.sessions).await?,
+        clients: bucket(&config.clients).await?,
+        mqtt: bucket(&config.mqtt).await?,
         replicas: bucket(&config.replicas).await?,
     })
 }

@@ -3,15 +3,22 @@
 //! A flag comes before its variable, that before the file, and that before the default. After this nobody reads the
 //! environment.
 
+mod broker;
+mod connections;
+mod mqtt;
 mod nats;
+mod operator;
 
+pub use broker::{BrokerArgs, Place};
+pub use mqtt::MqttArgs;
 pub use nats::{NatsArgs, NatsConfig};
+pub use operator::{OperatorArgs, OperatorConfig};
 
 use crate::auth::{Authentication, JwksLocation, JwksSettings, JwtSettings, KeySource, Secret};
 use crate::cli::Error;
 use crate::event::hub;
 use crate::telemetry::tracing::LogFormat;
-use crate::transport::{http, ws};
+use crate::transport::{http, mqtt as brokers, ws};
 use clap::Args;
 use serde::Deserialize;
 use std::net::SocketAddr;
@@ -30,6 +37,9 @@ pub struct DevArgs {
     /// What is logged, such as `info,resolvespec=debug`.
     #[arg(long, env = "RESOLVESPEC_LOG", default_value = DEV_LOG, value_name = "FILTER")]
     pub log: String,
+    /// Brokers.
+    #[command(flatten)]
+    pub mqtt: MqttArgs,
 }
 
 /// Warnings, with the id of the request that they belong to.
@@ -77,7 +87,7 @@ impl PublishArgs {
     }
 }
 
-fn environment(name: &str) -> Option<String> {
+pub(crate) fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|text| !text.is_empty())
 }
 
@@ -134,7 +144,19 @@ struct Settings {
     /// Seconds that an HTTP connection may wait for a request. [default: 75]
     #[arg(long, env = "RESOLVESPEC_HTTP_IDLE_SECONDS", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     http_idle_seconds: Option<u64>,
-    /// WebSocket connections that may be open at once. [default: 50000]
+    /// Requests that may be open at once on a connection over HTTP/2, streams of gRPC among them. [default: 200]
+    #[arg(long, env = "RESOLVESPEC_HTTP2_MAX_STREAMS", value_name = "COUNT")]
+    http2_max_streams: Option<u32>,
+    /// Seconds between two pings of a connection over HTTP/2. [default: 60]
+    #[arg(long, env = "RESOLVESPEC_HTTP2_PING_SECONDS", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    http2_ping_seconds: Option<u64>,
+    /// Seconds that the answer to one may take; then the connection is gone. [default: 20]
+    #[arg(long, env = "RESOLVESPEC_HTTP2_PONG_SECONDS", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    http2_pong_seconds: Option<u64>,
+    /// Pings of a client over HTTP/2 in ten seconds in which nothing but their answers is sent; after more it is sent away. [default: 100]
+    #[arg(long, env = "RESOLVESPEC_HTTP2_MAX_PINGS", value_name = "COUNT")]
+    http2_max_pings: Option<u32>,
+    /// WebSocket connections and streams of gRPC that may be open at once. Every limit of WebSocket holds for gRPC as well. [default: 50000]
     #[arg(long, env = "RESOLVESPEC_WS_MAX_CONNECTIONS", value_name = "COUNT")]
     ws_max_connections: Option<usize>,
     /// The largest WebSocket message that is taken, in bytes. [default: 4194304]
@@ -164,6 +186,12 @@ struct Settings {
     /// Seconds between two pings of a WebSocket connection; one that is silent until the next is closed. [default: 25]
     #[arg(long, env = "RESOLVESPEC_WS_PING_SECONDS", value_name = "SECONDS")]
     ws_ping_seconds: Option<u64>,
+    /// Seconds in which a WebSocket client may take nothing of what is written to it; beyond it, it is told to resume. [default: 10]
+    #[arg(long, env = "RESOLVESPEC_WS_WRITE_SECONDS", value_name = "SECONDS")]
+    ws_write_seconds: Option<u64>,
+    /// WebSocket messages that may wait behind the one that is worked on; more are read when there is room. [default: 32]
+    #[arg(long, env = "RESOLVESPEC_WS_MAX_QUEUED", value_name = "COUNT")]
+    ws_max_queued: Option<usize>,
     /// Seconds between "not ready" and the end of new requests, for load balancers to notice. [default: 3]
     #[arg(long, env = "RESOLVESPEC_LEAVE_SECONDS", value_name = "SECONDS")]
     leave_seconds: Option<u64>,
@@ -182,8 +210,13 @@ struct Settings {
     /// The name of this replica in what it tells of itself; unique. A random one unless given.
     #[arg(long, env = "RESOLVESPEC_REPLICA_NAME", value_name = "NAME")]
     replica_name: Option<String>,
+    /// The folder with URLs of databases that an operator hands over, such as a mounted Secret. None unless given.
+    #[arg(long, env = "RESOLVESPEC_DATABASES_PATH", value_name = "FOLDER")]
+    databases_path: Option<PathBuf>,
     #[command(flatten)]
     nats: NatsArgs,
+    #[command(flatten)]
+    mqtt: MqttArgs,
 }
 
 /// Which web pages may open WebSocket connections.
@@ -230,8 +263,12 @@ pub struct Config {
     pub otlp_endpoint: Option<String>,
     /// The name of this replica.
     pub replica_name: String,
+    /// Where an operator hands over the URLs of databases.
+    pub databases_path: Option<PathBuf>,
     /// Where NATS is, if it is used.
     pub nats: Option<NatsConfig>,
+    /// Where MQTT brokers are, if there are any.
+    pub mqtt: Option<brokers::Settings>,
 }
 
 const MAX_BODY_BYTES: usize = 10 * 1024 * 1024;
@@ -257,7 +294,9 @@ impl Config {
             log_format: LogFormat::Text,
             otlp_endpoint: None,
             replica_name: random_name(),
+            databases_path: None,
             nats: None,
+            mqtt: None,
         }
     }
 
@@ -266,6 +305,7 @@ impl Config {
         let mut given = args.settings;
         given.jwt_secret = environment("RESOLVESPEC_JWT_SECRET").map(Secret::new);
         given.nats = given.nats.with_environment(environment);
+        given.mqtt = given.mqtt.with_environment(environment);
         let settings = match &args.config {
             None => given,
             Some(file) => given.over(read_file(file)?),
@@ -302,6 +342,10 @@ impl Settings {
             http_header_seconds: self.http_header_seconds.or(file.http_header_seconds),
             http_body_seconds: self.http_body_seconds.or(file.http_body_seconds),
             http_idle_seconds: self.http_idle_seconds.or(file.http_idle_seconds),
+            http2_max_streams: self.http2_max_streams.or(file.http2_max_streams),
+            http2_ping_seconds: self.http2_ping_seconds.or(file.http2_ping_seconds),
+            http2_pong_seconds: self.http2_pong_seconds.or(file.http2_pong_seconds),
+            http2_max_pings: self.http2_max_pings.or(file.http2_max_pings),
             ws_max_connections: self.ws_max_connections.or(file.ws_max_connections),
             ws_max_message_bytes: self.ws_max_message_bytes.or(file.ws_max_message_bytes),
             ws_max_answer_bytes: self.ws_max_answer_bytes.or(file.ws_max_answer_bytes),
@@ -312,13 +356,17 @@ impl Settings {
             ws_max_waiting_bytes: self.ws_max_waiting_bytes.or(file.ws_max_waiting_bytes),
             ws_session_seconds: self.ws_session_seconds.or(file.ws_session_seconds),
             ws_ping_seconds: self.ws_ping_seconds.or(file.ws_ping_seconds),
+            ws_write_seconds: self.ws_write_seconds.or(file.ws_write_seconds),
+            ws_max_queued: self.ws_max_queued.or(file.ws_max_queued),
             leave_seconds: self.leave_seconds.or(file.leave_seconds),
             drain_seconds: self.drain_seconds.or(file.drain_seconds),
             log: self.log.or(file.log),
             log_format: self.log_format.or(file.log_format),
             otlp_endpoint: self.otlp_endpoint.or(file.otlp_endpoint),
             replica_name: self.replica_name.or(file.replica_name),
+            databases_path: self.databases_path.or(file.databases_path),
             nats: self.nats.over(file.nats),
+            mqtt: self.mqtt.over(file.mqtt),
         }
     }
 
@@ -327,6 +375,14 @@ impl Settings {
         let authentication = self.authentication()?;
         let (http, ws, live) = (self.http(), self.ws(), self.live());
         let nats = self.nats.resolve()?;
+        let replica_name = self.replica_name.filter(|name| !name.is_empty()).unwrap_or_else(random_name);
+        let mqtt = self.mqtt.resolve(&replica_name)?;
+        let agreed = |mqtt: &brokers::Settings| mqtt.sharing == brokers::Sharing::Agreed && !mqtt.session_expiry.is_zero();
+        if nats.is_none() && mqtt.as_ref().is_some_and(agreed) {
+            return Err(Error::new(
+                "--mqtt-session-seconds needs --mqtt-group, or NATS to keep its name: a broker that keeps our session tells requests to the group of before",
+            ));
+        }
         if self.manifests.is_empty() && nats.is_none() {
             return Err(Error::new(
                 "serve needs manifests: name files or folders, or set RESOLVESPEC_MANIFESTS; or --nats-server, to take what was published there",
@@ -348,70 +404,11 @@ impl Settings {
             log: self.log.unwrap_or_else(|| "info".to_owned()),
             log_format: self.log_format.unwrap_or_default(),
             otlp_endpoint: self.otlp_endpoint,
-            replica_name: self.replica_name.filter(|name| !name.is_empty()).unwrap_or_else(random_name),
+            replica_name,
+            databases_path: self.databases_path,
             nats,
+            mqtt,
         })
-    }
-
-    fn http(&self) -> http::Settings {
-        let usual = http::Settings::default();
-        let time = |seconds: Option<u64>, usual| seconds.map_or(usual, Duration::from_secs);
-        http::Settings {
-            max_connections: self.http_max_connections.unwrap_or(usual.max_connections),
-            header_time: time(self.http_header_seconds, usual.header_time),
-            body_time: time(self.http_body_seconds, usual.body_time),
-            idle_time: time(self.http_idle_seconds, usual.idle_time),
-        }
-    }
-
-    /// Refuses limits with which nothing works, in flags and in the file alike.
-    fn check(&self) -> Result<(), Error> {
-        let count = |limit: Option<usize>| limit.is_none_or(|limit| limit > 0);
-        let seconds = |limit: Option<u64>| limit.is_none_or(|limit| limit > 0);
-        let limits = [
-            ("http-max-connections", count(self.http_max_connections)),
-            ("http-header-seconds", seconds(self.http_header_seconds)),
-            ("http-body-seconds", seconds(self.http_body_seconds)),
-            ("http-idle-seconds", seconds(self.http_idle_seconds)),
-            ("ws-max-connections", count(self.ws_max_connections)),
-            ("ws-max-message-bytes", count(self.ws_max_message_bytes)),
-            ("ws-max-answer-bytes", count(self.ws_max_answer_bytes)),
-            ("ws-max-subscriptions", count(self.ws_max_subscriptions)),
-            ("ws-max-subscription-bytes", count(self.ws_max_subscription_bytes)),
-            ("ws-max-session-bytes", count(self.ws_max_session_bytes)),
-            ("ws-max-waiting", count(self.ws_max_waiting)),
-            ("ws-max-waiting-bytes", count(self.ws_max_waiting_bytes)),
-            ("ws-session-seconds", seconds(self.ws_session_seconds)),
-            ("ws-ping-seconds", seconds(self.ws_ping_seconds)),
-        ];
-        match limits.iter().find(|(_, works)| !works) {
-            Some((name, _)) => Err(Error::new(format!("--{name} must be at least 1"))),
-            None => Ok(()),
-        }
-    }
-
-    fn ws(&self) -> ws::Settings {
-        let usual = ws::Settings::default();
-        ws::Settings {
-            max_connections: self.ws_max_connections.unwrap_or(usual.max_connections),
-            max_message_bytes: self.ws_max_message_bytes.unwrap_or(usual.max_message_bytes),
-            max_answer_bytes: self.ws_max_answer_bytes.unwrap_or(usual.max_answer_bytes),
-            ping_interval: self.ws_ping_seconds.map_or(usual.ping_interval, Duration::from_secs),
-            write_time: usual.write_time,
-        }
-    }
-
-    fn live(&self) -> hub::Settings {
-        let usual = hub::Settings::default();
-        hub::Settings {
-            max_subscriptions: self.ws_max_subscriptions.unwrap_or(usual.max_subscriptions),
-            max_subscription_bytes: self.ws_max_subscription_bytes.unwrap_or(usual.max_subscription_bytes),
-            max_session_bytes: self.ws_max_session_bytes.unwrap_or(usual.max_session_bytes),
-            max_waiting: self.ws_max_waiting.unwrap_or(usual.max_waiting),
-            max_waiting_bytes: self.ws_max_waiting_bytes.unwrap_or(usual.max_waiting_bytes),
-            session_lifetime: self.ws_session_seconds.map_or(usual.session_lifetime, Duration::from_secs),
-            ..usual
-        }
     }
 
     fn authentication(&self) -> Result<Authentication, Error> {
@@ -459,22 +456,4 @@ fn location(place: &str) -> Result<JwksLocation, Error> {
         return Ok(JwksLocation::Url(url));
     }
     Ok(JwksLocation::File(PathBuf::from(place)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn limits_with_which_nothing_works_are_refused_in_a_file_too() {
-        for name in ["ws-max-connections", "ws-max-subscriptions", "ws-max-session-bytes", "ws-max-waiting", "http-idle-seconds"]
-        {
-            let file: Settings =
-                serde_saphyr::from_str(&format!("manifests: [shop.yaml]\nallow-anonymous: true\n{name}: 0\n")).unwrap();
-            match Settings::default().over(file).resolve() {
-                Err(Error::Other(text)) => assert_eq!(text, format!("--{name} must be at least 1")),
-                other => panic!("an error was expected, and {other:?} came"),
-            }
-        }
-    }
 }

@@ -4,6 +4,8 @@
 //! asks, what happens, who learns of it, how it arrives, and what is seen of it. ARCHITECTURE.md has the invariants.
 
 pub mod auth;
+#[cfg(feature = "embedded-broker")]
+pub mod broker;
 pub mod catalog;
 pub mod cli;
 pub mod cluster;
@@ -19,6 +21,7 @@ pub mod load;
 pub mod manifest;
 pub mod nats;
 pub mod observed;
+pub mod operator;
 pub mod ports;
 pub mod protocol;
 pub mod readiness;

@@ -23,13 +23,22 @@ pub struct Handles {
     pub bus: Arc<dyn Bus>,
     /// Keeps the sessions of clients beyond their connections.
     pub sessions: Arc<dyn Bucket>,
+    /// Keeps what the clients of MQTT brokers have subscribed to.
+    pub subscriptions: Arc<dyn Bucket>,
+    /// Keeps who the clients of MQTT brokers are.
+    pub clients: Arc<dyn Bucket>,
 }
 
 impl Handles {
     /// All of it in this process's memory: for one replica alone.
     #[must_use]
     pub fn memory() -> Self {
-        Self { bus: Arc::new(MemoryBus::new(MemorySettings::default())), sessions: Arc::new(MemoryBucket::default()) }
+        Self {
+            bus: Arc::new(MemoryBus::new(MemorySettings::default())),
+            sessions: Arc::new(MemoryBucket::default()),
+            clients: Arc::new(MemoryBucket::default()),
+            subscriptions: Arc::new(MemoryBucket::default()),
+        }
     }
 }
 

@@ -2,12 +2,14 @@
 //!
 //! A database that is connected already under the same settings is kept.
 
-use crate::catalog::{Catalog, compile, introspect, scope};
+use crate::catalog::facts::FactsBySource;
+use crate::catalog::{self, Catalog, compile, introspect, scope};
 use crate::database::{self, Database};
 use crate::engine::{Served, sql::trial};
-use crate::manifest::{DataSource, Declared, Manifests, Problem, connection, read};
-use std::collections::HashMap;
+use crate::manifest::{self, DataSource, Declared, Manifests, Problem, connection, read};
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
+use tracing::warn;
 
 /// Why manifests can't be served.
 #[derive(Debug, Clone, Default)]
@@ -25,17 +27,39 @@ pub async fn load(paths: &[PathBuf], known: &HashMap<String, Database>, seed: bo
 
 /// Makes manifests that were read into what can be served.
 pub async fn resolve(manifests: &Manifests, known: &HashMap<String, Database>, seed: bool) -> Result<Served, Failure> {
+    resolve_again(manifests, known, &mut HashMap::new(), seed).await
+}
+
+/// The same where databases were looked at before: one that is away now, and that is entered as it was, is taken to have what
+/// it had, so that it keeps nobody else's entities from being served.
+pub async fn resolve_again(
+    manifests: &Manifests,
+    known: &HashMap<String, Database>,
+    before: &mut FactsBySource,
+    seed: bool,
+) -> Result<Served, Failure> {
     let mut failure = Failure::default();
     let (mut databases, mut facts) = (HashMap::new(), HashMap::new());
+    let mut away = HashSet::new();
     for source in &manifests.sources {
         let outcome = async {
             let database = connect(source, known.get(&source.key()), seed).await?;
-            let found = introspect(&database, &scope(manifests, &source.key())).await;
-            let found = found.map_err(|error| Failure::of(source, &error, "introspection failed: "))?;
-            Ok::<_, Failure>((database, found))
+            let is_known = known.get(&source.key()).is_some_and(|known| known.settings() == database.settings());
+            let earlier = before.get(&source.key()).filter(|_| is_known);
+            match (introspect(&database, &scope(manifests, &source.key())).await, earlier) {
+                (Ok(found), _) => Ok((database, found, true)),
+                (Err(error), Some(earlier)) if error.is_absence() => {
+                    warn!(source = source.key(), %error, "the database is away, and is taken to have what it had");
+                    Ok((database, earlier.clone(), false))
+                }
+                (Err(error), _) => Err(Failure::of(source, &error, "introspection failed: ")),
+            }
         };
         match outcome.await {
-            Ok((database, found)) => {
+            Ok((database, found, is_there)) => {
+                if !is_there {
+                    away.insert(source.key());
+                }
                 databases.insert(source.key(), database);
                 facts.insert(source.key(), found);
             }
@@ -47,8 +71,12 @@ pub async fn resolve(manifests: &Manifests, known: &HashMap<String, Database>, s
     }
     let catalog: Catalog = compile::compile(manifests, &facts, &compile::Settings::default())?;
     let served = Served { catalog, databases };
-    let problems = try_declared(manifests, &served).await;
-    if problems.is_empty() { Ok(served) } else { Err(problems.into()) }
+    let problems = try_all(manifests, &served, &away).await;
+    if !problems.is_empty() {
+        return Err(problems.into());
+    }
+    *before = facts;
+    Ok(served)
 }
 
 impl Failure {
@@ -76,11 +104,21 @@ impl std::fmt::Display for Failure {
 }
 
 /// Has each database read the SQL that was declared for it, so that a fault is told now and not to the first client.
-async fn try_declared(manifests: &Manifests, served: &Served) -> Vec<Problem> {
+async fn try_all(manifests: &Manifests, served: &Served, away: &HashSet<String>) -> Vec<Problem> {
     let mut problems = Vec::new();
     // The catalog has its entities in the order of the manifests.
     for (declared, entity) in manifests.entities.iter().zip(served.catalog.entities()) {
-        let Some(database) = served.databases.get(&entity.source) else { continue };
+        if let Some(database) = served.databases.get(&entity.source).filter(|_| !away.contains(&entity.source)) {
+            problems.extend(try_declared(declared, entity, database).await);
+        }
+    }
+    problems
+}
+
+/// Has a database read the SQL that was declared for one entity.
+pub async fn try_declared(declared: &Declared<manifest::Entity>, entity: &catalog::Entity, database: &Database) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    {
         let computed = entity.computed.iter().enumerate().map(|(place, computed)| {
             let path = format!("spec.computed[{place}].expression");
             (path, format!("the computed column '{}'", computed.name), trial::computed(entity, place))

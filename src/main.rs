@@ -4,7 +4,8 @@ use clap::Parser;
 use resolvespec::cli::Cli;
 use std::process::ExitCode;
 
-/// A request makes many small allocations, which this allocator serves without a lock.
+/// A request makes many small allocations, which this allocator serves without a lock. It asks for no huge pages (`no_thp`): with
+/// them each thread's first allocations took two megabytes, and `dev` at rest 40 of them where it takes 25.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -5,6 +5,7 @@
 //! told as degraded and is no reason to send requests elsewhere.
 
 use crate::nats::Connection;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// What a replica needs beside its databases. Cheap to clone.
@@ -16,6 +17,14 @@ struct Inner {
     needs: Needs,
     nats: OnceLock<Connection>,
     catalog: Mutex<CatalogState>,
+    /// MQTT brokers without a connection.
+    brokers_lost: AtomicUsize,
+}
+
+/// Whether an MQTT broker is there; it is not until it is told.
+pub struct BrokerState {
+    readiness: Readiness,
+    stands: bool,
 }
 
 /// What has to be there.
@@ -64,6 +73,19 @@ impl Readiness {
         _ = self.0.nats.set(connection);
     }
 
+    /// There is an MQTT broker that should be there.
+    #[must_use]
+    pub fn broker(&self) -> BrokerState {
+        self.0.brokers_lost.fetch_add(1, Ordering::Relaxed);
+        BrokerState { readiness: self.clone(), stands: false }
+    }
+
+    /// Whether an MQTT broker is not there.
+    #[must_use]
+    pub fn is_broker_lost(&self) -> bool {
+        self.0.brokers_lost.load(Ordering::Relaxed) > 0
+    }
+
     /// The generations are these.
     pub(crate) fn catalog(&self, state: CatalogState) {
         *self.0.catalog.lock().unwrap_or_else(PoisonError::into_inner) = state;
@@ -83,6 +105,22 @@ impl Readiness {
             Some(connection) if connection.is_connected() => NatsState::Connected,
             Some(_) => NatsState::Lost,
         })
+    }
+}
+
+impl BrokerState {
+    /// It is there.
+    pub fn stands(&mut self) {
+        if !std::mem::replace(&mut self.stands, true) {
+            self.readiness.0.brokers_lost.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// It is not.
+    pub fn lost(&mut self) {
+        if std::mem::replace(&mut self.stands, false) {
+            self.readiness.0.brokers_lost.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 

@@ -12,10 +12,15 @@ use crate::ports::Ports;
 use crate::readiness::Needs;
 use crate::telemetry::Metrics;
 use crate::transport::admin;
+use crate::transport::asyncapi;
+use crate::transport::conversation::{self, Conversations};
 use crate::transport::cores::Cores;
+use crate::transport::grpc::{self, Beside, Grpc, Health};
 use crate::transport::http::{self, Door, Http};
+use crate::transport::mqtt::{self, Durable, DurableParts, Mqtt};
 use crate::transport::rest::{self, Enter, Parts, Rest};
 use crate::transport::ws::{self, Origins, Ws};
+use axum::Router;
 use axum::http::HeaderValue;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -29,6 +34,9 @@ use tower_http::compression::CompressionLayer;
 pub struct Replica {
     rest: Rest,
     ws: Ws,
+    mqtt: Option<(Mqtt, Durable)>,
+    grpc: grpc::Enter,
+    health: Health,
     hub: Hub,
     handles: Handles,
     listener: TcpListener,
@@ -73,17 +81,45 @@ pub async fn open(
         settings: config.live,
     });
     let authenticator = Authenticator::new(config.authentication.clone()).await?;
-    let ws = Ws::from(ws::Parts {
+    let conversations = Conversations::from(conversation::Parts {
         engine: engine.clone(),
         hub: hub.clone(),
         authenticator: authenticator.clone(),
+        settings: config.ws.clone(),
+    });
+    let ws = Ws {
+        conversations: conversations.clone(),
         metrics: metrics.sessions(),
         origins: match config.pages {
             Pages::Listed => Origins::listed(Arc::clone(&origins)),
             Pages::ListedAndLoopback => Origins::listed(Arc::clone(&origins)).with_loopback(),
         },
-        settings: config.ws.clone(),
-    });
+    };
+    let brokers = |settings: &mqtt::Settings| {
+        let durable = Durable::from(DurableParts {
+            engine: engine.clone(),
+            hub: hub.clone(),
+            of_client: config.live,
+            bucket: Arc::clone(&handles.subscriptions),
+            replica: config.replica_name.clone(),
+            prefix: settings.prefix.clone(),
+            metrics: metrics.durable(),
+            settings: settings.durable.clone(),
+        });
+        let mqtt = Mqtt::from(mqtt::Parts {
+            engine: engine.clone(),
+            authenticator: authenticator.clone(),
+            clients: Arc::clone(&handles.clients),
+            agreements: Arc::clone(&handles.subscriptions),
+            subscriptions: Arc::new(durable.clone()),
+            readiness: readiness.clone(),
+            metrics: metrics.clone(),
+            settings: settings.clone(),
+        });
+        (mqtt, durable)
+    };
+    let mqtt = config.mqtt.as_ref().map(brokers);
+    let (calls, streams) = (metrics.calls(), metrics.streams());
     let rest = Rest::from(Parts {
         engine,
         authenticator,
@@ -92,10 +128,20 @@ pub async fn open(
         metrics,
         max_body_bytes: config.max_body_bytes,
         body_time: config.http.body_time,
+        mqtt: config.mqtt.as_ref().map(described),
         cors_origins: origins,
     });
+    let health = Health::new(rest.clone());
+    let grpc = grpc::services(&Grpc { conversations, rest: rest.clone(), calls, streams }, health.clone())
+        .map_err(|error| Error::new(format!("gRPC can't be described: {error}")))?;
     let (http, leave_time, drain_time) = (config.http, config.leave_time, config.drain_time);
-    Ok(Replica { rest, ws, hub, handles, listener, admin, address, http, leave_time, drain_time })
+    Ok(Replica { rest, ws, mqtt, grpc, health, hub, handles, listener, admin, address, http, leave_time, drain_time })
+}
+
+/// Where MQTT is spoken, as the document tells it: clients are expected to reach the brokers as the service does.
+fn described(settings: &mqtt::Settings) -> asyncapi::Mqtt {
+    let broker = |server: &mqtt::Server| asyncapi::Broker { host: server.name.clone(), secure: server.tls.is_some() };
+    asyncapi::Mqtt { brokers: settings.servers.iter().map(broker).collect(), prefix: settings.prefix.clone() }
 }
 
 impl Replica {
@@ -121,11 +167,22 @@ impl Replica {
     pub async fn run(self, end: impl Future<Output = std::io::Result<()>>) -> Result<(), Error> {
         let drain = self.rest.drain.clone();
         let engine = self.rest.engine.clone();
-        let ws = self.ws.clone();
+        let conversations = self.ws.conversations.clone();
         let live = Running::start(self.hub, engine.clone(), self.handles.bus, self.rest.metrics.clone());
-        let mut main = rest::router(self.rest.clone()).merge(ws::router(ws.clone()));
+        if let Some((mqtt, durable)) = &self.mqtt {
+            mqtt.start();
+            durable.start(mqtt.brokers());
+        }
+        let asked_by_brokers = || {
+            let routes = |(mqtt, durable)| mqtt::admission_router(mqtt).merge(mqtt::durable_admin_router(durable));
+            self.mqtt.clone().map_or_else(Router::new, routes)
+        };
+        let mut main = rest::router(self.rest.clone()).merge(ws::router(self.ws));
         if self.admin.is_none() {
-            main = main.merge(admin::metrics_router(self.rest.clone())).merge(ws::admin_router(ws.clone()));
+            main = main
+                .merge(admin::metrics_router(self.rest.clone()))
+                .merge(ws::admin_router(conversations.clone()))
+                .merge(asked_by_brokers());
         }
         let entered = Enter { rest: self.rest.clone(), inner: main };
         let service = ServiceBuilder::new()
@@ -133,6 +190,7 @@ impl Replica {
             .option_layer(rest::cors(&self.rest))
             .layer(CompressionLayer::new())
             .service(entered);
+        let service = Beside { grpc: self.grpc, other: service };
         let connections = self.rest.metrics.http_connections();
         let http = Http::new(self.http, connections.clone(), drain.clone());
         let each = http.clone();
@@ -143,7 +201,8 @@ impl Replica {
         let seats = self.http.max_connections;
         let door = Door::new(self.listener, seats, connections.clone());
         let served = async {
-            let admin_router = admin::router(self.rest.clone()).merge(ws::admin_router(ws.clone()));
+            let admin_router =
+                admin::router(self.rest.clone()).merge(ws::admin_router(conversations.clone())).merge(asked_by_brokers());
             let admin = async {
                 if let Some(listener) = self.admin {
                     http.serve(Door::new(listener, seats, connections), admin_router).await;
@@ -151,7 +210,10 @@ impl Replica {
                 Ok(())
             };
             tokio::try_join!(cores.run(door, drain.closed()), admin)?;
-            ws.closed().await;
+            conversations.closed().await;
+            if let Some((mqtt, _)) = &self.mqtt {
+                mqtt.closed().await;
+            }
             Ok(())
         };
         let ended = async {
@@ -161,7 +223,14 @@ impl Replica {
             drain.close();
             // Whoever still waits at the end is cut off.
             let end = tokio::time::Instant::now() + self.drain_time;
-            ws.leave(self.drain_time / 3).await;
+            if let Some((mqtt, durable)) = &self.mqtt {
+                // Handed over while there is still a connection for what is on its way.
+                if tokio::time::timeout(self.drain_time / 3, durable.leave()).await.is_err() {
+                    tracing::warn!("not every part could be handed over in time");
+                }
+                mqtt.leave();
+            }
+            conversations.leave(self.drain_time / 3).await;
             tokio::time::sleep_until(end).await;
             Ok::<_, std::io::Error>(())
         };
@@ -170,6 +239,7 @@ impl Replica {
             outcome = ended => outcome,
             () = live.failed() => Err(std::io::Error::other("changes can't be told any more")),
             never = engine.forget_keys() => match never {},
+            never = self.health.observe() => match never {},
         };
         live.end().await;
         for database in engine.served().databases.values() {

@@ -134,7 +134,9 @@ impl Secret {
         std::str::from_utf8(&self.0).ok()
     }
 
-    pub(super) fn bytes(&self) -> &[u8] {
+    /// The secret itself.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
         &self.0
     }
 }

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, HashMap};
 pub type FactsBySource = HashMap<String, Facts>;
 
 /// What one database has, within the schemas that were asked for.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
     /// Its SQL.
     pub dialect: Dialect,

@@ -36,9 +36,7 @@ impl Capture {
 /// The schemas that the entities of a source name, given the source's key.
 #[must_use]
 pub fn scope(manifests: &Manifests, source: &str) -> Scope {
-    let of_source = |entity: &&manifest::Declared<manifest::Entity>| {
-        manifest::declared::key(entity.namespace(), &entity.resource.spec.source) == source
-    };
+    let of_source = |entity: &&manifest::Declared<manifest::Entity>| entity.source_key() == source;
     let mut default = false;
     let mut named = std::collections::BTreeSet::new();
     for entity in manifests.entities.iter().filter(of_source) {

@@ -1,10 +1,14 @@
 //! `dev`: everything in one process on loopback, with what to try printed first.
 
+#[cfg(feature = "embedded-broker")]
+use super::broker::{self, OwnBroker};
 use super::capture::install_embedded;
+#[cfg(not(feature = "embedded-broker"))]
+use super::no_broker::{self as broker, OwnBroker};
 use super::watch::{Changes, watch};
 use crate::catalog::Catalog;
 use crate::cli::Error;
-use crate::config::{Config, DevArgs};
+use crate::config::{BrokerArgs, Config, DevArgs, environment};
 use crate::load::load;
 use crate::{drain, serve as wiring, telemetry};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -13,24 +17,37 @@ use std::io::Write;
 use std::net::SocketAddr;
 
 /// Serves until the process is told to end, and reloads manifests that change.
-pub async fn dev(args: DevArgs) -> Result<(), Error> {
+pub async fn dev(args: DevArgs, own: &BrokerArgs) -> Result<(), Error> {
     let mut signals = drain::Signals::listen()?;
-    let config = Config::dev(&args);
+    let mut config = Config::dev(&args);
+    config.mqtt = args.mqtt.with_environment(environment).resolve(&config.replica_name)?;
+    let place = own.place(config.mqtt.is_some())?;
     let _traces = telemetry::init(&telemetry::TracingSettings::new(config.log_format, &config.log, None))?;
     let served = load(&config.manifests, &HashMap::new(), true).await.map_err(Error::Manifests)?;
     let captured = install_embedded(&served).await?;
+    let own = broker::open(place).await?;
+    if let Some(own) = &own {
+        config.mqtt = Some(own.settings());
+    }
     let replica = wiring::bind(&config, served, Vec::new()).await?;
     let changes = Changes::of(&config.manifests)?;
-    print_welcome(replica.address(), &replica.engine().served().catalog, &captured)?;
+    print_welcome(replica.address(), &replica.engine().served().catalog, &captured, own.as_ref())?;
     let engine = replica.engine().clone();
     let metrics = replica.metrics().clone();
+    let brokering = async {
+        match own {
+            Some(own) => own.run().await,
+            None => std::future::pending().await,
+        }
+    };
     tokio::select! {
         ended = replica.run(signals.received()) => ended,
+        failed = brokering => failed,
         failed = watch(changes, &config.manifests, &engine, &metrics) => failed,
     }
 }
 
-fn print_welcome(address: SocketAddr, catalog: &Catalog, captured: &[String]) -> std::io::Result<()> {
+fn print_welcome(address: SocketAddr, catalog: &Catalog, captured: &[String], own: Option<&OwnBroker>) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "ResolveSpec serves {} entities at http://{address}", catalog.entities().len())?;
     writeln!(out, "It is open to every program on this machine; use `resolvespec serve` for others.\n")?;
@@ -38,6 +55,9 @@ fn print_welcome(address: SocketAddr, catalog: &Catalog, captured: &[String]) ->
         writeln!(out, "  {}", try_it(address, &entity.schema, &entity.name))?;
     }
     writeln!(out, "\nLive changes are told at ws://{address}/ws.")?;
+    if let (Some(own), Some(entity)) = (own, catalog.entities().first()) {
+        own.welcome(&mut out, entity)?;
+    }
     captured.iter().try_for_each(|line| writeln!(out, "{line}"))?;
     writeln!(out, "Manifests are reloaded when they change. Ctrl-C ends it.")?;
     out.flush()

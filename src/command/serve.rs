@@ -55,17 +55,23 @@ struct Joined {
 impl Joined {
     /// Waits for NATS and for something to serve.
     async fn join(config: &Config, nats: &NatsConfig, ports: &Ports) -> Result<(Served, Handles, Self), Error> {
-        let Cluster { connection, bus, catalog, sessions, replicas } = cluster::join(nats).await?;
-        let handles = Handles { bus, sessions };
+        let Cluster { connection, bus, catalog, sessions, clients, mqtt, replicas } = cluster::join(nats).await?;
+        let handles = Handles { bus, sessions, clients, subscriptions: mqtt };
         ports.readiness.connected(connection);
         if !config.manifests.is_empty() {
             let served = load(&config.manifests, &HashMap::new(), false).await.map_err(Error::Manifests)?;
             return Ok((served, handles, Self { following: None }));
         }
         let mut follower = Follower::begin(&*catalog, ports.readiness.clone(), ports.metrics.clone()).await?;
-        let served = follower.first().await;
         let replica = config.replica_name.clone();
-        let announcer = Announcer { replica, replicas, catalog, served: follower.served() };
+        let (served_now, refused) = (follower.served(), follower.refusal());
+        let databases = config.databases_path.clone();
+        let mut announcer = Announcer { replica, replicas, catalog, served: served_now, refused, databases };
+        // What it waits for is told, to whoever publishes.
+        let served = tokio::select! {
+            served = follower.first() => served,
+            never = announcer.run() => match never {},
+        };
         Ok((served, handles, Self { following: Some((follower, announcer)) }))
     }
 
@@ -75,7 +81,7 @@ impl Joined {
         let outcome = tokio::select! {
             ended = replica.run(signals.received()) => ended,
             () = follower.follow(&engine) => Ok(()),
-            () = announcer.run() => Ok(()),
+            never = announcer.run() => match never {},
         };
         announcer.leave().await;
         outcome

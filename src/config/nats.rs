@@ -30,7 +30,7 @@ pub struct NatsArgs {
     )]
     servers: Vec<String>,
     /// What everything in NATS is named after: the stream `<NAME>_events`, subjects `<NAME>.>`, and the buckets
-    /// `<NAME>_catalog`, `<NAME>_sessions` and `<NAME>_replicas`. [default: resolvespec]
+    /// `<NAME>_catalog`, `<NAME>_sessions`, `<NAME>_clients`, `<NAME>_mqtt` and `<NAME>_replicas`. [default: resolvespec]
     #[arg(id = "nats-name", long = "nats-name", env = "RESOLVESPEC_NATS_NAME", value_name = "NAME")]
     name: Option<String>,
     /// Refuses servers without TLS, whatever their URL says.
@@ -117,6 +117,10 @@ pub struct NatsConfig {
     pub catalog: BucketSettings,
     /// Where sessions are.
     pub sessions: BucketSettings,
+    /// Where it is kept who the clients of MQTT brokers are.
+    pub clients: BucketSettings,
+    /// Where subscriptions of MQTT clients are.
+    pub mqtt: BucketSettings,
     /// Where replicas tell what they serve.
     pub replicas: BucketSettings,
 }
@@ -177,10 +181,12 @@ impl NatsArgs {
             let usual = BucketSettings::new(format!("{name}_{what}"));
             BucketSettings { max_bytes: self.bucket_bytes.unwrap_or(usual.max_bytes), replicas, ..usual }
         };
-        let (catalog, sessions) = (bucket("catalog"), bucket("sessions"));
+        let (catalog, sessions, clients, mqtt) = (bucket("catalog"), bucket("sessions"), bucket("clients"), bucket("mqtt"));
         Ok(Some(NatsConfig {
             catalog,
             sessions,
+            clients,
+            mqtt,
             // A few lines for each replica.
             replicas: BucketSettings { max_bytes: REPLICAS_BYTES, ..bucket("replicas") },
             stream: self.stream(name, replicas)?,
@@ -228,13 +234,13 @@ impl NatsArgs {
             readable(file)?;
             return Ok(Credentials::File(file.clone()));
         }
-        if let Some(seed) = word("nkey", self.nkey.as_ref(), self.nkey_file.as_deref())? {
+        if let Some(seed) = word("nkey", "NATS", self.nkey.as_ref(), self.nkey_file.as_deref())? {
             return Ok(Credentials::Nkey(seed));
         }
-        if let Some(token) = word("token", self.token.as_ref(), self.token_file.as_deref())? {
+        if let Some(token) = word("token", "NATS", self.token.as_ref(), self.token_file.as_deref())? {
             return Ok(Credentials::Token(token));
         }
-        let password = word("password", self.password.as_ref(), self.password_file.as_deref())?;
+        let password = word("password", "NATS", self.password.as_ref(), self.password_file.as_deref())?;
         match (&self.user, password) {
             (Some(name), Some(password)) => Ok(Credentials::User { name: name.clone(), password }),
             (None, None) => Ok(Credentials::None),
@@ -259,17 +265,17 @@ impl NatsArgs {
 }
 
 /// A secret word, from the environment or else from its file.
-fn word(what: &str, given: Option<&Secret>, file: Option<&Path>) -> Result<Option<String>, Error> {
+pub(super) fn word(what: &str, place: &str, given: Option<&Secret>, file: Option<&Path>) -> Result<Option<String>, Error> {
     if let Some(secret) = given {
         return secret
             .text()
             .map(|text| Some(text.trim().to_owned()))
-            .ok_or_else(|| Error::new(format!("the {what} for NATS is no text")));
+            .ok_or_else(|| Error::new(format!("the {what} for {place} is no text")));
     }
     let Some(file) = file else { return Ok(None) };
     let text = std::fs::read_to_string(file).map_err(|error| Error::new(format!("{} can't be read: {error}", file.display())))?;
     match text.trim() {
-        "" => Err(Error::new(format!("{} is empty; it should hold the {what} for NATS", file.display()))),
+        "" => Err(Error::new(format!("{} is empty; it should hold the {what} for {place}", file.display()))),
         text => Ok(Some(text.to_owned())),
     }
 }

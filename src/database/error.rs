@@ -85,6 +85,12 @@ impl Error {
         }
     }
 
+    /// Whether the database may just be away or busy, so that the error says nothing about what was asked.
+    #[must_use]
+    pub fn is_absence(&self) -> bool {
+        matches!(self, Error::Unavailable(_) | Error::Busy | Error::Deadline)
+    }
+
     /// A violation with what the database tells of it.
     pub(super) fn violation(kind: Violation, constraint: Option<&str>, columns: Vec<String>, text: &str) -> Self {
         Error::Violation { kind, constraint: constraint.map(ToOwned::to_owned), columns, text: text.to_owned() }

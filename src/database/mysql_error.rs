@@ -2,17 +2,22 @@
 
 use super::error::{Error, Violation, names_between};
 use sqlx::mysql::MySqlDatabaseError;
+use std::ops::RangeInclusive;
 
 /// Numbers of errors before anything of a prepared statement was run: the server does not know it, has no room for another
 /// one (`max_prepared_stmt_count`, for all connections together), or its tables were altered or left the server's cache of
 /// definitions each time that it was prepared again.
 const UNPREPARED: [u16; 3] = [1243, 1461, 1615];
 
+/// Numbers of errors of a server with its own files and memory (those of its library, `EE_…`): it could not write, read or
+/// remove a temporary file, say.
+const OWN_TROUBLE: RangeInclusive<u16> = 1..=45;
+
 /// Numbers of errors of a server that is starting, stopping, read-only while others take over, or short of connections,
 /// memory, threads, files or disk. Nothing is wrong with the statement.
-const UNAVAILABLE: [u16; 29] = [
-    3, 5, 20, 23, 1021, 1030, 1037, 1038, 1040, 1041, 1047, 1053, 1080, 1114, 1129, 1135, 1152, 1158, 1159, 1160, 1161, 1184,
-    1203, 1226, 1290, 1836, 1927, 2006, 2013,
+const UNAVAILABLE: [u16; 25] = [
+    1021, 1030, 1037, 1038, 1040, 1041, 1047, 1053, 1080, 1114, 1129, 1135, 1152, 1158, 1159, 1160, 1161, 1184, 1203, 1226, 1290,
+    1836, 1927, 2006, 2013,
 ];
 
 /// Reads what the server or the connection says.
@@ -51,7 +56,9 @@ pub(super) fn classify(error: &sqlx::Error) -> Error {
         1044 | 1045 | 1049 => Error::Configuration(text),
         1146 | 1054 => Error::Schema(text),
         number if UNPREPARED.contains(&number) => Error::Unprepared(text),
-        number if UNAVAILABLE.contains(&number) => Error::Unavailable(format!("{text} ({number})")),
+        number if UNAVAILABLE.contains(&number) || OWN_TROUBLE.contains(&number) => {
+            Error::Unavailable(format!("{text} ({number})"))
+        }
         number => Error::Statement(format!("{text} ({number})")),
     }
 }

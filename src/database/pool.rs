@@ -97,7 +97,11 @@ impl<M: Manage> Pool<M> {
         }
         let latest = deadline.min(Instant::now() + shared.acquire_timeout);
         let connected = tokio::time::timeout_at(latest, shared.manage.connect()).await;
-        let connection = connected.map_err(|_| Error::Unavailable("connecting took too long".to_owned()))??;
+        // Whoever has less time than connecting may take learns nothing of the database by it.
+        let too_long = |_| {
+            if latest < deadline { Error::Unavailable("connecting took too long".to_owned()) } else { Error::Deadline }
+        };
+        let connection = connected.map_err(too_long)??;
         shared.open.fetch_add(1, Ordering::Relaxed);
         Ok(Lease { shared: Arc::clone(shared), connection: Some(connection), finished: true, home: here(), _permit: permit })
     }

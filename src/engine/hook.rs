@@ -106,7 +106,8 @@ pub trait Hook: Send + Sync + 'static {
         Ok(())
     }
 
-    /// After a client has ended a subscription. Those that end with their connection are not told one by one.
+    /// After a subscription has ended: its client asked for that, its connection has gone, what is served now has no place for it,
+    /// or its changes are not captured any more. A session that goes on elsewhere begins its subscriptions there.
     async fn after_unsubscribe(&self, context: Context<'_>, subscription_id: &str) {}
 
     /// After the answer is decided, whatever it is: for audits. It can't change anything.

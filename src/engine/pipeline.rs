@@ -143,11 +143,18 @@ impl Engine {
 
     /// Asks the hooks whether a client that stays may come in, and tells them if it does.
     pub async fn connect(&self, session: Session<'_>) -> Result<(), Error> {
-        for hook in &*self.hooks {
-            hook.before_connect(session).await?;
-        }
+        self.may_connect(session).await?;
         for hook in &*self.hooks {
             hook.after_connect(session).await;
+        }
+        Ok(())
+    }
+
+    /// Asks the hooks whether a client may come in that is not connected here, so that it is known neither when it comes nor when
+    /// it goes.
+    pub async fn may_connect(&self, session: Session<'_>) -> Result<(), Error> {
+        for hook in &*self.hooks {
+            hook.before_connect(session).await?;
         }
         Ok(())
     }

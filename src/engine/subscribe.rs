@@ -98,7 +98,13 @@ impl Engine {
         Ok(())
     }
 
-    /// Tells the hooks that a client has ended a subscription.
+    /// Whether there are hooks to be told anything.
+    #[must_use]
+    pub fn has_hooks(&self) -> bool {
+        !self.hooks().is_empty()
+    }
+
+    /// Tells the hooks that a subscription has ended.
     pub async fn unsubscribed(&self, current: &Current, principal: &Principal, entity: &Entity, id: &str) {
         let catalog = &current.served().catalog;
         for hook in self.hooks() {

@@ -54,11 +54,15 @@ impl Generation {
     }
 }
 
-/// The order counts, since the catalog's follows it; where a resource was declared does not.
+/// The order counts, since the catalog's follows it, and so do the tables; where a resource was declared does not.
 fn digest(manifests: &[Carried]) -> String {
     let mut hash = Xxh3::new();
     for carried in manifests {
         hash.update(carried.resource.to_string().as_bytes());
+        if let Some(table) = &carried.table {
+            hash.update(b"\t");
+            hash.update(table.as_bytes());
+        }
         hash.update(b"\n");
     }
     format!("{:032x}", hash.digest128())
@@ -70,7 +74,7 @@ mod tests {
     use serde_json::json;
 
     fn carried(origin: &str, name: &str) -> Carried {
-        Carried { origin: origin.to_owned(), resource: json!({"kind": "Entity", "metadata": {"name": name}}) }
+        Carried { origin: origin.to_owned(), resource: json!({"kind": "Entity", "metadata": {"name": name}}), table: None }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use super::bulletin::{Bulletin, Said};
 use super::document::Generation;
+use crate::catalog::facts::FactsBySource;
 use crate::database::Database;
 use crate::engine::{Engine, Served};
 use crate::load;
@@ -28,12 +29,24 @@ pub struct Follower {
     readiness: Readiness,
     metrics: Metrics,
     served: watch::Sender<Option<Arc<Generation>>>,
+    refusal: watch::Sender<Option<Refusal>>,
     refused: Option<Refused>,
     waiting_was_told: bool,
+    /// What the databases of what is served had.
+    facts: FactsBySource,
 }
 
 /// What can be served of a generation.
 type Made = (Arc<Generation>, Served);
+
+/// What is refused, for others to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The generation's number; none of what is no generation at all.
+    pub generation: Option<u64>,
+    /// Why.
+    pub reason: String,
+}
 
 /// What could not be served, and when it is tried again.
 struct Refused {
@@ -57,14 +70,29 @@ impl Follower {
             tokio::time::sleep(FIRST_PAUSE).await;
         };
         let bulletin = Bulletin::new(watch);
-        let (served, _) = watch::channel(None);
-        Ok(Self { bulletin, readiness, metrics, served, refused: None, waiting_was_told: false })
+        let (served, refusal) = (watch::Sender::new(None), watch::Sender::new(None));
+        Ok(Self {
+            bulletin,
+            readiness,
+            metrics,
+            served,
+            refusal,
+            refused: None,
+            waiting_was_told: false,
+            facts: FactsBySource::new(),
+        })
     }
 
     /// Tells which generation is served, as it changes.
     #[must_use]
     pub fn served(&self) -> watch::Receiver<Option<Arc<Generation>>> {
         self.served.subscribe()
+    }
+
+    /// Tells what is refused, as it changes.
+    #[must_use]
+    pub fn refusal(&self) -> watch::Receiver<Option<Refusal>> {
+        self.refusal.subscribe()
     }
 
     /// Waits for the first generation that can be served.
@@ -148,7 +176,7 @@ impl Follower {
         if self.refused.as_ref().is_some_and(|refused| refused.is(&wanted) && Instant::now() < refused.again_at) {
             return None;
         }
-        match make(&wanted, known).await {
+        match self.make(&wanted, known).await {
             Ok(served) => {
                 self.refused = None;
                 Some((wanted, served))
@@ -163,13 +191,18 @@ impl Follower {
     /// Takes the latest good generation, where nothing is served and the wanted one is refused.
     async fn fall_back(&mut self, known: &HashMap<String, Database>) -> Option<Made> {
         let Said::Generation(good) = self.bulletin.good.clone() else { return None };
-        match make(&good, known).await {
+        match self.make(&good, known).await {
             Ok(served) => Some((good, served)),
             Err(failure) => {
                 warn!(generation = good.number, reason = failure.to_string(), "the last good generation can't be served either");
                 None
             }
         }
+    }
+
+    async fn make(&mut self, generation: &Generation, known: &HashMap<String, Database>) -> Result<Served, load::Failure> {
+        let manifests = generation.unpack()?;
+        load::resolve_again(&manifests, known, &mut self.facts, false).await
     }
 
     /// Takes note that a generation is served from now on.
@@ -214,11 +247,17 @@ impl Follower {
         let served = self.served.borrow().as_ref().map(|served| served.number);
         let (refused, databases) = self.refused.as_ref().map_or((false, Vec::new()), |refused| (true, refused.databases.clone()));
         self.metrics.generation(wanted, served);
+        let refusal = self.refused.as_ref().map(Refused::told);
+        self.refusal.send_if_modified(|told| std::mem::replace(told, refusal.clone()) != refusal);
         self.readiness.catalog(CatalogState { wanted, served, refused, databases });
     }
 }
 
 impl Refused {
+    fn told(&self) -> Refusal {
+        Refusal { generation: self.what.as_ref().ok().map(|generation| generation.number), reason: self.reason.clone() }
+    }
+
     fn is(&self, generation: &Generation) -> bool {
         self.what.as_ref().is_ok_and(|what| what.is(generation))
     }
@@ -230,9 +269,4 @@ impl Refused {
             (Ok(_), Err(_)) => false,
         }
     }
-}
-
-async fn make(generation: &Generation, known: &HashMap<String, Database>) -> Result<Served, load::Failure> {
-    let manifests = generation.unpack()?;
-    load::resolve(&manifests, known, false).await
 }

@@ -1,7 +1,7 @@
 //! The catalog as a cluster has it: numbered generations of manifests in a bucket.
 //!
 //! In reading order: `document` is what stands in the bucket, `publish` puts it there, `bulletin` is the one watcher that a
-//! replica has, `follow` makes what can be served of it, `announce` tells what is served. Nothing secret is in a generation;
+//! replica has, `follow` makes what can be served of it, `announce` tells what is served and what is refused. Nothing secret is in a generation;
 //! each replica resolves its references by itself.
 
 mod announce;
@@ -12,7 +12,7 @@ mod publish;
 
 pub use announce::Announcer;
 pub use document::Generation;
-pub use follow::Follower;
+pub use follow::{Follower, Refusal};
 pub use publish::{Error, Published, Publisher};
 
 /// The key of the generation that is wanted.

@@ -51,6 +51,12 @@ impl Publisher {
         Ok(Self { bucket, revision, before })
     }
 
+    /// The generation that was there.
+    #[must_use]
+    pub fn before(&self) -> Option<&Generation> {
+        self.before.as_ref()
+    }
+
     /// Makes these manifests the wanted generation.
     pub async fn publish(self, manifests: Vec<Carried>) -> Result<Published, Error> {
         let generation = Generation::after(self.before.as_ref(), manifests);
@@ -73,7 +79,7 @@ mod tests {
     use serde_json::json;
 
     fn manifests(name: &str) -> Vec<Carried> {
-        vec![Carried { origin: "a.yaml:1".to_owned(), resource: json!({"metadata": {"name": name}}) }]
+        vec![Carried { origin: "a.yaml:1".to_owned(), resource: json!({"metadata": {"name": name}}), table: None }]
     }
 
     fn new(published: Result<Published, Error>) -> u64 {

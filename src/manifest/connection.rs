@@ -20,6 +20,25 @@ pub fn settings(source: &Declared<DataSource>, environment: impl Fn(&str) -> Opt
     if problems.is_empty() { Ok(settings) } else { Err(problems) }
 }
 
+/// The same for a source whose URL is known from elsewhere.
+pub fn settings_at(source: &Declared<DataSource>, url: &str) -> Result<Settings, Vec<Problem>> {
+    let mut problems: Vec<Problem> = check_engine(source, url).err().into_iter().collect();
+    let mut settings = Settings::new(source.key(), url);
+    bounds(source, &mut settings, &mut problems);
+    if problems.is_empty() { Ok(settings) } else { Err(problems) }
+}
+
+/// Whether a text is the URL of such a database, as far as its beginning tells.
+#[must_use]
+pub fn is_url_of(engine: Engine, text: &str) -> bool {
+    let schemes: &[&str] = match engine {
+        Engine::Postgres => &["postgres://", "postgresql://"],
+        Engine::Mysql => &["mysql://", "mariadb://"],
+        Engine::Sqlite => &["sqlite:", "file:"],
+    };
+    schemes.iter().any(|scheme| text.starts_with(scheme))
+}
+
 /// What keeps a source from being resolved on another machine, and without any machine's environment: everything that
 /// `settings` would refuse there, paths that are relative to the manifest, and passwords above all.
 #[must_use]

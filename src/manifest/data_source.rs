@@ -1,5 +1,7 @@
 //! DataSource: a database and how it is reached.
 
+use super::rules::{DURATION, rules};
+use super::status::DataSourceStatus;
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,14 +13,29 @@ use serde::{Deserialize, Serialize};
     version = "v1alpha1",
     kind = "DataSource",
     namespaced,
+    doc = "A database whose tables can be declared as entities.",
+    status = "DataSourceStatus",
     shortname = "rsds",
     category = "resolvespec",
     printcolumn = r#"{"name":"Engine","type":"string","jsonPath":".spec.engine"}"#,
+    printcolumn = r#"{"name":"Capture","type":"string","jsonPath":".spec.capture.mode"}"#,
+    printcolumn = r#"{"name":"Entities","type":"integer","jsonPath":".status.entities"}"#,
+    printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
+    printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].reason"}"#,
+    printcolumn = r#"{"name":"Message","type":"string","priority":1,"jsonPath":".status.conditions[?(@.type==\"Ready\")].message"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
+#[schemars(extend("x-kubernetes-validations" = rules(&[
+    ("!has(self.capture) || self.capture.mode != 'wal' || self.engine == 'postgres'", "`wal` is PostgreSQL's logical replication; use `trigger`, `api` or `none`"),
+    ("!has(self.connection.url) || self.connection.url.startsWith(self.engine == 'sqlite' ? 'sqlite:' : self.engine == 'mysql' ? 'm' : 'postgres')", "the URL is of another engine"),
+    ("!has(self.seed) || self.engine == 'sqlite'", "only a SQLite database can be seeded"),
+])))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DataSourceSpec {
-    /// The kind of database.
+    /// The kind of database; it stays what it is.
+    #[schemars(extend("x-kubernetes-validations" = rules(&[
+        ("self == oldSelf", "the engine can't be changed; make another DataSource"),
+    ])))]
     pub engine: Engine,
     /// Where it is.
     pub connection: Connection,
@@ -27,18 +44,23 @@ pub struct DataSourceSpec {
     pub pool: Pool,
     /// How long one statement may take, such as `30s` or `500ms`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = DURATION), length(max = 20))]
     pub statement_timeout: Option<String>,
     /// How long a client may take none of a large page before its connection is given to others, such as `10s`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = DURATION), length(max = 20))]
     pub stall_timeout: Option<String>,
     /// How long an idempotency key is remembered with its answer, such as `24h`, which it is unless given; `1s` at least.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = DURATION), length(max = 20))]
     pub idempotency_lifetime: Option<String>,
     /// SQL files that `dev` runs in order on an empty SQLite database, relative to the manifest.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 64))]
     pub seed: Vec<String>,
     /// How committed changes are captured.
     #[serde(default, skip_serializing_if = "is_default")]
+    #[schemars(extend("default" = {}))]
     pub capture: Capture,
 }
 
@@ -68,30 +90,44 @@ impl Engine {
 
 /// Where a database is; exactly one of the fields.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[schemars(extend("x-kubernetes-validations" = rules(&[
+    ("[has(self.url), has(self.env), has(self.file), has(self.secretKeyRef)].filter(is, is).size() == 1", "a connection has exactly one of url, env, file and secretKeyRef"),
+])))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Connection {
     /// A URL without a password: `postgres://user@host/database`, `mysql://…`, `sqlite:path/to/file.db`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 2048), extend("x-kubernetes-validations" = rules(&[
+        ("!self.matches('://[^/?#]*:[^/?#]*@') && !self.matches('[?&](password|sslpassword|ssl-password)=')", "the URL holds a password, which belongs into a Secret; name it with secretKeyRef"),
+    ])))]
     pub url: Option<String>,
-    /// An environment variable that holds the URL; read by `dev` and `serve`.
+    /// An environment variable that holds the URL; read by `dev` and `serve`, and refused in a cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
     pub env: Option<String>,
-    /// A file that holds the URL, such as one of a mounted Secret; relative to the manifest.
+    /// A file that holds the URL, relative to the manifest; read by `dev` and `serve`, and refused in a cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 4096))]
     pub file: Option<String>,
-    /// A key of a Secret that holds the URL.
+    /// A key of a Secret that holds the URL; for a cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_key_ref: Option<SecretKeyRef>,
 }
 
-/// A key of a Secret in the resource's namespace.
+/// A key of a Secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SecretKeyRef {
     /// The Secret's name.
+    #[schemars(length(min = 1, max = 253))]
     pub name: String,
     /// The key within it.
+    #[schemars(length(min = 1, max = 253))]
     pub key: String,
+    /// The Secret's namespace, the resource's own unless given. Another one has to agree by a ReferenceGrant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub namespace: Option<String>,
 }
 
 /// The connections of one replica.
@@ -104,11 +140,15 @@ pub struct Pool {
     pub max_connections: Option<u32>,
     /// How long a request waits for a connection, such as `5s`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = DURATION), length(max = 20))]
     pub acquire_timeout: Option<String>,
 }
 
 /// How committed changes become events.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[schemars(extend("x-kubernetes-validations" = rules(&[
+    ("!has(self.warnRetainedBytes) || self.mode == 'wal'", "only the mode `wal` makes the database retain its log"),
+])))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Capture {
     /// Where changes are seen.
@@ -125,7 +165,7 @@ pub struct Capture {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum CaptureMode {
-    /// Triggers write an outbox: changes by any program. `resolvespec capture install` makes them.
+    /// Triggers write an outbox: changes by any program. `resolvespec capture install` makes them, or the operator.
     Trigger,
     /// PostgreSQL's logical replication, without triggers: changes by any program. `resolvespec capture install` makes the
     /// publication and the slot.

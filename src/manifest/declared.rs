@@ -1,6 +1,7 @@
 //! A resource and the place that declares it, so that whoever finds a fault can name file and line.
 
-use super::problem::Problem;
+use super::entity::Entity;
+use super::problem::{Cause, Problem};
 use super::tree::Lines;
 use kube::Resource;
 use std::path::{Path, PathBuf};
@@ -48,13 +49,24 @@ impl Place {
     pub fn problem(&self, path: &str, reason: impl Into<String>) -> Problem {
         let (line, column) = self.lines.find(path);
         let path = (!path.is_empty()).then(|| path.to_owned());
-        Problem { file: Some(self.file.to_path_buf()), line, column, path, reason: reason.into(), advice: None }
+        Problem {
+            file: Some(self.file.to_path_buf()),
+            line,
+            column,
+            path,
+            reason: reason.into(),
+            advice: None,
+            cause: Cause::Invalid,
+        }
     }
 }
 
 impl std::fmt::Display for Place {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}", self.file.display(), self.line)
+        match self.line {
+            0 => write!(f, "{}", self.file.display()),
+            line => write!(f, "{}:{line}", self.file.display()),
+        }
     }
 }
 
@@ -85,6 +97,20 @@ impl<T: Resource> Declared<T> {
     /// A problem at a path of this resource.
     pub fn problem(&self, path: &str, reason: impl Into<String>) -> Problem {
         self.place.problem(path, reason)
+    }
+}
+
+impl Declared<Entity> {
+    /// The namespace of its DataSource.
+    #[must_use]
+    pub fn source_namespace(&self) -> &str {
+        self.resource.spec.source_namespace.as_deref().unwrap_or_else(|| self.namespace())
+    }
+
+    /// The key of its DataSource.
+    #[must_use]
+    pub fn source_key(&self) -> String {
+        key(self.source_namespace(), &self.resource.spec.source)
     }
 }
 

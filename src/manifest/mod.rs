@@ -10,6 +10,8 @@ mod document;
 pub mod entity;
 pub mod problem;
 pub mod read;
+mod rules;
+pub mod status;
 mod tree;
 pub mod values;
 pub mod write;
@@ -19,7 +21,7 @@ pub use connection::{obstacles, seed_files, settings};
 pub use data_source::{DataSource, DataSourceSpec};
 pub use declared::{Declared, Place};
 pub use entity::{Entity, EntitySpec};
-pub use problem::Problem;
+pub use problem::{Cause, Problem};
 pub use read::Manifests;
 
 /// The API group and version of every resource.

@@ -19,12 +19,39 @@ pub struct Problem {
     pub reason: String,
     /// What to do.
     pub advice: Option<String>,
+    /// What kind of fault it is, for programs.
+    pub cause: Cause,
+}
+
+/// A kind of fault, as far as programs tell them apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Cause {
+    /// The manifest contradicts itself or the database.
+    #[default]
+    Invalid,
+    /// There is no such DataSource.
+    NoSource,
+    /// The database has no such table or view.
+    NoTable,
+    /// Another entity, declared before, has the same public name.
+    PathTaken,
+    /// A relation can't be resolved; the place of the relation in the manifest.
+    Relation(u32),
+    /// The database can't be entered, read, or does not do what is asked of it.
+    Database,
 }
 
 impl Problem {
     /// A problem without a place.
     pub fn new(reason: impl Into<String>) -> Self {
-        Self { file: None, line: 0, column: 0, path: None, reason: reason.into(), advice: None }
+        Self { file: None, line: 0, column: 0, path: None, reason: reason.into(), advice: None, cause: Cause::Invalid }
+    }
+
+    /// Says what kind of fault it is.
+    #[must_use]
+    pub fn because(mut self, cause: Cause) -> Self {
+        self.cause = cause;
+        self
     }
 
     /// Adds what to do.

@@ -89,13 +89,13 @@ impl Reader {
     fn document(&mut self, document: Document) {
         let result = match document.kind() {
             Ok("DataSource") => document
-                .parse(|metadata, spec: DataSourceSpec| DataSource { metadata, spec })
+                .parse(|metadata, spec: DataSourceSpec| DataSource { metadata, spec, status: None })
                 .map(|declared| self.manifests.sources.push(declared)),
             Ok("Entity") => document
-                .parse(|metadata, spec: EntitySpec| Entity { metadata, spec })
+                .parse(|metadata, spec: EntitySpec| Entity { metadata, spec, status: None })
                 .map(|declared| self.manifests.entities.push(declared)),
             Ok("AccessPolicy") => document
-                .parse(|metadata, spec: AccessPolicySpec| AccessPolicy { metadata, spec })
+                .parse(|metadata, spec: AccessPolicySpec| AccessPolicy { metadata, spec, status: None })
                 .map(|declared| self.manifests.policies.push(declared)),
             Ok(other) => {
                 let known = "this version knows DataSource, Entity and AccessPolicy";

@@ -19,6 +19,10 @@ pub struct Carried {
     pub origin: String,
     /// The resource.
     pub resource: Value,
+    /// What its table comes to, where whoever publishes watches the database: another table makes another generation, so that
+    /// replicas look at it again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<String>,
 }
 
 /// Makes manifests ready to leave.
@@ -40,8 +44,11 @@ pub fn unpack(carried: &[Carried]) -> Result<Manifests, Vec<Problem>> {
 fn carry_one<T: Resource + Serialize>(declared: &Declared<T>) -> Result<Carried, Problem> {
     let mut resource = serde_json::to_value(&declared.resource)
         .map_err(|error| declared.problem("", format!("can't be written as JSON: {error}")))?;
+    if let Some(fields) = resource.as_object_mut() {
+        fields.remove("status");
+    }
     resource["metadata"] = json!({"name": declared.name(), "namespace": declared.namespace()});
-    Ok(Carried { origin: declared.place.to_string(), resource })
+    Ok(Carried { origin: declared.place.to_string(), resource, table: None })
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! The bus and the store stand on it. It knows neither changes nor keys.
 
 mod connection;
+pub mod pulling;
 mod settings;
 pub mod subject;
 

@@ -137,6 +137,12 @@ impl Code {
                 | Code::ResyncRequired
         )
     }
+
+    /// Whether only answers over HTTP have it, and none of a session.
+    #[must_use]
+    pub fn of_http(self) -> bool {
+        matches!(self, Code::MethodNotAllowed | Code::UnsupportedMediaType | Code::RequestTimeout)
+    }
 }
 
 impl fmt::Display for Code {

@@ -4,6 +4,7 @@
 
 use super::error::{Code, Error};
 use super::filter::{self, Condition};
+use super::reason::reason;
 use super::request::KeyInput;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
@@ -65,7 +66,7 @@ impl Options {
                 "." => "options".to_owned(),
                 path => format!("options.{path}"),
             };
-            let reason = error.inner().to_string();
+            let reason = reason(error.inner());
             Error::new(code_of(&path, &reason), format!("{path}: {reason}")).with_detail(path)
         })
     }

@@ -90,9 +90,18 @@ pub struct Written {
     pub replayed: bool,
 }
 
+/// What a delete did.
+#[derive(Debug, Clone)]
+pub struct Deleted {
+    /// What was removed.
+    pub removed: Removed,
+    /// Whether this is the stored answer of an earlier request with the same idempotency key.
+    pub replayed: bool,
+}
+
 /// Rows that were removed.
 #[derive(Debug, Clone)]
-pub enum Deleted {
+pub enum Removed {
     /// One row, as it was.
     Record(Bytes),
     /// How many of the ids existed.

@@ -6,6 +6,7 @@
 use super::change::Position;
 use super::error::{Code, Error};
 use super::options::{self, Options};
+use super::reason::reason;
 use super::request::{Selector, Target};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -124,6 +125,21 @@ fn refuse(name: &str, message: impl Into<String>) -> Error {
     Error::new(Code::InvalidOption, message).with_detail(format!("options.{name}"))
 }
 
+/// A position as it was told. Over MQTT it says as well up to where everything was told before, and that is where it goes on.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Heard {
+    epoch: String,
+    offset: u64,
+    complete: Option<u64>,
+}
+
+impl From<Heard> for Position {
+    fn from(Heard { epoch, offset, complete }: Heard) -> Self {
+        Self { epoch, offset: complete.map_or(offset, |complete| complete.min(offset)) }
+    }
+}
+
 #[derive(Default)]
 struct Own {
     snapshot: bool,
@@ -138,11 +154,11 @@ impl Own {
         if !OWN.iter().any(|name| text.contains(name)) {
             return Ok(text.to_owned());
         }
-        let unreadable = |error: serde_json::Error| Error::new(Code::InvalidOption, format!("options: {error}"));
+        let unreadable = |error: serde_json::Error| Error::new(Code::InvalidOption, format!("options: {}", reason(&error)));
         let options::Object(mut all) =
             serde_json::from_str::<options::Object<BTreeMap<&str, &RawValue>>>(text).map_err(unreadable)?;
         self.snapshot = read(all.remove("snapshot"), "snapshot")?.unwrap_or_default();
-        self.resume = read(all.remove("resume"), "resume")?;
+        self.resume = read::<Heard>(all.remove("resume"), "resume")?.map(Position::from);
         self.conflate = read(all.remove("conflate"), "conflate")?.unwrap_or_default();
         serde_json::to_string(&all).map_err(unreadable)
     }
@@ -150,7 +166,7 @@ impl Own {
 
 fn read<'t, T: Deserialize<'t>>(value: Option<&'t RawValue>, name: &str) -> Result<Option<T>, Error> {
     let Some(value) = value else { return Ok(None) };
-    serde_json::from_str(value.get()).map_err(|error| refuse(name, format!("options.{name}: {error}")))
+    serde_json::from_str(value.get()).map_err(|error| refuse(name, format!("options.{name}: {}", reason(&error))))
 }
 
 #[cfg(test)]
@@ -169,6 +185,11 @@ mod tests {
         assert_eq!((asked.snapshot, asked.conflate, asked.options.limit), (true, true, Some(3)));
         let resumed = read(&json!({"resume": {"epoch": "e", "offset": 7}, "conflate": null})).expect("good options");
         assert_eq!(resumed.resume, Some(Position { epoch: "e".to_owned(), offset: 7 }));
+        for (complete, offset) in [(5, 5), (9, 7)] {
+            let heard = json!({"resume": {"epoch": "e", "offset": 7, "complete": complete}});
+            let resumed = read(&heard).expect("good options");
+            assert_eq!(resumed.resume, Some(Position { epoch: "e".to_owned(), offset }));
+        }
         assert!(read(&Value::Null).is_ok_and(|asked| !asked.snapshot && asked.options == Options::default()));
     }
 

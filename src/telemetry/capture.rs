@@ -8,6 +8,7 @@ use prometheus::{IntCounter, IntGauge};
 pub struct CaptureMetrics {
     published: IntCounter,
     failures: IntCounter,
+    unreadable: IntCounter,
     waiting: IntGauge,
     lag: IntGauge,
     retained: IntGauge,
@@ -20,6 +21,7 @@ impl CaptureMetrics {
         Self {
             published: families.capture_published.with_label_values(&[source]),
             failures: families.capture_failures.with_label_values(&[source]),
+            unreadable: families.capture_unreadable.with_label_values(&[source]),
             waiting: families.capture_waiting.with_label_values(&[source]),
             lag: families.capture_lag.with_label_values(&[source]),
             retained: families.capture_retained.with_label_values(&[source]),
@@ -36,6 +38,11 @@ impl CaptureMetrics {
     /// The database or the bus has failed.
     pub fn failed(&self) {
         self.failures.inc();
+    }
+
+    /// A row of the outbox can't be read, and was told without its images.
+    pub fn unreadable(&self) {
+        self.unreadable.inc();
     }
 
     /// So many rows wait in the outbox, the first of them for so long.

@@ -3,10 +3,14 @@
 //! What happens often is counted through a handle that was looked up once: `RequestMetrics` for a route, `QueryMetrics`
 //! for an operation on an entity. What happens rarely has a method here.
 
+use super::call::CallMetrics;
 use super::capture::CaptureMetrics;
 use super::connection::ConnectionMetrics;
+use super::durable::DurableMetrics;
 use super::family::{Family, families};
 use super::live::LiveMetrics;
+use super::mqtt::MqttMetrics;
+use super::operator::OperatorMetrics;
 use super::query::QueryMetrics;
 use super::request::{RequestMetrics, RequestTimer, Routes};
 use super::session::SessionMetrics;
@@ -48,6 +52,52 @@ families! {
     message_bytes: IntCounterVec = "resolvespec_ws_message_bytes_total" { "direction" };
     /// Time from the beginning of work on a WebSocket request to its answer.
     session_request_duration: HistogramVec = "resolvespec_ws_request_duration_seconds" { "operation", "status" };
+    /// Whether the connection to an MQTT broker stands.
+    mqtt_connected: IntGaugeVec = "resolvespec_mqtt_connected" { "broker" };
+    /// Messages from and to an MQTT broker.
+    mqtt_messages: IntCounterVec = "resolvespec_mqtt_messages_total" { "broker", "direction" };
+    /// Bytes of the payloads of an MQTT broker's messages.
+    mqtt_message_bytes: IntCounterVec = "resolvespec_mqtt_message_bytes_total" { "broker", "direction" };
+    /// Messages that an MQTT broker has sent again, since they were not acknowledged before.
+    mqtt_redelivered: IntCounterVec = "resolvespec_mqtt_redelivered_total" { "broker" };
+    /// MQTT messages that were answered and not worked on, by the code of the answer.
+    mqtt_refused: IntCounterVec = "resolvespec_mqtt_refused_total" { "broker", "code" };
+    /// MQTT requests that wait, are worked on, or whose answer is not acknowledged.
+    mqtt_in_flight: IntGaugeVec = "resolvespec_mqtt_in_flight" { "broker" };
+    /// Time from the beginning of work on an MQTT request to its answer.
+    mqtt_request_duration: HistogramVec = "resolvespec_mqtt_request_duration_seconds" { "operation", "status" };
+    /// Calls of gRPC and requests in its streams that are being worked on.
+    grpc_in_flight: IntGauge = "resolvespec_grpc_requests_in_flight" {};
+    /// Requests in WebSocket connections that are being worked on.
+    session_in_flight: IntGauge = "resolvespec_ws_requests_in_flight" {};
+    /// Calls of gRPC by method and code; a stream counts when it begins.
+    grpc_requests: IntCounterVec = "resolvespec_grpc_requests_total" { "method", "code" };
+    /// Time from the arrival of a call of gRPC to its answer, or to the beginning of its stream.
+    grpc_request_duration: HistogramVec = "resolvespec_grpc_request_duration_seconds" { "method", "code" };
+    /// Streams of gRPC that are open.
+    grpc_streams: IntGauge = "resolvespec_grpc_streams" {};
+    /// Streams of gRPC that were opened.
+    grpc_streams_opened: IntCounter = "resolvespec_grpc_streams_opened_total" {};
+    /// Streams of gRPC that ended, by the codes of WebSocket connections.
+    grpc_streams_closed: IntCounterVec = "resolvespec_grpc_streams_closed_total" { "code" };
+    /// Streams of gRPC that were not let in, by the code of the error.
+    grpc_streams_refused: IntCounterVec = "resolvespec_grpc_streams_refused_total" { "code" };
+    /// Messages of streams of gRPC.
+    grpc_messages: IntCounterVec = "resolvespec_grpc_messages_total" { "direction" };
+    /// Bytes of the JSON of messages of streams of gRPC.
+    grpc_message_bytes: IntCounterVec = "resolvespec_grpc_message_bytes_total" { "direction" };
+    /// Time from the beginning of work on a request in a stream of gRPC to its answer.
+    grpc_message_duration: HistogramVec = "resolvespec_grpc_message_duration_seconds" { "operation", "status" };
+    /// Parts of an MQTT broker's notifications that this replica tells.
+    mqtt_parts: IntGaugeVec = "resolvespec_mqtt_parts" { "broker" };
+    /// Durable subscriptions of an MQTT broker's clients.
+    mqtt_subscriptions: IntGaugeVec = "resolvespec_mqtt_subscriptions" { "broker" };
+    /// Notifications that an MQTT broker has acknowledged.
+    mqtt_notifications: IntCounterVec = "resolvespec_mqtt_notifications_total" { "broker" };
+    /// Notifications that an MQTT broker has refused. Their subscribers are told to read again.
+    mqtt_notifications_refused: IntCounterVec = "resolvespec_mqtt_notifications_refused_total" { "broker" };
+    /// Changes between what is told and what an MQTT broker has acknowledged, of a part that this replica tells.
+    mqtt_part_lag: IntGaugeVec = "resolvespec_mqtt_part_lag_changes" { "broker", "part" };
     /// Entities that are served.
     catalog_entities: IntGauge = "resolvespec_catalog_entities" {};
     /// Catalogs that were compiled, by whether they are served or were refused for the last good one.
@@ -60,6 +110,8 @@ families! {
     capture_published: IntCounterVec = "resolvespec_capture_published_total" { "source" };
     /// Times that the relay could not go on, for its database or its bus, and began anew.
     capture_failures: IntCounterVec = "resolvespec_capture_failures_total" { "source" };
+    /// Rows of the outbox that could not be read; whoever follows their entity was told to read again.
+    capture_unreadable: IntCounterVec = "resolvespec_capture_unreadable_rows_total" { "source" };
     /// Rows that wait in the outbox, counted up to 100,000.
     capture_waiting: IntGaugeVec = "resolvespec_capture_waiting_rows" { "source" };
     /// How long the first of the waiting changes has waited.
@@ -70,6 +122,14 @@ families! {
     capture_unconfirmed: IntGaugeVec = "resolvespec_capture_unconfirmed_bytes" { "source" };
     /// Slots that were lost and made anew, with a new epoch each.
     capture_slots_lost: IntCounterVec = "resolvespec_capture_slots_lost_total" { "source" };
+    /// Turns of the operator over everything, by how they ended.
+    operator_turns: IntCounterVec = "resolvespec_operator_reconciles_total" { "result" };
+    /// Time that a turn of the operator took.
+    operator_turn_duration: HistogramVec = "resolvespec_operator_reconcile_duration_seconds" { "result" };
+    /// Statuses that the operator has written.
+    operator_writes: IntCounterVec = "resolvespec_operator_status_writes_total" { "kind" };
+    /// Whether this operator leads; not there in a replica.
+    operator_leader: IntGaugeVec = "resolvespec_operator_leader" {};
     /// Subscriptions of connected clients.
     live_subscriptions: IntGauge = "resolvespec_live_subscriptions" {};
     /// Changes that came from the bus.
@@ -131,10 +191,11 @@ impl Metrics {
         ConnectionMetrics::new(Arc::clone(&self.families))
     }
 
-    /// Requests that are being worked on.
+    /// Requests that are being worked on, of HTTP, WebSocket and gRPC.
     #[must_use]
     pub fn in_flight(&self) -> i64 {
-        self.families.requests_in_flight.get()
+        let Families { requests_in_flight, session_in_flight, grpc_in_flight, .. } = &*self.families;
+        requests_in_flight.get() + session_in_flight.get() + grpc_in_flight.get()
     }
 
     /// The handle for one operation on one entity. Keep it as long as the catalog that names the entity.
@@ -146,13 +207,43 @@ impl Metrics {
     /// The handle for WebSocket connections. Keep it.
     #[must_use]
     pub fn sessions(&self) -> SessionMetrics {
-        SessionMetrics::new(Arc::clone(&self.families))
+        SessionMetrics::ws(&self.families)
+    }
+
+    /// The handle for streams of gRPC. Keep it.
+    #[must_use]
+    pub fn streams(&self) -> SessionMetrics {
+        SessionMetrics::grpc(&self.families)
+    }
+
+    /// The handle for calls of gRPC. Keep it.
+    #[must_use]
+    pub fn calls(&self) -> CallMetrics {
+        CallMetrics::new(Arc::clone(&self.families))
+    }
+
+    /// The handle for an MQTT broker. Keep it.
+    #[must_use]
+    pub fn mqtt(&self, broker: &str) -> MqttMetrics {
+        MqttMetrics::new(Arc::clone(&self.families), broker)
+    }
+
+    /// The handle for durable subscriptions. Keep it.
+    #[must_use]
+    pub fn durable(&self) -> DurableMetrics {
+        DurableMetrics::new(Arc::clone(&self.families))
     }
 
     /// The handle for the relay of a source.
     #[must_use]
     pub fn capture(&self, source: &str) -> CaptureMetrics {
         CaptureMetrics::new(&self.families, source)
+    }
+
+    /// The handle for an operator. Keep it.
+    #[must_use]
+    pub fn operator(&self) -> OperatorMetrics {
+        OperatorMetrics::new(&self.families)
     }
 
     /// The handle for subscriptions. Keep it.

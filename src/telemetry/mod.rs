@@ -5,11 +5,15 @@
 //!
 //! In reading order: the metrics, the handles through which requests and statements are counted, logs and traces.
 
+mod call;
 mod capture;
 mod connection;
+mod durable;
 mod family;
 mod live;
 pub mod metrics;
+mod mqtt;
+mod operator;
 mod query;
 mod request;
 mod session;
@@ -18,10 +22,14 @@ mod tracing_export;
 #[cfg(test)]
 mod tracing_tests;
 
+pub use call::{CallMetrics, CallTimer};
 pub use capture::CaptureMetrics;
 pub use connection::{ConnectionMetrics, OpenConnection};
+pub use durable::DurableMetrics;
 pub use live::LiveMetrics;
 pub use metrics::Metrics;
+pub use mqtt::{MqttMetrics, MqttTimer};
+pub use operator::OperatorMetrics;
 pub use query::QueryMetrics;
 pub use request::{RequestMetrics, RequestTimer};
 pub use session::{SessionMetrics, SessionTimer};

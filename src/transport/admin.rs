@@ -15,6 +15,8 @@ use axum::routing::get;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use serde_json::json;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The admin port's routes.
 pub fn router(rest: Rest) -> Router {
@@ -24,6 +26,19 @@ pub fn router(rest: Rest) -> Router {
 /// The metrics alone, for a process that has one port.
 pub fn metrics_router(rest: Rest) -> Router {
     Router::new().route("/metrics", get(metrics)).with_state(rest)
+}
+
+/// The routes of a process that takes no requests at all.
+pub fn process_router(metrics: Metrics, is_ready: Arc<AtomicBool>) -> Router {
+    let health = || async { plain(StatusCode::OK, HEALTHY) };
+    let ready = move || async move {
+        if is_ready.load(Ordering::Relaxed) {
+            return plain(StatusCode::OK, Bytes::from_static(b"{\"ready\":true}"));
+        }
+        plain(StatusCode::SERVICE_UNAVAILABLE, Bytes::from_static(b"{\"ready\":false,\"reason\":\"starting\"}"))
+    };
+    let metrics = move || async move { rendered(&Readiness::default(), &metrics) };
+    Router::new().route("/health", get(health)).route("/ready", get(ready)).route("/metrics", get(metrics))
 }
 
 /// What the routes of a process that can't answer requests yet know.
@@ -93,6 +108,9 @@ fn answer(readiness: &Readiness, metrics: &Metrics, engine: &Engine<'_>) -> Resp
         Some(NatsState::Connecting) => missing.push("nats".to_owned()),
         Some(NatsState::Lost) => degraded.push("nats".to_owned()),
         Some(NatsState::Connected) | None => {}
+    }
+    if readiness.is_broker_lost() {
+        degraded.push("mqtt".to_owned());
     }
     let state = catalog.clone().unwrap_or_default();
     let database = |name: &String| format!("database {name}");

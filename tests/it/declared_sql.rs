@@ -44,8 +44,7 @@ impl Tried {
         let table = "create table items (id integer primary key, name varchar(50) not null, price decimal(10,2) not null)";
         database.run_script(table).await.expect("a table can be made");
         database.close().await;
-        let folder = std::env::temp_dir().join(format!("resolvespec-declared-{}-{}", kind.name(), std::process::id()));
-        std::fs::create_dir_all(&folder).expect("a folder");
+        let folder = crate::support::folder(&format!("declared-{}", kind.name()));
         std::fs::write(folder.join("shop.yaml"), manifest).expect("a manifest");
         Self { fresh, folder }
     }

@@ -4,7 +4,7 @@ use crate::support::client::{Answer, Call, Client};
 use crate::support::replica::Running;
 use async_trait::async_trait;
 use axum::http::{Method, StatusCode};
-use resolvespec::config::{Config, DevArgs};
+use resolvespec::config::{Config, DevArgs, MqttArgs};
 use resolvespec::engine::{Context, Hook, Refusal};
 use resolvespec::load;
 use resolvespec::protocol::Operation;
@@ -63,13 +63,12 @@ async fn until(what: &str, client: &Client, call: &Call, wanted: impl Fn(&Result
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_leaves_then_turns_requests_away_and_finishes_what_has_begun() {
-    let folder = std::env::temp_dir().join(format!("resolvespec-draining-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).expect("a folder can be made");
+    let folder = crate::support::folder("draining");
     std::fs::write(folder.join("shop.yaml"), MANIFEST).expect("a manifest can be written");
     let seed = "create table items (id integer primary key, name text); insert into items values (1, 'pen');";
     std::fs::write(folder.join("seed.sql"), seed).expect("a seed can be written");
     let served = load::load(std::slice::from_ref(&folder), &HashMap::new(), true).await.expect("the manifests are good");
-    let dev = Config::dev(&DevArgs { paths: Vec::new(), port: 0, log: "warn".to_owned() });
+    let dev = Config::dev(&DevArgs { paths: Vec::new(), port: 0, log: "warn".to_owned(), mqtt: MqttArgs::default() });
     let config = Config { leave_time: Duration::from_secs(2), drain_time: Duration::from_secs(30), ..dev };
     let hold = Arc::new(Hold { came: Semaphore::new(0), go: Semaphore::new(0) });
     let mut replica = Running::start(&config, served, vec![hold.clone()]).await;

@@ -38,6 +38,18 @@ async fn keys_work(kind: Kind) {
     let reused = create(&server, "key 7", other.clone()).await;
     assert_eq!((reused.status.as_u16(), &reused.body["error"]["code"]), (422, &json!("idempotency_key_reused")));
 
+    // A delete that was done is not refused when it is said again.
+    for selector in [json!({"id": 8}), json!({"id": [9, 10]})] {
+        let mut body = selector.clone();
+        body["operation"] = "delete".into();
+        let call = Call::post("/api/public/notes", &body).header("Idempotency-Key", format!("delete {selector}"));
+        let first = server.client.send(&call).await.expect("an answer");
+        assert_eq!((first.status.as_u16(), first.header("idempotency-replayed")), (200, ""), "{}", first.body);
+        let again = server.client.send(&call).await.expect("an answer");
+        assert_eq!((again.status.as_u16(), again.header("idempotency-replayed")), (200, "true"), "{}", again.body);
+        assert_eq!(first.body, again.body);
+    }
+
     let database = Database::connect(&Settings::new("by hand", server.url())).await.expect("the database answers");
     let age = "update resolvespec_idempotency set created_at = created_at - 100000";
     database.run_script(age).await.expect("the keys can be aged");

@@ -100,7 +100,8 @@ create table links (line integer not null, order_id integer not null, tag_id int
 
 #[tokio::test]
 async fn sqlite_says_what_it_has() {
-    let file = std::env::temp_dir().join(format!("resolvespec-introspect-{}.db", std::process::id()));
+    let folder = crate::support::folder("introspect");
+    let file = folder.join("shop.db");
     std::fs::write(&file, "").expect("the file can be made");
     let settings = Settings::new("it", format!("sqlite:{}", file.display()));
     let database = Database::connect(&settings).await.expect("the file can be opened");
@@ -120,7 +121,7 @@ async fn sqlite_says_what_it_has() {
     )
     .await;
     let facts = introspect(&database, &named("main")).await.expect("the database answers");
-    std::fs::remove_file(&file).expect("the file is ours");
+    std::fs::remove_dir_all(&folder).expect("the folder is ours");
     let customers = table(&facts, "main", "Customers");
     columns(
         customers,

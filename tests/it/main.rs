@@ -1,14 +1,21 @@
 //! The integration tests: one binary, a file per behaviour.
 
+mod asyncapi;
 mod bus;
 mod cancelling;
 mod capture;
 mod chaos;
+mod chart;
+mod clients;
 mod cluster;
+mod configuring;
 mod conformance;
 mod declared_sql;
+mod dev_broker;
+mod dev_broker_sessions;
 mod draining;
 mod flights;
+mod grpc;
 mod hooks;
 mod http;
 mod idempotency;
@@ -21,8 +28,11 @@ mod live;
 mod malformed;
 mod matching;
 mod memory;
+mod mqtt;
 mod nested_hooks;
+mod node;
 mod observed;
+mod operator;
 mod outage;
 mod prepared;
 mod properties;

@@ -60,8 +60,7 @@ struct Dev {
 
 impl Dev {
     fn start(kind: Kind, url: &str) -> Self {
-        let folder = std::env::temp_dir().join(format!("resolvespec-memory-{}-{}", kind.name(), std::process::id()));
-        std::fs::create_dir_all(&folder).expect("a folder can be made");
+        let folder = crate::support::folder(&format!("memory-{}", kind.name()));
         let mut manifests = format!(
             "apiVersion: resolvespec.dev/v1alpha1\nkind: DataSource\nmetadata: {{name: wide}}\n\
              spec: {{engine: {}, connection: {{env: MEMORY_DATABASE}}}}\n",

@@ -1,4 +1,5 @@
-//! What databases refuse by rules of their own, and types that they can't compare: a clear code, never a 5xx.
+//! What databases refuse by rules of their own, and types that they can't compare: a clear code, never a 5xx but where the
+//! trouble is the server's own.
 
 use crate::support::client::{Answer, Call};
 use crate::support::database::{Fresh, Kind};
@@ -51,6 +52,18 @@ async fn a_trigger_that_refuses_a_row_is_a_check_violation_on_sqlite() {
     let trigger = "create trigger refuses before insert on notes when new.body = 'bad' \
          begin select raise(abort, 'internal rule'); end;";
     a_trigger_refuses(Kind::Sqlite, trigger).await;
+}
+
+/// As when its disk is full, or somebody has removed its temporary files.
+#[tokio::test(flavor = "multi_thread")]
+async fn trouble_of_the_server_itself_is_no_error_of_ours_on_mariadb() {
+    let trigger = "create trigger breaks before insert on notes for each row \
+         if new.body = 'bad' then signal sqlstate 'HY000' set mysql_errno = 6, message_text = 'Error on delete'; end if;";
+    let server = Server::start(Kind::Mariadb, &format!("{NOTES}\n{trigger}"), ENTITIES).await;
+    let answer = ask(&server, json!({"operation": "create", "data": {"id": 1, "body": "bad"}})).await;
+    assert_eq!((answer.status.as_u16(), &answer.body["error"]["code"]), (503, &json!("unavailable")), "{}", answer.body);
+    assert!(!answer.header("retry-after").is_empty());
+    server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,6 @@
 //! The binary as people run it: who gets in, how it ends, what it refuses and how it reloads.
 
+use crate::cluster::deployment::gathered;
 use crate::support::database::{Fresh, Kind};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use resolvespec::database::{Database, Settings};
@@ -8,6 +9,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_resolvespec");
@@ -30,8 +32,7 @@ pub(crate) struct Shop(pub(crate) PathBuf);
 
 impl Shop {
     pub(crate) fn new(name: &str) -> Self {
-        let folder = std::env::temp_dir().join(format!("resolvespec-serving-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).expect("a folder");
+        let folder = crate::support::folder(&format!("serving-{name}"));
         std::fs::write(folder.join("shop.yaml"), MANIFEST).expect("a manifest");
         std::fs::write(
             folder.join("seed.sql"),
@@ -53,15 +54,16 @@ impl Shop {
         command.args(arguments).arg(&self.0).envs(environment.iter().copied());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs");
         let serving = arguments[0] == "serve";
-        let mut lines: Box<dyn BufRead + Sync> = if serving {
-            Box::new(BufReader::new(child.stderr.take().expect("piped")))
+        let (mut lines, logged): (Box<dyn BufRead + Sync>, _) = if serving {
+            (Box::new(BufReader::new(child.stderr.take().expect("piped"))), Arc::default())
         } else {
-            Box::new(BufReader::new(child.stdout.take().expect("piped")))
+            (Box::new(BufReader::new(child.stdout.take().expect("piped"))), gathered(&mut child))
         };
         let mut said = String::new();
         let address = loop {
             let mut line = String::new();
-            assert!(lines.read_line(&mut line).expect("readable") > 0, "it ended before it served: {said}");
+            let is_there = lines.read_line(&mut line).expect("readable") > 0;
+            assert!(is_there, "it ended before it served: {said}{}", logged.lock().expect("no panic"));
             said.push_str(&line);
             let found =
                 line.split_once("http://").map(|(_, rest)| rest).or_else(|| line.split_once("listen=").map(|(_, rest)| rest));
@@ -69,7 +71,7 @@ impl Shop {
                 break rest.split_whitespace().next().expect("an address").to_owned();
             }
         };
-        Process { child, address, said, lines }
+        Process { child, address, said, lines, logged }
     }
 }
 
@@ -84,6 +86,8 @@ pub(crate) struct Process {
     pub(crate) address: String,
     said: String,
     lines: Box<dyn BufRead + Sync>,
+    /// What `dev` logs, as it comes.
+    logged: Arc<Mutex<String>>,
 }
 
 impl Process {
@@ -94,6 +98,38 @@ impl Process {
     pub(crate) fn end(&mut self) {
         self.signal("-TERM");
         assert!(self.child.wait().expect("it ends").success());
+    }
+
+    /// What `dev` has logged until now.
+    pub(crate) fn logged(&self) -> String {
+        self.logged.lock().expect("no panic").clone()
+    }
+
+    /// The next line of its greeting that has these words.
+    pub(crate) fn hear(&mut self, words: &str) -> String {
+        loop {
+            let mut line = String::new();
+            assert!(self.lines.read_line(&mut line).expect("readable") > 0, "it ended before it said '{words}'");
+            if line.contains(words) {
+                return line.trim_end().to_owned();
+            }
+        }
+    }
+
+    /// Waits until it is a client of its broker. Requests that come before are nobody's.
+    pub(crate) fn enters_its_broker(&self) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let connected =
+            |text: &str| text.lines().any(|line| line.starts_with("resolvespec_mqtt_connected{") && line.ends_with(" 1"));
+        while !connected(&self.get("/metrics")) {
+            assert!(Instant::now() < deadline, "the service does not enter its broker: {}", self.get("/metrics"));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// What it has still to say.
+    pub(crate) fn rest(&mut self) -> &mut impl Read {
+        &mut self.lines
     }
 
     /// One request; the status and the body.
@@ -133,9 +169,15 @@ impl Process {
 }
 
 impl Drop for Process {
+    #[expect(clippy::print_stderr, reason = "a test that fails shows what its process said")]
     fn drop(&mut self) {
         _ = self.child.kill();
         _ = self.child.wait();
+        if std::thread::panicking() {
+            let mut rest = String::new();
+            _ = self.lines.read_to_string(&mut rest);
+            eprintln!("it said:\n{}{rest}{}", self.said, self.logged());
+        }
     }
 }
 
@@ -215,6 +257,8 @@ fn dev_prints_a_line_to_try_for_each_entity() {
     let output = Command::new("bash").args(["-c", &line]).output().expect("bash runs");
     let answer: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{line}: {output:?}"));
     assert_eq!(answer["data"][0]["name"], "pen");
+    let seen = Command::new("curl").args(["-sL", &format!("http://{}/", dev.address)]).output().expect("curl runs");
+    assert!(String::from_utf8_lossy(&seen.stdout).contains("<html"), "a browser that comes without a path sees the docs");
     dev.end();
 }
 
@@ -223,7 +267,6 @@ fn dev_reloads_what_is_good_and_keeps_serving_when_it_is_not() {
     let shop = Shop::new("reloads");
     let mut dev = shop.start(&["dev", "--port", "0"], &[]);
     let manifest = shop.0.join("shop.yaml");
-    let mut errors = BufReader::new(dev.child.stderr.take().expect("piped"));
     let status = |name: &str| dev.post(&format!("/api/main/{name}"), &json!({"operation": "read"}), None).0;
     let until = |name: &str, wanted: u16| {
         let deadline = Instant::now() + Duration::from_secs(15);
@@ -236,10 +279,12 @@ fn dev_reloads_what_is_good_and_keeps_serving_when_it_is_not() {
     until("things", 200);
     assert_eq!(status("items"), 404);
     std::fs::write(&manifest, MANIFEST.replace("{source: shop,", "{source: shop, table: nothing,")).expect("written");
-    let mut said = String::new();
-    while !said.contains("still served") {
-        assert!(errors.read_line(&mut said).expect("readable") > 0, "{said}");
+    let deadline = Instant::now() + Duration::from_secs(15);
+    while !dev.logged().contains("still served") {
+        assert!(Instant::now() < deadline, "{}", dev.logged());
+        std::thread::sleep(Duration::from_millis(20));
     }
+    let said = dev.logged();
     assert!(said.contains("shop.yaml:10:") && said.contains("nothing"), "{said}");
     assert_eq!(status("things"), 200);
     dev.end();
@@ -272,7 +317,7 @@ fn what_introspect_prints_can_be_served() {
 #[test]
 fn every_subcommand_explains_itself() {
     for command in
-        ["dev", "serve", "publish", "introspect", "check", "capture install", "capture status", "capture remove", "crds"]
+        ["dev", "serve", "publish", "introspect", "check", "capture install", "capture status", "capture remove", "probe", "crds"]
     {
         let arguments: Vec<&str> = command.split(' ').chain(["--help"]).collect();
         let output = run(&arguments);
@@ -285,6 +330,24 @@ fn every_subcommand_explains_itself() {
             assert!(beside || below, "{command} does not say what {line} is");
         }
     }
+}
+
+#[test]
+fn a_probe_fails_unless_the_answer_is_a_good_one() {
+    let shop = Shop::new("probe").seeded();
+    let mut dev = shop.start(&["dev", "--port", "0"], &[]);
+    let address = dev.address.clone();
+    let probe = |path: &str| run(&["probe", &format!("http://{address}{path}")]);
+    let good = probe("/ready");
+    assert!(good.status.success(), "{}", String::from_utf8_lossy(&good.stderr));
+    let body: Value = serde_json::from_slice(&good.stdout).expect("the answer of the service");
+    assert_eq!(body["ready"], true, "{body}");
+    let bad = probe("/nowhere");
+    assert!(!bad.status.success() && String::from_utf8_lossy(&bad.stderr).contains("answered with status 404"));
+    dev.end();
+    let nobody = probe("/ready");
+    let said = String::from_utf8_lossy(&nobody.stderr).into_owned();
+    assert!(!nobody.status.success() && said.contains("refused"), "{said}");
 }
 
 /// What the README begins with.
@@ -326,21 +389,30 @@ async fn what_introspect_prints_of_a_server_can_be_served() {
             insert into makers values (1, 'Ada'); insert into pens values (7, 1, 12.50)";
         database.run_script(script).await.expect("the tables can be made");
         database.close().await;
+        let other = Fresh::create(kind).await;
+        let database = Database::connect(&Settings::new("neighbour", &other.url)).await.expect("the database answers");
+        database.run_script("create table strangers (id int primary key)").await.expect("the table can be made");
+        database.close().await;
         let shop = Shop::new(&format!("introspect-{}", kind.name()));
         let output = run(&["introspect", &fresh.url]);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let manifests = String::from_utf8_lossy(&output.stdout);
+        assert!(!manifests.contains("strangers"), "another database of the server is not asked for: {manifests}");
         std::fs::write(shop.0.join("shop.yaml"), &output.stdout).expect("written");
         let mut dev = shop.start(&["dev", "--port", "0"], &[("RESOLVESPEC_DATABASE_URL", &fresh.url)]);
-        let openapi: Value = serde_json::from_str(&dev.get("/openapi")).expect("JSON");
+        let document = dev.get("/openapi");
+        let openapi: Value = serde_json::from_str(&document).unwrap_or_else(|error| panic!("{error}: {document}"));
         let mut paths = openapi["paths"].as_object().expect("paths").keys();
         let pens = paths.find(|path| path.starts_with("/api/") && path.ends_with("/pens")).expect("pens are served").clone();
         let read = json!({"operation": "read", "options": {"preload": [{"relation": "maker"}]}});
         let (status, body) = dev.post(&pens, &read, None);
         assert_eq!((status, &body["data"][0]["maker"]["name"]), (200, &json!("Ada")), "{} {body}", kind.name());
         let create = json!({"operation": "create", "data": {"id": 8, "maker_id": 1, "price": "0.10"}});
-        assert_eq!(dev.post(&pens, &create, None).0, 200, "{}", kind.name());
+        let (status, body) = dev.post(&pens, &create, None);
+        assert_eq!(status, 200, "{} {body}", kind.name());
         dev.end();
         drop(shop);
         fresh.remove().await;
+        other.remove().await;
     }
 }

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests need and the machine lacks: tests/servers/install.sh CACHE
+# Installs what the tests need and the machine lacks: tests/servers/install.sh CACHE [node]
+# With `node` also what a node of Kubernetes needs.
 # Where nothing is missing it asks no registry.
 set -euo pipefail
 cache=$1
@@ -20,12 +21,26 @@ programs=(
   "haproxy haproxy"
   "mosquitto mosquitto"
   "mosquitto_sub mosquitto-clients"
+  "musl-gcc musl-tools"
   "openssl openssl"
   "pkg-config pkg-config"
   "postgres postgresql"
   "python3 python3"
   "redis-server redis-server"
   "wrk wrk"
+)
+[[ ${2:-} != node ]] || programs+=(
+  "buildah buildah"
+  "catatonit catatonit"
+  "conntrack conntrack"
+  "containerd containerd"
+  "ethtool ethtool"
+  "ip iproute2"
+  "iptables iptables"
+  "readelf binutils"
+  "runc runc"
+  "socat socat"
+  "/usr/lib/cni/ptp containernetworking-plugins"
 )
 
 # shellcheck source=tests/servers/path.sh

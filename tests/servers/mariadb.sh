@@ -11,6 +11,8 @@ create() {
   cat >"$data/my.cnf" <<EOF
 [mariadbd]
 datadir = $data/data
+# A server that starts removes what others have of temporary tables in its folder.
+tmpdir = $data/tmp
 socket = $data/mariadb.sock
 bind-address = 127.0.0.1
 port = $port
@@ -27,6 +29,7 @@ innodb_flush_log_at_trx_commit = $flush
 sync_binlog = $((flush == 1))
 EOF
   chmod 644 "$data/my.cnf"
+  "${unprivileged[@]}" mkdir "$data/tmp"
   "${unprivileged[@]}" mariadb-install-db --defaults-file="$data/my.cnf" --skip-test-db
   # The user whom the tests connect as, made before the server listens, and not logged,
   # so that the binary log begins with the tests' own changes.

@@ -12,7 +12,7 @@ create() {
     --auth=scram-sha-256 --encoding=UTF8 --locale=C.UTF-8 --no-sync
   # wal_level is for reading changes by logical replication.
   cat >>"$data/postgresql.conf" <<EOF
-listen_addresses = '127.0.0.1'
+listen_addresses = '127.0.0.1${TEST_LISTEN:+,$TEST_LISTEN}'
 port = $port
 unix_socket_directories = ''
 max_connections = 300
@@ -22,6 +22,8 @@ wal_level = logical
 shared_preload_libraries = 'pg_stat_statements'
 fsync = ${TEST_FSYNC:-off}
 EOF
+  # Whoever listens elsewhere as well is asked from elsewhere.
+  [[ -z ${TEST_LISTEN:-} ]] || echo "host all all all scram-sha-256" >>"$data/pg_hba.conf"
 }
 
 serve() {

@@ -44,6 +44,11 @@ stop_signal=TERM first_port=''
 unprivileged=()
 (($(id -u) != 0)) || unprivileged=(setpriv --reuid=nobody --regid=nogroup --clear-groups --)
 
+# The folder with the programs of Kubernetes, which tests/kubernetes/build.sh has built.
+kubernetes_folder() {
+  "$here/../kubernetes/build.sh" "${RESOLVESPEC_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/resolvespec}"
+}
+
 fail() {
   echo "$name: $1; the end of its log:" >&2
   tail -n 20 "$folder/$name.log" >&2 || true
@@ -60,19 +65,27 @@ wait_until() {
   done
 }
 
-# A free port of the hundred from $1 on. Each server has a hundred of its own, so that
-# servers that start at the same time cannot pick the same one. All are below the ports
-# that the kernel gives to outgoing connections: while a server is down, a client that
-# keeps trying must not get the server's port, or even connect to itself on it.
+# A free port of the hundred from $1 on. Each kind of server has a hundred of its own, all
+# below the ports that the kernel gives to outgoing connections: while a server is down, a
+# client that keeps trying must not get the server's port, or even connect to itself on it.
+# A port is its folder's for as long as that is there: its server may be down for a while,
+# and servers of a kind start at the same time.
 free_port() {
-  local candidate
-  for candidate in $(shuf -i "$1-$(($1 + 99))"); do
-    (exec 3<>"/dev/tcp/127.0.0.1/$candidate") 2>/dev/null || {
+  local candidate owner taken
+  taken=${TMPDIR:-/tmp}/resolvespec-ports-$(id -u)
+  mkdir -p "$taken"
+  (
+    flock 9
+    for candidate in $(shuf -i "$1-$(($1 + 99))"); do
+      owner=$(cat "$taken/$candidate" 2>/dev/null || true)
+      [[ -z $owner || ! -e $owner ]] || continue
+      ! (exec 3<>"/dev/tcp/127.0.0.1/$candidate") 2>/dev/null || continue
+      echo "$folder" >"$taken/$candidate"
       echo "$candidate"
-      return
-    }
-  done
-  return 1
+      exit
+    done
+    exit 1
+  ) 9>"$taken/lock"
 }
 
 # Sends a line to the server, unless it is empty, and prints the first line it answers.

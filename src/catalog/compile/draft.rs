@@ -6,6 +6,7 @@ use super::{Settings, fragment, operations};
 use crate::catalog::entity::{ColumnId, Entity, EntityId};
 use crate::catalog::facts::{Facts, FactsBySource, TableFacts};
 use crate::catalog::ident::TableName;
+use crate::manifest::problem::Cause;
 use crate::manifest::{self, Declared, Manifests, Problem};
 
 /// An entity without relations, the manifest that declares it and the table that it stands for.
@@ -39,15 +40,16 @@ pub(super) fn locate<'a>(
     facts: &'a FactsBySource,
 ) -> Result<Located<'a>, Problem> {
     let spec = &declared.resource.spec;
-    let source = manifest::declared::key(declared.namespace(), &spec.source);
+    let source = declared.source_key();
     let Some(facts) = facts.get(&source) else {
-        let sources = manifests.sources.iter().filter(|source| source.namespace() == declared.namespace());
+        let sources = manifests.sources.iter().filter(|source| source.namespace() == declared.source_namespace());
         let reason = if manifests.sources.iter().any(|declared| declared.key() == source) {
             format!("the database of DataSource '{source}' was not looked at")
         } else {
             format!("there is no DataSource '{source}'")
         };
-        return Err(declared.problem("spec.source", reason).advise(advice(&spec.source, sources.map(Declared::name))));
+        let advice = advice(&spec.source, sources.map(Declared::name));
+        return Err(declared.problem("spec.source", reason).advise(advice).because(Cause::NoSource));
     };
     let schema = spec.schema.as_deref().unwrap_or(&facts.default_schema);
     let name = table_name(declared);
@@ -56,7 +58,8 @@ pub(super) fn locate<'a>(
         let reason = format!("the database of '{source}' has no table or view '{schema}.{name}'");
         let tables = facts.tables().filter(|table| table.schema == schema);
         let path = if spec.table.is_some() { "spec.table" } else { "metadata.name" };
-        return Err(declared.problem(path, reason).advise(advice(name, tables.map(|table| table.name.as_str()))));
+        let advice = advice(name, tables.map(|table| table.name.as_str()));
+        return Err(declared.problem(path, reason).advise(advice).because(Cause::NoTable));
     };
     Ok(Located { facts, table, source, ident })
 }

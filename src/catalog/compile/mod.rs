@@ -21,6 +21,7 @@ use super::facts::FactsBySource;
 use super::lookup::Catalog;
 use super::relation::Relation;
 use super::source::captures;
+use crate::manifest::problem::Cause;
 use crate::manifest::{Declared, Manifests, Problem};
 use std::collections::HashMap;
 
@@ -90,7 +91,7 @@ fn find_shared_paths(drafts: &[Draft<'_>], problems: &mut Vec<Problem>) {
             let place = &earlier.declared.place;
             let reason = format!("two entities are '{}', the first at {place}", draft.entity.full_name());
             let advice = "give one of them another `name` or `apiSchema`";
-            problems.push(draft.declared.problem("spec.name", reason).advise(advice));
+            problems.push(draft.declared.problem("spec.name", reason).advise(advice).because(Cause::PathTaken));
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::catalog::kind::Kind;
 use crate::catalog::relation::{Relation, RelationKind};
 use crate::manifest::Problem;
 use crate::manifest::entity::{RelationKindSpec, RelationSpec};
+use crate::manifest::problem::Cause;
 
 /// What a relation is resolved against.
 pub(super) struct Resolver<'a> {
@@ -35,10 +36,11 @@ impl Resolver<'_> {
         let mut relations = Vec::new();
         for (place, spec) in specs.iter().enumerate() {
             let path = format!("spec.relations[{place}]");
-            problems.extend(self.check_name(spec, &specs[..place], &path));
+            let cause = Cause::Relation(u32::try_from(place).unwrap_or(u32::MAX));
+            problems.extend(self.check_name(spec, &specs[..place], &path).map(|problem| problem.because(cause)));
             match self.relation(spec, &path) {
                 Ok(relation) => relations.extend(relation),
-                Err(problem) => problems.push(problem),
+                Err(problem) => problems.push(problem.because(cause)),
             }
         }
         relations

@@ -18,7 +18,7 @@ use std::collections::BTreeSet;
 /// Which schemas are looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scope {
-    /// Every schema that is not the database's own.
+    /// Every schema of the database that the URL names, but for those of its server. On MySQL and MariaDB that is one.
     Everything,
     /// Some schemas.
     Schemas {

@@ -26,7 +26,8 @@ pub(super) async fn current_schema(database: &Database) -> Result<String, Error>
 
 pub(super) async fn introspect(database: &Database, flavour: Flavour, current: &str, schemas: &Schemas) -> Result<Facts, Error> {
     let dialect = Dialect::Mysql(flavour);
-    let every = "t.table_schema not in ('information_schema', 'mysql', 'performance_schema', 'sys')";
+    // What else is on the server is somebody else's, and may be gone in a moment.
+    let every = "t.table_schema = database()";
     let statement = |sql| schemas.statement(sql, dialect, "t.table_schema", every);
     let checks = match flavour {
         Flavour::Mariadb => MARIADB_CHECKS,

@@ -11,7 +11,7 @@ use crate::engine::plan::turn::Turn;
 use crate::engine::plan::write::{RowWrite, WritePlan};
 use crate::engine::plan::{Paging, ReadPlan, Shape};
 use crate::engine::sql;
-use crate::protocol::response::{Deleted, Written, entity_tag};
+use crate::protocol::response::{Deleted, Removed, Written, entity_tag};
 use crate::protocol::{Code, Error, Operation, Request, Response, RowText};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -150,15 +150,15 @@ async fn delete<'p>(
             Err(error) => return Err(error),
         }
     }
-    let deleted = if plan.many {
-        Deleted::Count(count)
+    let removed = if plan.many {
+        Removed::Count(count)
     } else {
-        Deleted::Record(before.first().map_or(Bytes::from_static(b"{}"), |told| told.text.clone()))
+        Removed::Record(before.first().map_or(Bytes::from_static(b"{}"), |told| told.text.clone()))
     };
     if let Some(told) = told {
         told.extend(before);
     }
-    Ok(Response::Deleted(deleted))
+    Ok(Response::Deleted(Deleted { removed, replayed: false }))
 }
 
 /// The row as it is before its removal.

@@ -44,6 +44,17 @@ pub(super) enum What<'r> {
     Unknown(ChangeOperation, Option<Image<'r>>),
 }
 
+impl What<'_> {
+    pub(super) fn operation(&self) -> ChangeOperation {
+        match self {
+            What::Created(_) => ChangeOperation::Create,
+            What::Updated(..) => ChangeOperation::Update,
+            What::Deleted(_) => ChangeOperation::Delete,
+            What::Unknown(operation, _) => *operation,
+        }
+    }
+}
+
 impl<'c> Tables<'c> {
     /// Gathers the entities of a source.
     pub(super) fn of(catalog: &'c Catalog, source: &'c str) -> Self {

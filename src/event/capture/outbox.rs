@@ -11,18 +11,21 @@
 //! after that must know which of them the read has seen.
 
 use super::change::{Record, What};
-use super::image::Image;
+use super::image::{Image, unhex};
 use crate::database::{self, Bind, Database, Dialect, Statement, Transaction};
-use crate::protocol::RowText;
+use crate::protocol::{ChangeOperation, RowText};
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, stream};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::time::Duration;
 
 /// Rows of one pass. A pass is one statement, which must end before the database's own limit ends it.
 const PASS_ROWS: u32 = 20_000;
+
+/// Rows that are read one by one at once.
+const SINGLE_ROWS: u32 = 64;
 
 /// Ids that one statement forgets.
 const FORGET_ROWS: u32 = 10_000;
@@ -57,9 +60,21 @@ pub(super) struct Row<'a> {
     pub(super) occurred_at: String,
 }
 
+/// A row of which nothing but what stands beside its images was asked, with its whole text, which may be no JSON.
+pub(super) struct Bare {
+    pub(super) id: i64,
+    schema: String,
+    table: String,
+    operation: String,
+    occurred_at: String,
+    pub(super) text: String,
+}
+
 /// A row that is no change.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unreadable {
+    #[error("row {id} of the outbox is not JSON: {reason}")]
+    Row { id: i64, reason: serde_json::Error },
     #[error("row {id} of the outbox can't be read: {reason}")]
     Image { id: i64, reason: serde_json::Error },
     #[error("row {id} of the outbox has the operation '{operation}' and not the images of it")]
@@ -87,6 +102,37 @@ impl Row<'_> {
             occurred_at: &self.occurred_at,
         })
     }
+
+    /// What the row says when its images say nothing.
+    pub(super) fn without_images(&self) -> Record<'_> {
+        unknown(self.id, (&self.schema, &self.table, &self.operation), &self.occurred_at)
+    }
+}
+
+impl Bare {
+    /// What it says without its text.
+    pub(super) fn record(&self) -> Record<'_> {
+        unknown(self.id, (&self.schema, &self.table, &self.operation), &self.occurred_at)
+    }
+
+    fn read((id, texts): (i64, [Option<String>; 5])) -> Self {
+        let read = |hex: Option<String>| {
+            let bytes = hex.as_deref().and_then(unhex).unwrap_or_default();
+            String::from_utf8_lossy(&bytes).into_owned()
+        };
+        let [schema, table, operation, occurred_at, text] = texts.map(read);
+        Self { id, schema, table, operation, occurred_at, text }
+    }
+}
+
+fn unknown<'r>(id: i64, (schema, table, operation): (&'r str, &'r str, &str), occurred_at: &'r str) -> Record<'r> {
+    let operation = match operation {
+        "create" => ChangeOperation::Create,
+        "delete" => ChangeOperation::Delete,
+        _ => ChangeOperation::Update,
+    };
+    let what = What::Unknown(operation, None);
+    Record { id: id.to_string(), schema, table, what, transaction: None, user: None, occurred_at }
 }
 
 /// What tells which ids can still turn up.
@@ -101,7 +147,7 @@ pub(super) struct Horizon {
 }
 
 /// Rows of an outbox, as ranges of their ids.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seen(Vec<(i64, i64)>);
 
 impl Seen {
@@ -170,9 +216,9 @@ impl<'a> Outbox<'a> {
     /// The first rows above an id, in chunks of some hundred kilobytes, each rows' JSON texts with commas between them.
     pub(super) async fn rows(&self, floor: i64) -> Result<BoxStream<'static, Result<RowText, database::Error>>, Error> {
         let text = match self.database.dialect() {
-            Dialect::Postgres => POSTGRES_ROWS,
-            Dialect::Mysql(_) => MYSQL_ROWS,
-            Dialect::Sqlite => SQLITE_ROWS,
+            Dialect::Postgres => POSTGRES_ROWS.replacen("{row}", POSTGRES_ROW, 1),
+            Dialect::Mysql(_) => MYSQL_ROWS.replacen("{row}", MYSQL_ROW, 1),
+            Dialect::Sqlite => SQLITE_ROWS.replacen("{row}", SQLITE_ROW, 1),
         };
         let binds = vec![Bind::Integer(floor)];
         let statement = Statement::with_binds(self.sql(&format!("{text} limit {PASS_ROWS}")), binds);
@@ -181,6 +227,19 @@ impl<'a> Outbox<'a> {
         let more = fetched.more.unwrap_or_else(|| stream::empty().boxed());
         let has_rows = |chunk: &Result<RowText, database::Error>| !matches!(chunk, Ok(rows) if rows.count == 0);
         Ok(first.chain(more).filter(move |chunk| std::future::ready(has_rows(chunk))).boxed())
+    }
+
+    /// The first rows above an id one by one, for when they can't be read together. Nothing in a row keeps it from being told apart.
+    pub(super) async fn singly(&self, floor: i64) -> Result<Vec<Bare>, Error> {
+        let text = match self.database.dialect() {
+            Dialect::Postgres => POSTGRES_ROWS.replacen("{row}", POSTGRES_BARE, 1),
+            Dialect::Mysql(_) => MYSQL_ROWS.replacen("{row}", MYSQL_BARE, 1).replacen("{row}", MYSQL_ROW, 1),
+            Dialect::Sqlite => SQLITE_ROWS.replacen("{row}", SQLITE_BARE, 1).replacen("{row}", SQLITE_ROW, 1),
+        };
+        let binds = vec![Bind::Integer(floor)];
+        let statement = Statement::with_binds(self.sql(&format!("{text} limit {SINGLE_ROWS}")), binds);
+        let rows = self.database.fetch_texts(statement).await?;
+        rows.iter().map(|row| Ok(Bare::read(serde_json::from_str(row)?))).collect()
     }
 
     /// Moves rows to the published ones. Rows that somebody else has moved already are left alone.
@@ -269,24 +328,41 @@ impl<'a> Outbox<'a> {
 }
 
 const POSTGRES_ROWS: &str = "
-select row_to_json(o) from (
+select {row} from (
   select id, transaction_id::text as transaction, table_schema as schema, table_name as table, operation,
     before_image as before, after_image as after, changed_by as user, occurred_at
   from {home}.resolvespec_outbox where id > $1 order by id
 ) o";
 
-const MYSQL_ROWS: &str = r#"
-select concat('{"id":',id,',"schema":',json_quote(table_schema),',"table":',json_quote(table_name),
+const POSTGRES_ROW: &str = "row_to_json(o)";
+
+// Whatever a text holds, its digits are JSON.
+const POSTGRES_BARE: &str = "
+json_build_array(o.id, json_build_array(encode(convert_to(o.schema, 'UTF8'), 'hex'),
+  encode(convert_to(o.table, 'UTF8'), 'hex'), encode(convert_to(o.operation, 'UTF8'), 'hex'),
+  encode(convert_to(to_json(o.occurred_at)#>>'{}', 'UTF8'), 'hex'), encode(convert_to(row_to_json(o)::text, 'UTF8'), 'hex')))";
+
+const MYSQL_ROWS: &str = "select {row} from {home}.resolvespec_outbox where id > ? order by id";
+
+const MYSQL_ROW: &str = r#"
+concat('{"id":',id,',"schema":',json_quote(table_schema),',"table":',json_quote(table_name),
   ',"operation":"',operation,'","before":',ifnull(before_image,'null'),',"after":',ifnull(after_image,'null'),
   ',"user":',ifnull(json_quote(changed_by),'null'),
-  ',"occurred_at":"',date_format(occurred_at,'%Y-%m-%dT%H:%i:%s.%f+00:00'),'"}')
-from {home}.resolvespec_outbox where id > ? order by id"#;
+  ',"occurred_at":"',date_format(occurred_at,'%Y-%m-%dT%H:%i:%s.%f+00:00'),'"}')"#;
 
-const SQLITE_ROWS: &str = r#"
-select '{"id":'||id||',"schema":"main","table":'||json_quote(table_name)||',"operation":"'||operation||
+const MYSQL_BARE: &str = "
+json_array(id, json_array(hex(table_schema), hex(table_name), hex(operation),
+  hex(date_format(occurred_at,'%Y-%m-%dT%H:%i:%s.%f+00:00')), hex({row})))";
+
+const SQLITE_ROWS: &str = "select {row} from {home}.resolvespec_outbox where id > ? order by id";
+
+const SQLITE_ROW: &str = r#"
+'{"id":'||id||',"schema":"main","table":'||json_quote(table_name)||',"operation":"'||operation||
   '","before":'||ifnull(before_image,'null')||',"after":'||ifnull(after_image,'null')||
-  ',"user":'||ifnull(json_quote(changed_by),'null')||',"occurred_at":"'||occurred_at||'"}'
-from {home}.resolvespec_outbox where id > ? order by id"#;
+  ',"user":'||ifnull(json_quote(changed_by),'null')||',"occurred_at":"'||occurred_at||'"}'"#;
+
+const SQLITE_BARE: &str = "
+json_array(id, json_array(hex('main'), hex(table_name), hex(operation), hex(occurred_at), hex({row})))";
 
 const POSTGRES_MARK: &str = "
 with moved as (delete from {home}.resolvespec_outbox where id = any($1::bigint[]) returning id)

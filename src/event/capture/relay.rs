@@ -2,11 +2,12 @@
 //!
 //! What PostgreSQL's log tells is carried by `wal`; here is the outbox. A relay of it leads while it holds the database's lock. Two that lead at once, as when a session is cut off and does not know it
 //! yet, tell the same changes under the same ids, which the bus drops. Whatever fails ends the lead; the next begins at
-//! the first row that has not been moved to the published ones, so that nothing is lost and some is told twice.
+//! the first row that has not been moved to the published ones, so that nothing is lost and some is told twice. A row that
+//! can't be read never will be: it is told as a change whose images are not known, and does not keep the others waiting.
 
-use super::change::Tables;
+use super::change::{Record, Tables};
 use super::floor::Floor;
-use super::outbox::{self, Backlog, Outbox, Row, Unreadable};
+use super::outbox::{self, Backlog, Bare, Outbox, Row, Unreadable};
 use super::wal::{self, slot};
 use crate::catalog::Capture;
 use crate::database::{self, Database, Dialect, Watch};
@@ -77,8 +78,8 @@ pub(super) enum Failure {
     Outbox(#[from] outbox::Error),
     #[error(transparent)]
     Bus(#[from] bus::Error),
-    #[error(transparent)]
-    Unreadable(#[from] Unreadable),
+    #[error("a row without images can't be told: {0}")]
+    Untellable(serde_json::Error),
     #[error(transparent)]
     Slot(#[from] slot::Error),
     #[error(transparent)]
@@ -88,9 +89,40 @@ pub(super) enum Failure {
 }
 
 /// Changes of a chunk of rows, and the rows' ids.
+#[derive(Default)]
 struct Batch {
     ids: Vec<i64>,
     changes: Vec<Arc<Change>>,
+    /// Rows that are told without their images.
+    unreadable: Vec<Unreadable>,
+}
+
+impl Batch {
+    fn add(&mut self, row: &Row<'_>, tables: &Tables<'_>) -> Result<(), Failure> {
+        let start = self.changes.len();
+        let unclear = |reason| Unreadable::Image { id: row.id, reason };
+        let told = row.record().and_then(|record| tables.tell(&record, &mut self.changes).map_err(unclear));
+        if let Err(unreadable) = told {
+            self.changes.truncate(start);
+            self.add_unreadable(&row.without_images(), unreadable, tables)?;
+        }
+        self.ids.push(row.id);
+        Ok(())
+    }
+
+    fn add_bare(&mut self, bare: &Bare, tables: &Tables<'_>) -> Result<(), Failure> {
+        match serde_json::from_str::<Row<'_>>(&bare.text) {
+            Ok(row) => return self.add(&row, tables),
+            Err(reason) => self.add_unreadable(&bare.record(), Unreadable::Row { id: bare.id, reason }, tables)?,
+        }
+        self.ids.push(bare.id);
+        Ok(())
+    }
+
+    fn add_unreadable(&mut self, record: &Record<'_>, unreadable: Unreadable, tables: &Tables<'_>) -> Result<(), Failure> {
+        self.unreadable.push(unreadable);
+        tables.tell(record, &mut self.changes).map_err(Failure::Untellable)
+    }
 }
 
 impl Relay {
@@ -165,9 +197,14 @@ impl Relay {
     async fn pass(&self, outbox: &Outbox<'_>, floor: &mut Floor, served: &Served) -> Result<bool, Failure> {
         let tables = Tables::of(&served.catalog, &self.source);
         let mut rows = outbox.rows(floor.id()).await?;
-        let Some(mut batch) = next(&mut rows, &tables).await? else {
-            floor.pass();
-            return Ok(false);
+        let mut batch = match next(&mut rows, &tables).await {
+            Ok(Some(batch)) => batch,
+            Ok(None) => {
+                floor.pass();
+                return Ok(false);
+            }
+            Err(Failure::Outbox(outbox::Error::Unreadable(_))) => return self.pass_singly(outbox, floor, &tables).await,
+            Err(failure) => return Err(failure),
         };
         let mut told = Vec::new();
         loop {
@@ -180,6 +217,10 @@ impl Relay {
                 Ok(Some(following)) => batch = following,
                 // A slow bus may take longer than one statement may; the next pass goes on.
                 Ok(None) | Err(Failure::Database(database::Error::Deadline)) => break,
+                Err(Failure::Outbox(outbox::Error::Unreadable(_))) => {
+                    outbox.mark(&told).await?;
+                    return self.pass_singly(outbox, floor, &tables).await;
+                }
                 Err(failure) => return Err(failure),
             }
         }
@@ -187,10 +228,25 @@ impl Relay {
         Ok(true)
     }
 
+    /// Tells the first rows one by one: among those that are read together is one that is not even JSON.
+    async fn pass_singly(&self, outbox: &Outbox<'_>, floor: &Floor, tables: &Tables<'_>) -> Result<bool, Failure> {
+        let mut batch = Batch::default();
+        for bare in outbox.singly(floor.id()).await? {
+            batch.add_bare(&bare, tables)?;
+        }
+        self.publish(&batch).await?;
+        outbox.mark(&batch.ids).await?;
+        Ok(true)
+    }
+
     async fn publish(&self, batch: &Batch) -> Result<(), bus::Error> {
         if !batch.changes.is_empty() {
             self.bus.publish(&batch.changes).await?;
             self.metrics.published(batch.changes.len());
+        }
+        for unreadable in &batch.unreadable {
+            self.metrics.unreadable();
+            tracing::error!(source = self.source, "{unreadable}: whoever follows its entity is told to read again");
         }
         Ok(())
     }
@@ -270,11 +326,10 @@ async fn next(
     let Some(chunk) = rows.next().await.transpose()? else { return Ok(None) };
     let wrapped = [b"[".as_slice(), &chunk.joined, b"]"].concat();
     let found: Vec<Row<'_>> = serde_json::from_slice(&wrapped).map_err(outbox::Error::from)?;
-    let mut batch = Batch { ids: Vec::with_capacity(found.len()), changes: Vec::with_capacity(found.len()) };
+    let (ids, changes) = (Vec::with_capacity(found.len()), Vec::with_capacity(found.len()));
+    let mut batch = Batch { ids, changes, unreadable: Vec::new() };
     for row in &found {
-        let untellable = |reason| Unreadable::Image { id: row.id, reason };
-        tables.tell(&row.record()?, &mut batch.changes).map_err(untellable)?;
-        batch.ids.push(row.id);
+        batch.add(row, tables)?;
     }
     Ok(Some(batch))
 }

@@ -8,9 +8,11 @@ use super::outbox::{Error, Outbox, Seen};
 use crate::catalog::Capture;
 use crate::database::{Database, Statement, Transaction};
 use crate::protocol::Change;
+use serde::{Deserialize, Serialize};
 
 /// What a snapshot sees of the changes that are told.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Sight {
     /// Rows of the outbox.
     Rows(Seen),
@@ -19,7 +21,7 @@ pub enum Sight {
 }
 
 /// The transactions that a snapshot of PostgreSQL sees: those below `next` that were not running.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Transactions {
     next: i64,
     /// In order.

@@ -10,7 +10,8 @@ use super::place::{Mark, Place};
 use super::shape::Shape;
 use super::snapshot;
 use crate::auth::Principal;
-use crate::event::bus;
+use crate::event::bus::Extent;
+use crate::event::capture::Sight;
 use crate::protocol::{Code, Error, Page, Position, Subscribe};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -28,6 +29,21 @@ pub struct Begun {
     pub position: Position,
     /// The rows as they were, if they were asked for.
     pub snapshot: Option<Page>,
+    /// Which changes those rows have already.
+    pub(super) seen: Option<Sight>,
+}
+
+/// What is known of a subscription before it begins.
+#[derive(Default)]
+pub(super) struct Known<'k> {
+    /// Its id.
+    pub(super) id: Option<&'k str>,
+    /// What the bus has, of whoever has just asked.
+    pub(super) extent: Option<&'k Extent>,
+    /// What it has been shown.
+    pub(super) seen: Option<Sight>,
+    /// It goes on; whoever is told of beginnings was told of its.
+    pub(super) again: bool,
 }
 
 /// A place with what makes a position of it.
@@ -54,13 +70,13 @@ impl Drop for Unkept<'_> {
 }
 
 impl Shared {
-    /// Begins a subscription for a connection.
+    /// Begins a subscription for a connection, which may know its id, and what the bus has if it has just asked.
     pub(super) async fn begin<'h>(
         &'h self,
         principal: &Arc<Principal>,
         mailbox: &Arc<Mailbox>,
         asked: Subscribe,
-        id: Option<&str>,
+        known: Known<'_>,
     ) -> Result<(Begun, Unkept<'h>, Heard), Error> {
         let asked = Arc::new(asked);
         let engine = &self.parts.engine;
@@ -70,40 +86,48 @@ impl Shared {
             let plan = engine.plan_subscription(current, principal, &asked).await?;
             let entity = plan.entity();
             let shape = Arc::new(Shape::compile(&plan)?);
-            self.captured.check(current, entity).await?;
-            let id: Arc<str> = id.map_or_else(|| Uuid::new_v4().to_string().into(), Arc::from);
+            generation.captured.check(current, entity).await?;
+            let id: Arc<str> = known.id.map_or_else(|| Uuid::new_v4().to_string().into(), Arc::from);
             let behind = asked.snapshot || asked.resume.is_some();
             let slot = mailbox.open(Arc::clone(&id), behind, asked.conflate);
             let new = Subscription::new(Arc::clone(&asked), Arc::clone(principal), Arc::clone(mailbox), slot);
             let subscription = Arc::new(new);
-            self.parts.metrics.subscribed();
+            self.count(&subscription);
             let unkept = Unkept { hub: self, subscription: Some(Arc::clone(&subscription)) };
             if subscription.settle_in(&generation, shape).is_err() {
                 continue;
             }
             let mark = self.mark.load_full().ok_or_else(unreachable)?;
-            let (place, snapshot) = if asked.snapshot {
+            let (place, snapshot, seen) = if asked.snapshot {
                 let place = self.edge(&mark).await?;
                 mailbox.settle(slot, place);
                 // As in a read, 0 is no limit.
                 let whole = asked.options.limit.unwrap_or_default() == 0;
                 let (page, seen) = snapshot::take(self, current, &plan, whole).await?;
-                mailbox.has_seen(slot, seen);
+                mailbox.has_seen(slot, seen.clone());
                 self.catch_up(&subscription, place);
-                (place, Some(page))
+                (place, Some(page), Some(seen))
             } else if let Some(position) = &asked.resume {
-                let place = self.resumed(&mark, position).await?;
+                let place = match known.extent {
+                    Some(extent) => resumed(&mark, position, extent)?,
+                    None => resumed(&mark, position, &self.extent().await?)?,
+                };
                 mailbox.settle(slot, place);
+                if let Some(seen) = &known.seen {
+                    mailbox.has_seen(slot, seen.clone());
+                }
                 self.catch_up(&subscription, place);
-                (place, None)
+                (place, None, None)
             } else {
                 let place = mark.begun();
                 mailbox.settle(slot, place);
-                (place, None)
+                (place, None, None)
             };
-            engine.subscribed(current, principal, entity, &id).await;
+            if !known.again {
+                engine.subscribed(current, principal, entity, &id).await;
+            }
             let (schema, entity) = (entity.schema.clone(), entity.name.clone());
-            let begun = Begun { subscription_id: id, schema, entity, position: mark.position(place), snapshot };
+            let begun = Begun { subscription_id: id, schema, entity, position: mark.position(place), snapshot, seen };
             return Ok((begun, unkept, (place, mark)));
         }
     }
@@ -111,25 +135,17 @@ impl Shared {
     /// A place such that everything up to it was committed before now, and everything after it will be told.
     async fn edge(&self, mark: &Mark) -> Result<Place, Error> {
         let begun = mark.begun();
-        let extent = self.parts.bus.extent().await.map_err(|error| of_bus(&error))?;
+        let extent = self.extent().await?;
         // Another epoch is about to be noticed, and then everyone is told to read again.
         Ok(if *extent.epoch == **mark.epoch() { begun.max(mark.at(extent.latest)) } else { begun })
     }
 
-    /// The place of a position, if everything after it can still be told.
-    async fn resumed(&self, mark: &Mark, position: &Position) -> Result<Place, Error> {
-        let extent = self.parts.bus.extent().await.map_err(|error| of_bus(&error))?;
-        let resync = |reason: &str| Error::new(Code::ResyncRequired, format!("{reason}; read again, or ask for a snapshot"));
-        if position.epoch != extent.epoch || position.epoch != **mark.epoch() {
-            return Err(resync("the position is of another epoch").with_detail("epoch"));
-        }
-        if position.offset < extent.oldest {
-            return Err(resync("the changes after the position are not kept any more").with_detail("offset"));
-        }
-        if position.offset > extent.latest {
-            return Err(resync("the position was never reached").with_detail("offset"));
-        }
-        Ok(mark.at(position.offset))
+    /// What the bus has now.
+    pub(super) async fn extent(&self) -> Result<Extent, Error> {
+        self.parts.bus.extent().await.map_err(|error| {
+            tracing::warn!(%error, "the bus can't be asked");
+            unreachable()
+        })
     }
 
     /// Lets a subscription go live from a place, through a replay if it has missed anything.
@@ -143,11 +159,21 @@ impl Shared {
     }
 }
 
-fn unreachable() -> Error {
-    Error::new(Code::Unavailable, "changes can't be followed now; try again")
+/// The place of a position, if everything after it can still be told.
+fn resumed(mark: &Mark, position: &Position, extent: &Extent) -> Result<Place, Error> {
+    let resync = |reason: &str| Error::new(Code::ResyncRequired, format!("{reason}; read again, or ask for a snapshot"));
+    if position.epoch != extent.epoch || position.epoch != **mark.epoch() {
+        return Err(resync("the position is of another epoch").with_detail("epoch"));
+    }
+    if position.offset < extent.oldest {
+        return Err(resync("the changes after the position are not kept any more").with_detail("offset"));
+    }
+    if position.offset > extent.latest {
+        return Err(resync("the position was never reached").with_detail("offset"));
+    }
+    Ok(mark.at(position.offset))
 }
 
-fn of_bus(error: &bus::Error) -> Error {
-    tracing::warn!(%error, "the bus can't be asked");
-    unreachable()
+fn unreachable() -> Error {
+    Error::new(Code::Unavailable, "changes can't be followed now; try again")
 }

@@ -1,63 +1,143 @@
 //! Whether the changes of an entity are captured at all. A subscription to one whose are not would be silent for ever.
 //!
-//! A table that was found to be captured is not looked for again until another catalog is served.
+//! Known for one catalog: what was found under another says nothing. A table that was found to be captured is taken for so
+//! until somebody looks again. Of those who would ask the same database at the same time one does, and the others have its answer.
 
 use crate::catalog::{Capture, Entity, TableName};
 use crate::engine::{Current, error::from_database};
 use crate::event::capture::{outbox, setup};
 use crate::protocol::{Code, Error};
-use std::collections::HashSet;
-use std::sync::{Mutex, PoisonError};
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Tables that are known to be captured, with their sources.
+/// What is known to be captured, by source.
 #[derive(Default)]
-pub(super) struct Captured(Mutex<HashSet<(String, TableName)>>);
+pub(super) struct Captured(Mutex<HashMap<String, Arc<Source>>>);
+
+#[derive(Default)]
+struct Source {
+    /// Tables that were found to be captured.
+    tables: Mutex<HashSet<TableName>>,
+    /// How many have come to have the database asked.
+    come: AtomicU64,
+    /// Held by whoever asks it.
+    last: tokio::sync::Mutex<Last>,
+}
+
+/// What the database was asked last.
+#[derive(Default)]
+struct Last {
+    /// Who came before it was asked; what it said is not too old for them.
+    before: u64,
+    /// Why it could not be asked, or captures nothing.
+    failed: Option<Error>,
+}
 
 impl Captured {
     /// Refuses an entity whose changes nobody sees.
     pub(super) async fn check(&self, current: &Current, entity: &Entity) -> Result<(), Error> {
-        let served = current.served();
         let name = entity.full_name();
         if entity.is_view {
             return Err(refuse(format!("{name} is a view, whose changes can't be seen; subscribe to its tables")));
         }
-        if served.catalog.capture(&entity.source) == Capture::Off {
+        if current.served().catalog.capture(&entity.source) == Capture::Off {
             let way = "an operator can set spec.capture.mode of its DataSource";
             return Err(refuse(format!("the changes of {name} are not captured; {way}")));
         }
-        let known = (entity.source.clone(), entity.table.clone());
-        if self.known().contains(&known) {
+        let source = self.source(&entity.source);
+        if source.has(entity) {
             return Ok(());
         }
-        let Some(database) = served.databases.get(&entity.source) else { return Err(Error::internal()) };
-        let survey = setup::survey(database, &served.catalog, &entity.source).await.map_err(|error| match error {
-            setup::Error::Database(error) | setup::Error::Outbox(outbox::Error::Database(error)) => from_database(error, entity),
-            unfit @ setup::Error::Unfit(_) => {
-                tracing::error!(error = %unfit, source = entity.source, "changes can't be captured in this mode");
-                refuse(format!("the changes of {name} can't be captured in the mode of its DataSource; see `resolvespec check`"))
-            }
-            other => {
-                tracing::error!(error = %other, "what captures changes can't be looked at");
-                Error::internal()
-            }
-        })?;
-        let installed = |table: &&setup::Table| table.state == setup::State::Installed;
-        let source = &entity.source;
-        self.known().extend(survey.tables().iter().filter(installed).map(|table| (source.clone(), table.name.clone())));
-        if self.known().contains(&known) {
+        let number = source.come.fetch_add(1, Ordering::SeqCst);
+        let mut last = source.last.lock().await;
+        if source.has(entity) {
             return Ok(());
         }
+        if number >= last.before {
+            source.ask(&mut last, current, entity).await;
+        }
+        match &last.failed {
+            Some(error) => Err(error.clone()),
+            None => self.refused(entity).map_or(Ok(()), Err),
+        }
+    }
+
+    /// Looks anew at an entity's source.
+    pub(super) async fn look(&self, current: &Current, entity: &Entity) -> Result<(), Error> {
+        let source = self.source(&entity.source);
+        let mut last = source.last.lock().await;
+        source.ask(&mut last, current, entity).await;
+        last.failed.clone().map_or(Ok(()), Err)
+    }
+
+    /// Why an entity is refused by what was found last; nothing if it is captured.
+    pub(super) fn refused(&self, entity: &Entity) -> Option<Error> {
         let way = "an operator has to run `resolvespec capture install`";
-        Err(refuse(format!("what captures the changes of {name} is not installed, or out of date; {way}")))
+        let message = || format!("what captures the changes of {} is not installed, or out of date; {way}", entity.full_name());
+        (!self.source(&entity.source).has(entity)).then(|| refuse(message()))
     }
 
-    /// Looks anew from now on.
-    pub(super) fn forget(&self) {
-        self.known().clear();
+    fn source(&self, name: &str) -> Arc<Source> {
+        let mut sources = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = sources.get(name) {
+            return Arc::clone(known);
+        }
+        Arc::clone(sources.entry(name.to_owned()).or_default())
+    }
+}
+
+impl Source {
+    fn has(&self, entity: &Entity) -> bool {
+        self.tables().contains(&entity.table)
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, HashSet<(String, TableName)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn tables(&self) -> MutexGuard<'_, HashSet<TableName>> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks the database, for all who have come by now.
+    async fn ask(&self, last: &mut Last, current: &Current, entity: &Entity) {
+        let before = self.come.load(Ordering::SeqCst);
+        let (served, name) = (current.served(), &entity.source);
+        let outcome = match served.databases.get(name) {
+            Some(database) => setup::survey(database, &served.catalog, name).await.map_err(|error| failure(error, entity)),
+            None => Err(Error::internal()),
+        };
+        let failed = match outcome {
+            Ok(survey) => {
+                let installed = survey.tables().iter().filter(|table| table.state == setup::State::Installed);
+                *self.tables() = installed.map(|table| table.name.clone()).collect();
+                None
+            }
+            Err(error) => {
+                if error.code == Code::NotCaptured {
+                    self.tables().clear();
+                }
+                Some(error)
+            }
+        };
+        *last = Last { before, failed };
+    }
+}
+
+/// Others are told of it too, who may not know the entity.
+fn failure(error: setup::Error, entity: &Entity) -> Error {
+    let source = &entity.source;
+    match error {
+        setup::Error::Database(error) | setup::Error::Outbox(outbox::Error::Database(error)) => {
+            let error = from_database(error, entity);
+            let what = "the service's database user may not look at what captures changes";
+            if error.code == Code::Forbidden { Error::new(Code::Forbidden, what) } else { error }
+        }
+        unfit @ setup::Error::Unfit(_) => {
+            tracing::error!(error = %unfit, source, "changes can't be captured in this mode");
+            refuse("changes can't be captured in the mode of the DataSource; see `resolvespec check`".to_owned())
+        }
+        other => {
+            tracing::error!(error = %other, source, "what captures changes can't be looked at");
+            Error::internal()
+        }
     }
 }
 

@@ -127,6 +127,7 @@ impl<'m> Replay<'m> {
                 reached = Some(self.mark.at(delivery.offset));
             }
             woken.wake();
+            hub.parts.metrics.overflowed(woken.overflows);
             if woken.pauses > 0 {
                 let number = self.number;
                 self.waiting.retain(|one| one.mailbox.is_replayed(one.slot, number));
@@ -165,19 +166,20 @@ impl<'m> Replay<'m> {
 
     fn restart(&self, hub: &Shared, subscription: &Subscription) {
         let mark = hub.mark.load_full();
-        resync(mark.as_deref().unwrap_or(self.mark), subscription);
+        resync(hub, mark.as_deref().unwrap_or(self.mark), subscription);
     }
 }
 
 /// Tells one subscription to read again, and lets it go on from now.
-pub(super) fn resync(mark: &Mark, subscription: &Subscription) {
+pub(super) fn resync(hub: &Shared, mark: &Mark, subscription: &Subscription) {
     let place = mark.begun();
     let mut woken = Woken::default();
     if let Home::Of(generation, shape) = &*subscription.home() {
         let entity = generation.catalog().entity(shape.entity());
         let text = Common { epoch: mark.epoch(), offset: place.offset }.resync(entity, Resync::ChangesLost);
-        woken.restart(subscription, &text.told(place, None));
+        woken.restart(subscription, &text.told(place, None, None));
     }
+    hub.parts.metrics.overflowed(woken.overflows);
 }
 
 #[cfg(test)]

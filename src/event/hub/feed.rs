@@ -100,7 +100,9 @@ impl Shared {
         for generation in &**self.generations.load() {
             route.deliver(generation, delivery);
         }
-        self.parts.metrics.told(1, route.matched, route.told);
+        let (matched, told) = (route.matched, route.told);
+        mark.finish(delivery.offset);
+        self.parts.metrics.told(1, matched, told);
     }
 
     /// Tells every subscriber to read again.
@@ -113,7 +115,7 @@ impl Shared {
             for entity in generation.catalog().entities() {
                 let text = common.resync(entity, Resync::ChangesLost);
                 for audience in generation.audiences(entity.id) {
-                    audience.restart(&text.told(place, None), &mut woken);
+                    audience.restart(&text.told(place, None, None), &mut woken);
                 }
             }
         }

@@ -3,8 +3,10 @@
 //! Usually there is one. While another catalog takes over there are two, and each subscription is in the one or the
 //! other, or for a moment in both; a mailbox drops what it was told already.
 
+use super::captured::Captured;
 use super::courier::Courier;
 use super::mailbox::{Lane, Mailbox, Outcome, Told};
+use super::part::Part;
 use super::shape::Shape;
 use crate::auth::Principal;
 use crate::catalog::{Catalog, EntityId};
@@ -43,6 +45,7 @@ pub(super) struct Audience {
 /// Subscriptions under one catalog.
 pub(super) struct Generation {
     pub(super) current: Arc<Current>,
+    pub(super) captured: Captured,
     pub(super) index: Index<Arc<Audience>>,
     entities: Box<[Followed]>,
 }
@@ -96,6 +99,14 @@ impl Subscription {
         ended
     }
 
+    /// Under which catalog it is matched, and as what; none before it has begun and after it has ended.
+    pub(super) fn place(&self) -> Option<(Arc<Generation>, Arc<Shape>)> {
+        match &*self.home() {
+            Home::Of(generation, shape) => Some((Arc::clone(generation), Arc::clone(shape))),
+            Home::None | Home::Ended => None,
+        }
+    }
+
     pub(super) fn has_ended(&self) -> bool {
         matches!(*self.home(), Home::Ended)
     }
@@ -109,6 +120,11 @@ impl Audience {
             count += woken.note(member, member.mailbox.tell(member.slot, lane, told));
         }
         count
+    }
+
+    /// Whether anyone is told of a part.
+    pub(super) fn wants(&self, part: Option<Part>) -> bool {
+        self.members().iter().any(|member| member.mailbox.wants(part))
     }
 
     /// Tells everyone something that holds however far they are.
@@ -129,7 +145,7 @@ impl Generation {
     pub(super) fn new(current: Arc<Current>) -> Self {
         let catalog = &current.served().catalog;
         let entities = catalog.entities().iter().map(|_| Followed::default()).collect();
-        Self { index: Index::new(catalog), entities, current }
+        Self { captured: Captured::default(), index: Index::new(catalog), entities, current }
     }
 
     pub(super) fn catalog(&self) -> &Catalog {
@@ -179,6 +195,11 @@ impl Generation {
     pub(super) fn audiences(&self, entity: EntityId) -> Vec<Arc<Audience>> {
         let Some(followed) = self.entities.get(entity.index()) else { return Vec::new() };
         followed.audiences().by_shape.values().map(|(audience, _)| Arc::clone(audience)).collect()
+    }
+
+    /// Every subscription to an entity.
+    pub(super) fn followers(&self, entity: EntityId) -> Vec<Arc<Subscription>> {
+        self.audiences(entity).iter().flat_map(|audience| audience.members().clone()).collect()
     }
 
     /// Takes no more subscriptions, and answers those that it has.

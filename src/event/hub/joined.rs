@@ -1,17 +1,18 @@
 //! What a connection and its requests share: its subscriptions, how far each was heard, and the session that keeps them.
 
 use super::Hub;
-use super::begin::{Begun, Heard};
+use super::begin::{Begun, Heard, Known, Unkept};
 use super::catch_up::resync;
 use super::generation::Subscription;
-use super::kept::{Stored, StoredSubscription, Written, identity};
+use super::keeping::{Keeper, Keeping};
+use super::kept::{StoredSubscription, identity};
 use super::mailbox::Mailbox;
 use crate::auth::Principal;
+use crate::event::bus::Extent;
 use crate::protocol::{Code, Error, Position, Subscribe};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use tokio::time::Instant;
 use uuid::Uuid;
 
 /// What a connection and its requests share.
@@ -22,7 +23,6 @@ pub(super) struct Joined {
     pub(super) count: Arc<AtomicUsize>,
     pub(super) held: Mutex<HashMap<Arc<str>, Held>>,
     pub(super) session: OnceLock<Arc<str>>,
-    pub(super) connection: Uuid,
     /// What is known of the session in the bucket; taken by whoever writes it.
     pub(super) keeping: tokio::sync::Mutex<Keeping>,
 }
@@ -30,38 +30,57 @@ pub(super) struct Joined {
 pub(super) struct Held {
     pub(super) subscription: Arc<Subscription>,
     pub(super) heard: Heard,
+    /// The part of the session that it is kept in.
+    pub(super) part: usize,
 }
 
-/// What a connection knows of its session in the bucket.
-#[derive(Default)]
-pub(super) struct Keeping {
-    pub(super) revision: Option<u64>,
-    written_at: Option<Instant>,
-    /// Another connection has it.
-    taken: bool,
-}
+/// A part of a session that has as many bytes takes no more subscriptions. One that begins writes so much, and a session
+/// that is taken is so many parts.
+const PART_BYTES: usize = 8 * 1024;
+
+/// What keeps a subscription beside what was said, roughly.
+const KEPT_BYTES: usize = 160;
 
 impl Joined {
-    pub(super) async fn begin(&self, asked: Subscribe, id: Option<&str>) -> Result<Begun, Error> {
-        let (begun, unkept, heard) = self.hub.0.begin(&self.principal, &self.mailbox, asked, id).await?;
-        if let Some(subscription) = unkept.keep() {
-            self.held().insert(Arc::clone(&begun.subscription_id), Held { subscription, heard });
-            self.count.fetch_add(1, Ordering::Relaxed);
+    /// Begins a subscription. Answers the part of the session beside it.
+    pub(super) async fn begin(&self, asked: Subscribe) -> Result<(Begun, usize), Error> {
+        let bytes = asked.said.len();
+        let (begun, unkept, heard) = self.hub.0.begin(&self.principal, &self.mailbox, asked, Known::default()).await?;
+        let part = part_with_room(&self.held(), bytes);
+        self.hold(&begun, unkept, heard, part);
+        Ok((begun, part))
+    }
+
+    /// Begins a subscription that the session had in a part. What the bus has was asked for after the session was taken.
+    pub(super) async fn restore(&self, stored: &StoredSubscription, part: usize, extent: &Extent) -> Result<Begun, Error> {
+        let asked = Subscribe::read(stored.said.clone())?;
+        match self.begin_again(asked.clone().resumed(stored.position.clone()), &stored.id, part, extent).await {
+            Err(error) if error.code == Code::ResyncRequired => {}
+            outcome => return outcome,
+        }
+        let begun = self.begin_again(asked.anew(), &stored.id, part, extent).await?;
+        if let (Some(held), Some(mark)) = (self.held().get(stored.id.as_str()), self.hub.0.mark.load_full()) {
+            resync(&self.hub.0, &mark, &held.subscription);
         }
         Ok(begun)
     }
 
-    pub(super) async fn restore(&self, stored: &StoredSubscription) -> Result<Begun, Error> {
-        let asked = Subscribe::read(stored.said.clone())?;
-        match self.begin(asked.clone().resumed(stored.position.clone()), Some(&stored.id)).await {
-            Err(error) if error.code == Code::ResyncRequired => {}
-            outcome => return outcome,
-        }
-        let begun = self.begin(asked.anew(), Some(&stored.id)).await?;
-        if let (Some(held), Some(mark)) = (self.held().get(stored.id.as_str()), self.hub.0.mark.load_full()) {
-            resync(&mark, &held.subscription);
-        }
+    async fn begin_again(&self, asked: Subscribe, id: &str, part: usize, extent: &Extent) -> Result<Begun, Error> {
+        let begun = self
+            .hub
+            .0
+            .begin(&self.principal, &self.mailbox, asked, Known { id: Some(id), extent: Some(extent), ..Known::default() })
+            .await?;
+        let (begun, unkept, heard) = begun;
+        self.hold(&begun, unkept, heard, part);
         Ok(begun)
+    }
+
+    fn hold(&self, begun: &Begun, unkept: Unkept<'_>, heard: Heard, part: usize) {
+        if let Some(subscription) = unkept.keep() {
+            self.held().insert(Arc::clone(&begun.subscription_id), Held { subscription, heard, part });
+            self.count.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     pub(super) fn make_room(&self, asked: &Subscribe) -> Result<(), Error> {
@@ -91,10 +110,24 @@ impl Joined {
         Ok(())
     }
 
+    /// Ends every subscription. The hooks are told of it, whoever waits for that or not.
     pub(super) fn end_all(&self) {
-        for (_, held) in self.held().drain() {
-            self.hub.0.end(&held.subscription);
+        let hears = self.hub.0.parts.engine.has_hooks();
+        let mut ended = Vec::new();
+        for (id, held) in self.held().drain() {
+            let home = hears.then(|| held.subscription.place()).flatten();
+            if self.hub.0.end(&held.subscription) {
+                ended.extend(home.map(|home| (id, home)));
+            }
             self.count.fetch_sub(1, Ordering::Relaxed);
+        }
+        if !ended.is_empty() {
+            let (hub, principal) = (self.hub.clone(), Arc::clone(&self.principal));
+            self.hub.0.tasks.spawn(async move {
+                for (id, (generation, shape)) in ended {
+                    hub.0.tell_ended(&generation, &shape, &principal, &id).await;
+                }
+            });
         }
     }
 
@@ -145,67 +178,86 @@ impl Joined {
         self.session.get_or_init(|| Uuid::new_v4().to_string().into())
     }
 
-    /// Writes the session as it is, and says whether it is kept for this connection.
-    pub(super) async fn write(&self) -> bool {
+    /// Writes a part of the session as it is, and says whether the session is kept for this connection.
+    pub(super) async fn write(&self, part: usize) -> bool {
+        let mut keeping = self.keeping.lock().await;
+        if keeping.takes(part) {
+            let stored = self.stored_in(part);
+            return keeping.write_part(self.keeper(), part, stored).await;
+        }
+        let stored = self.stored();
+        keeping.write_whole(self.keeper(), stored).await
+    }
+
+    /// Writes the session as it is.
+    pub(super) async fn write_whole(&self) {
         let mut keeping = self.keeping.lock().await;
         let stored = self.stored();
-        self.keep(&mut keeping, &stored).await
+        keeping.write_whole(self.keeper(), stored).await;
     }
 
-    /// Writes the session if that was long ago.
+    /// Writes the session if that was long ago, or did not succeed.
     pub(super) async fn write_now_and_then(&self) {
-        let often = self.hub.0.kept.lifetime / 3;
         let mut keeping = self.keeping.lock().await;
-        if keeping.written_at.is_some_and(|at| at.elapsed() >= often) {
+        if keeping.is_due(self.hub.0.kept.lifetime / 3) {
             let stored = self.stored();
-            self.keep(&mut keeping, &stored).await;
+            keeping.write_whole(self.keeper(), stored).await;
         }
     }
 
-    /// Writes the session as it was when the connection ended.
-    pub(super) async fn write_last(&self, stored: &Stored) {
-        let mut keeping = self.keeping.lock().await;
-        self.keep(&mut keeping, stored).await;
+    /// Writes the session as it was when the connection ended, and says whether it is kept for whoever comes back with it.
+    pub(super) async fn write_last(&self, stored: Vec<Vec<StoredSubscription>>) -> bool {
+        self.keeping.lock().await.write_whole(self.keeper(), stored).await
     }
 
-    async fn keep(&self, keeping: &mut Keeping, stored: &Stored) -> bool {
-        if keeping.taken {
-            return false;
-        }
-        match self.hub.0.kept.write(self.session(), stored, keeping.revision).await {
-            Ok(Written::Kept(revision)) => {
-                *keeping = Keeping { revision: Some(revision), written_at: Some(Instant::now()), taken: false };
-                true
-            }
-            Ok(Written::Taken) => {
-                keeping.taken = true;
-                false
-            }
-            Err(error) => {
-                tracing::warn!(%error, "a session can't be kept");
-                false
-            }
-        }
+    fn keeper(&self) -> Keeper<'_> {
+        Keeper { kept: &self.hub.0.kept, session: self.session(), identity: identity(&self.principal) }
     }
 
-    pub(super) fn stored(&self) -> Stored {
+    /// What there is to be kept, by parts.
+    pub(super) fn stored(&self) -> Vec<Vec<StoredSubscription>> {
+        let mut parts = Vec::new();
+        for (id, held) in &*self.held() {
+            if parts.len() <= held.part {
+                parts.resize_with(held.part + 1, Vec::new);
+            }
+            parts[held.part].extend(held.stored(id));
+        }
+        parts
+    }
+
+    fn stored_in(&self, part: usize) -> Vec<StoredSubscription> {
         let held = self.held();
-        let lasting = held.iter().filter(|(_, held)| !held.subscription.has_ended());
-        let subscriptions = lasting.map(|(id, held)| StoredSubscription {
-            id: (**id).to_owned(),
-            said: held.subscription.asked.said.clone(),
-            position: held.heard.1.position(held.heard.0),
-        });
-        Stored {
-            identity: identity(&self.principal),
-            connection: self.connection.to_string(),
-            subscriptions: subscriptions.collect(),
-        }
+        held.iter().filter(|(_, held)| held.part == part).filter_map(|(id, held)| held.stored(id)).collect()
     }
 
     pub(super) fn held(&self) -> MutexGuard<'_, HashMap<Arc<str>, Held>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl Held {
+    /// As it is kept, unless it has ended.
+    fn stored(&self, id: &str) -> Option<StoredSubscription> {
+        (!self.subscription.has_ended()).then(|| StoredSubscription {
+            id: id.to_owned(),
+            said: self.subscription.asked.said.clone(),
+            position: self.heard.1.position(self.heard.0),
+        })
+    }
+}
+
+/// The first part of a session that takes a subscription that is said in so many bytes.
+fn part_with_room(held: &HashMap<Arc<str>, Held>, bytes: usize) -> usize {
+    let mut parts: Vec<usize> = Vec::new();
+    for one in held.values() {
+        if parts.len() <= one.part {
+            parts.resize(one.part + 1, 0);
+        }
+        parts[one.part] += one.subscription.asked.said.len() + KEPT_BYTES;
+    }
+    let has_room = |taken: &usize| *taken == 0 || taken + bytes + KEPT_BYTES <= PART_BYTES;
+    parts.iter().position(has_room).unwrap_or(parts.len())
 }
 
 /// The connection has no subscription with this id, or none any more.

@@ -1,13 +1,20 @@
 //! Sessions that outlive their connections: what a client has subscribed to and how far it has heard, kept in a bucket for
 //! a while, so that it gets all of it back on any replica.
 //!
-//! A session belongs to whoever began it, and to one connection. Taking and writing are compare-and-set: of two connections that
-//! take it at once one has it, and an older connection that has not noticed its end yet writes nothing over that.
+//! A session is a head, which says whose it is, and parts with some of its subscriptions each: what begins or ends one writes
+//! its part alone, however many there are. The head counts the parts, and a part is written before it is counted, so that
+//! none that is counted was never there.
+//!
+//! A session belongs to whoever began it, and to one connection. Whoever takes it raises the head's term, then each part's.
+//! Taking and writing are compare-and-set, and what has a higher term is never written over: of two connections that take it
+//! at once one has it, and an older connection that has not noticed its end yet writes nothing over that.
 
 use crate::auth::Principal;
 use crate::protocol::{Code, Error, Position, Said};
-use crate::store::{self, Bucket};
+use crate::store::{self, Bucket, Entry};
 use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -20,13 +27,22 @@ pub(super) struct Kept {
     pub(super) lifetime: Duration,
 }
 
-/// A session as it is kept.
+/// What stands under a session's own key.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Stored {
+pub(super) struct Head {
     /// Whose it is.
     pub(super) identity: Value,
-    /// The connection that wrote it.
-    pub(super) connection: String,
+    /// How many connections have had it.
+    pub(super) term: u64,
+    /// How many parts it has.
+    pub(super) parts: usize,
+}
+
+/// Some of a session's subscriptions.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Part {
+    /// The connection that wrote it last.
+    pub(super) term: u64,
     pub(super) subscriptions: Vec<StoredSubscription>,
 }
 
@@ -39,8 +55,24 @@ pub(super) struct StoredSubscription {
     pub(super) position: Position,
 }
 
+/// The term of either.
+#[derive(Deserialize)]
+struct Term {
+    term: u64,
+}
+
+/// A session that was taken, with the revisions of what it is made of.
+pub(super) struct Taken {
+    pub(super) term: u64,
+    pub(super) head: u64,
+    pub(super) parts: Vec<(Vec<StoredSubscription>, u64)>,
+}
+
 /// How often a value that changes under our hands is tried again; only the same connection or one that takes it changes it.
 const ATTEMPTS: usize = 10;
+
+/// Parts that are read or written at once.
+pub(super) const AT_ONCE: usize = 8;
 
 /// What came of a write.
 pub(super) enum Written {
@@ -51,71 +83,122 @@ pub(super) enum Written {
 }
 
 impl Kept {
-    /// Writes a session, unless another connection has taken it. `revision` is that of what the connection wrote last. One
-    /// without subscriptions is kept as well, so that nobody who had it before takes it for forgotten and writes it again.
-    pub(super) async fn write(&self, session: &str, stored: &Stored, revision: Option<u64>) -> Result<Written, store::Error> {
-        let (key, text, mut expected) = (key(session), text(stored)?, revision);
-        for _ in 0..ATTEMPTS {
-            if let Some(revision) = self.bucket.replace(&key, text.clone(), expected, Some(self.lifetime)).await? {
-                return Ok(Written::Kept(revision));
-            }
-            let entry = self.bucket.get(&key).await?;
-            let known = entry.as_ref().and_then(|entry| serde_json::from_slice::<Stored>(&entry.value).ok());
-            if known.is_some_and(|known| known.connection != stored.connection) {
-                return Ok(Written::Taken);
-            }
-            // Its time was over, or an earlier write was kept whose answer was lost.
-            expected = entry.map(|entry| entry.revision);
-        }
-        Err(contended(&key))
+    /// Writes a session's head, unless another connection has taken it. `revision` is that of what the connection wrote last.
+    /// One without subscriptions is kept as well, so that nobody who had it before takes it for forgotten and writes it again.
+    pub(super) async fn write_head(&self, session: &str, head: &Head, revision: Option<u64>) -> Result<Written, store::Error> {
+        self.write(&head_key(session), text(head)?, head.term, revision).await
     }
 
-    /// Takes a session for another connection of the one whose it is. Answers the revision beside it.
-    pub(super) async fn take(&self, session: &str, principal: &Principal, connection: &str) -> Result<(Stored, u64), Error> {
+    /// Writes a part of a session, as the head is written.
+    pub(super) async fn write_part(
+        &self,
+        session: &str,
+        number: usize,
+        part: &Part,
+        revision: Option<u64>,
+    ) -> Result<Written, store::Error> {
+        self.write(&part_key(session, number), text(part)?, part.term, revision).await
+    }
+
+    async fn write(&self, key: &str, text: Bytes, term: u64, revision: Option<u64>) -> Result<Written, store::Error> {
+        let mut expected = revision;
+        for _ in 0..ATTEMPTS {
+            if let Some(revision) = self.bucket.replace(key, text.clone(), expected, Some(self.lifetime)).await? {
+                return Ok(Written::Kept(revision));
+            }
+            let entry = self.bucket.get(key).await?;
+            let known = entry.as_ref().and_then(|entry| serde_json::from_slice::<Term>(&entry.value).ok());
+            if known.is_some_and(|known| known.term > term) {
+                return Ok(Written::Taken);
+            }
+            // Its time was over, an earlier write was kept whose answer was lost, or it is a part that somebody who had the
+            // session before wrote and could not have counted any more.
+            expected = entry.map(|entry| entry.revision);
+        }
+        Err(contended(key))
+    }
+
+    /// Takes a session from the connection that has it, for one of the same client.
+    pub(super) async fn take(&self, session: &str, principal: &Principal) -> Result<Taken, Error> {
         if uuid::Uuid::try_parse(session).is_err() {
             return Err(unknown());
         }
-        let key = key(session);
-        let mut owner: Option<String> = None;
+        let (Head { term, parts, .. }, head) = self.take_head(session, principal).await?;
+        let parts = stream::iter((0..parts).map(|number| self.take_part(session, number, term)));
+        let parts: Vec<_> = parts.buffered(AT_ONCE).try_collect().await?;
+        if parts.iter().all(|(subscriptions, _)| subscriptions.is_empty()) {
+            return Err(unknown());
+        }
+        Ok(Taken { term, head, parts })
+    }
+
+    async fn take_head(&self, session: &str, principal: &Principal) -> Result<(Head, u64), Error> {
+        let key = head_key(session);
+        let mut before = None;
         for _ in 0..ATTEMPTS {
-            let entry = self.bucket.get(&key).await.map_err(|error| unavailable(&error))?.ok_or_else(unknown)?;
-            let mut stored = read(&entry, principal)?;
-            let before = std::mem::replace(&mut stored.connection, connection.to_owned());
-            if *owner.get_or_insert_with(|| before.clone()) != before {
-                return Err(Error::new(
-                    Code::Unavailable,
-                    "another connection takes this session at the same time; connect again",
-                ));
+            let entry = self.entry(&key).await?;
+            let mut head: Head = read(&entry)?;
+            if head.identity != identity(principal) {
+                return Err(unknown());
             }
-            let text = text(&stored).map_err(|error| unavailable(&error))?;
-            let replaced = self.bucket.replace(&key, text, Some(entry.revision), Some(self.lifetime)).await;
-            if let Some(revision) = replaced.map_err(|error| unavailable(&error))? {
-                return Ok((stored, revision));
+            if *before.get_or_insert(head.term) != head.term {
+                return Err(taken_meanwhile());
             }
-            // Whoever has it may have written how far it was heard; that is no reason to leave it to them.
+            head.term += 1;
+            if let Some(revision) = self.raise(&key, &head, &entry).await? {
+                return Ok((head, revision));
+            }
+            // Whoever has it may have written it anew; that is no reason to leave it to them.
         }
         Err(unavailable(&contended(&key)))
     }
+
+    async fn take_part(&self, session: &str, number: usize, term: u64) -> Result<(Vec<StoredSubscription>, u64), Error> {
+        let key = part_key(session, number);
+        for _ in 0..ATTEMPTS {
+            // The time of one that was counted is over: whatever else there is would not be the whole session.
+            let entry = self.entry(&key).await?;
+            let mut part: Part = read(&entry)?;
+            if part.term > term {
+                return Err(taken_meanwhile());
+            }
+            part.term = term;
+            if let Some(revision) = self.raise(&key, &part, &entry).await? {
+                return Ok((part.subscriptions, revision));
+            }
+        }
+        Err(unavailable(&contended(&key)))
+    }
+
+    async fn entry(&self, key: &str) -> Result<Entry, Error> {
+        self.bucket.get(key).await.map_err(|error| unavailable(&error))?.ok_or_else(unknown)
+    }
+
+    /// Writes what was read with another term, unless it has changed since.
+    async fn raise(&self, key: &str, value: &impl Serialize, entry: &Entry) -> Result<Option<u64>, Error> {
+        let text = text(value).map_err(|error| unavailable(&error))?;
+        let replaced = self.bucket.replace(key, text, Some(entry.revision), Some(self.lifetime)).await;
+        replaced.map_err(|error| unavailable(&error))
+    }
 }
 
-/// A session as it is kept, if it is of this one and something is left of it.
-fn read(entry: &store::Entry, principal: &Principal) -> Result<Stored, Error> {
-    let stored: Stored = serde_json::from_slice(&entry.value).map_err(|error| {
+fn read<T: DeserializeOwned>(entry: &Entry) -> Result<T, Error> {
+    serde_json::from_slice(&entry.value).map_err(|error| {
         tracing::error!(%error, "a session can't be read");
         unknown()
-    })?;
-    if stored.identity != identity(principal) || stored.subscriptions.is_empty() {
-        return Err(unknown());
-    }
-    Ok(stored)
+    })
 }
 
-fn text(stored: &Stored) -> Result<Bytes, store::Error> {
-    serde_json::to_vec(stored).map(Bytes::from).map_err(|error| store::Error::Unusable(error.to_string()))
+fn text(value: &impl Serialize) -> Result<Bytes, store::Error> {
+    serde_json::to_vec(value).map(Bytes::from).map_err(|error| store::Error::Unusable(error.to_string()))
 }
 
 fn unknown() -> Error {
     Error::new(Code::SessionNotFound, "there is no such session, or its time is over; subscribe again")
+}
+
+fn taken_meanwhile() -> Error {
+    Error::new(Code::Unavailable, "another connection takes this session at the same time; connect again")
 }
 
 fn contended(key: &str) -> store::Error {
@@ -134,8 +217,12 @@ pub(super) fn identity(principal: &Principal) -> Value {
     Value::Object(claims)
 }
 
-fn key(session: &str) -> String {
+fn head_key(session: &str) -> String {
     format!("session.{session}")
+}
+
+fn part_key(session: &str, number: usize) -> String {
+    format!("session.{session}.{number}")
 }
 
 fn unavailable(error: &store::Error) -> Error {
@@ -144,109 +231,4 @@ fn unavailable(error: &store::Error) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::protocol::Target;
-    use crate::store::{Entry, MemoryBucket, Watch};
-    use std::sync::Mutex;
-
-    const SESSION: &str = "51f0cb6e-3f5c-4a4a-9a3e-2f8a3b1f5c77";
-
-    /// A bucket in which something happens after somebody has looked.
-    struct Busy {
-        inner: MemoryBucket,
-        then: Mutex<Option<Stored>>,
-    }
-
-    #[async_trait::async_trait]
-    impl Bucket for Busy {
-        async fn put(&self, key: &str, value: Bytes, lifetime: Option<Duration>) -> Result<u64, store::Error> {
-            self.inner.put(key, value, lifetime).await
-        }
-
-        async fn replace(
-            &self,
-            key: &str,
-            value: Bytes,
-            revision: Option<u64>,
-            lifetime: Option<Duration>,
-        ) -> Result<Option<u64>, store::Error> {
-            self.inner.replace(key, value, revision, lifetime).await
-        }
-
-        async fn get(&self, key: &str) -> Result<Option<Entry>, store::Error> {
-            let found = self.inner.get(key).await;
-            let then = self.then.lock().unwrap().take();
-            if let Some(stored) = then {
-                self.inner.put(key, serde_json::to_vec(&stored).unwrap().into(), None).await?;
-            }
-            found
-        }
-
-        async fn delete(&self, key: &str) -> Result<(), store::Error> {
-            self.inner.delete(key).await
-        }
-
-        async fn watch(&self) -> Result<Watch, store::Error> {
-            self.inner.watch().await
-        }
-    }
-
-    fn stored(connection: &str, offset: u64) -> Stored {
-        let target = Target { schema: None, entity: "items".to_owned() };
-        let position = Position { epoch: "e".to_owned(), offset };
-        let one = StoredSubscription { id: "s".to_owned(), said: Said::new(&target, Value::Null, None), position };
-        Stored { identity: identity(&Principal::anonymous()), connection: connection.to_owned(), subscriptions: vec![one] }
-    }
-
-    /// Sessions in a bucket where one is, and another comes to be as soon as somebody has looked.
-    async fn busy(first: &Stored, then: Stored) -> (Kept, Arc<Busy>) {
-        let bucket = Arc::new(Busy { inner: MemoryBucket::default(), then: Mutex::default() });
-        let kept = Kept { bucket: Arc::<Busy>::clone(&bucket), lifetime: Duration::from_mins(1) };
-        assert!(is_kept(&kept, first).await);
-        *bucket.then.lock().unwrap() = Some(then);
-        (kept, bucket)
-    }
-
-    async fn is_kept(kept: &Kept, stored: &Stored) -> bool {
-        matches!(kept.write(SESSION, stored, None).await.unwrap(), Written::Kept(_))
-    }
-
-    async fn now(bucket: &Busy) -> Stored {
-        serde_json::from_slice(&bucket.inner.get(&key(SESSION)).await.unwrap().unwrap().value).unwrap()
-    }
-
-    #[tokio::test]
-    async fn who_ends_does_not_take_its_session_back_from_who_has_just_taken_it() {
-        let (kept, bucket) = busy(&stored("old", 1), stored("new", 1)).await;
-        assert!(!is_kept(&kept, &stored("old", 2)).await);
-        assert_eq!(now(&bucket).await, stored("new", 1));
-        assert!(is_kept(&kept, &stored("new", 3)).await, "and who has it goes on writing");
-    }
-
-    #[tokio::test]
-    async fn who_takes_a_session_gets_what_is_written_at_that_moment() {
-        let (kept, bucket) = busy(&stored("old", 1), stored("old", 2)).await;
-        let (taken, _) = kept.take(SESSION, &Principal::anonymous(), "new").await.unwrap();
-        assert_eq!(taken, stored("new", 2));
-        assert_eq!(now(&bucket).await, stored("new", 2));
-    }
-
-    fn principal(claims: &Value) -> Principal {
-        let claims = claims.as_object().expect("an object").clone();
-        let subject = claims.get("sub").and_then(Value::as_str).map(ToOwned::to_owned);
-        Principal { subject, claims, ..Principal::default() }
-    }
-
-    #[test]
-    fn a_new_token_is_the_same_one_and_another_subject_is_not() {
-        let ada = identity(&principal(&json!({"sub": "ada", "iss": "here", "exp": 1, "roles": ["a"]})));
-        assert_eq!(ada, identity(&principal(&json!({"sub": "ada", "iss": "here", "exp": 2, "roles": []}))));
-        assert_ne!(ada, identity(&principal(&json!({"sub": "bob", "iss": "here", "exp": 1}))));
-        assert_ne!(ada, identity(&principal(&json!({"sub": "ada", "iss": "there", "exp": 1}))));
-        let nameless = identity(&principal(&json!({"device": 7, "exp": 1, "jti": "x"})));
-        assert_eq!(nameless, identity(&principal(&json!({"device": 7, "exp": 2, "jti": "y"}))));
-        assert_ne!(nameless, identity(&principal(&json!({"device": 8, "exp": 1}))));
-        assert_ne!(nameless, identity(&Principal::anonymous()));
-    }
-}
+mod tests;

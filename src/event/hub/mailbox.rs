@@ -3,12 +3,16 @@
 //! The hub puts in and the connection takes out; nobody waits for the other. A queue that is full ends the connection,
 //! which can resume elsewhere. The lock is held for a push or a take and never while anything is awaited.
 
+mod conflate;
+
 use super::courier::Courier;
+use super::part::Part;
 use super::place::Place;
 use crate::event::capture::Sight;
 use bytes::Bytes;
+use conflate::{Latest, merged};
 use futures_util::task::AtomicWaker;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
@@ -31,6 +35,8 @@ pub(super) struct Told<'t> {
     pub(super) place: Place,
     /// What of the database it was made of.
     pub(super) origin: Option<i64>,
+    /// The part of the record; none is told to all.
+    pub(super) part: Option<Part>,
     /// The record, for who keeps only the latest of each.
     pub(super) key: &'t str,
     pub(super) tail: &'t Bytes,
@@ -76,6 +82,8 @@ pub(super) struct Mailbox {
     limits: Limits,
     /// Wakes the connection.
     courier: Arc<Courier>,
+    /// The only part of which anything is told here.
+    part: Option<Part>,
 }
 
 #[derive(Default)]
@@ -111,7 +119,7 @@ struct Slot {
     /// What the snapshot has shown.
     seen: Option<Sight>,
     /// For who conflates: what waits of each record, by its number.
-    latest: Option<HashMap<Box<str>, u64>>,
+    latest: Latest,
 }
 
 enum Stage {
@@ -133,7 +141,21 @@ const BATCH_BYTES: usize = 64 * 1024;
 
 impl Mailbox {
     pub(super) fn new(limits: Limits, courier: Arc<Courier>) -> Self {
-        Self { inner: Mutex::default(), waker: AtomicWaker::new(), limits, courier }
+        Self { inner: Mutex::default(), waker: AtomicWaker::new(), limits, courier, part: None }
+    }
+
+    /// For what happens in one part.
+    pub(super) fn of_part(part: Part, limits: Limits, courier: Arc<Courier>) -> Self {
+        Self { part: Some(part), ..Self::new(limits, courier) }
+    }
+
+    pub(super) fn is_of_part(&self) -> bool {
+        self.part.is_some()
+    }
+
+    /// Whether what happens in a part is told here; in none is in all.
+    pub(super) fn wants(&self, part: Option<Part>) -> bool {
+        self.part.is_none() || part.is_none() || self.part == part
     }
 
     pub(super) fn courier(&self) -> &Arc<Courier> {
@@ -143,14 +165,8 @@ impl Mailbox {
     /// Makes a place for a subscription, which is behind or not.
     pub(super) fn open(&self, id: Arc<str>, behind: bool, conflates: bool) -> usize {
         let stage = if behind { Stage::Behind { noted: Place::default(), replay: None } } else { Stage::Live };
-        let slot = Slot {
-            id,
-            after: Place::default(),
-            taken: Place::default(),
-            stage,
-            seen: None,
-            latest: conflates.then(HashMap::new),
-        };
+        let latest = Latest::new(conflates);
+        let slot = Slot { id, after: Place::default(), taken: Place::default(), stage, seen: None, latest };
         let mut inner = self.inner();
         if let Some(free) = inner.slots.iter().position(Option::is_none) {
             inner.slots[free] = Some(slot);
@@ -158,6 +174,11 @@ impl Mailbox {
         }
         inner.slots.push(Some(slot));
         inner.slots.len() - 1
+    }
+
+    /// Whose place it is.
+    pub(super) fn id(&self, slot: usize) -> Option<Arc<str>> {
+        self.inner().slot(slot).map(|slot| Arc::clone(&slot.id))
     }
 
     /// Gives the place back, with all that waits there.
@@ -196,6 +217,21 @@ impl Mailbox {
             Stage::Live => Some((number, slot.after.max(told))),
         });
         taken.collect()
+    }
+
+    /// Up to where everything has been taken or concerns nobody here, given that the hub has told everything up to a place.
+    pub(super) fn all_taken(&self, told: Place) -> Place {
+        let inner = self.inner();
+        if inner.overflown {
+            return Place::default();
+        }
+        let before = |place: Place| Place { offset: place.offset.saturating_sub(1), ..place };
+        let waits = inner.queue.iter().flatten().map(|waiting| before(waiting.place));
+        let behind = inner.slots.iter().flatten().filter_map(|slot| match slot.stage {
+            Stage::Behind { .. } => Some(slot.after),
+            Stage::Live | Stage::Ended => None,
+        });
+        waits.chain(behind).fold(told, Place::min)
     }
 
     /// Up to where a subscription was told something that the connection has taken.
@@ -245,6 +281,9 @@ impl Mailbox {
 
     /// Tells a subscription something.
     pub(super) fn tell(&self, slot: usize, lane: Lane, told: &Told<'_>) -> Outcome {
+        if !self.wants(told.part) {
+            return Outcome::Passed;
+        }
         let mut inner = self.inner();
         let crowded = inner.count * 2 >= self.limits.notifications || inner.bytes * 2 >= self.limits.bytes;
         let Some(state) = inner.slot(slot) else { return Outcome::Passed };
@@ -350,16 +389,15 @@ impl Inner {
         let next = self.first + self.queue.len() as u64;
         let Some(slot) = self.slots.get_mut(number).and_then(Option::as_mut) else { return Outcome::Passed };
         let mut tail = told.tail.clone();
-        if let Some(latest) = &mut slot.latest
-            && let Some(before) = latest.insert(told.key.into(), next)
+        if let Some(before) = slot.latest.wait(told.key, next)
             && let Some(place) = before.checked_sub(self.first).and_then(|place| usize::try_from(place).ok())
             && let Some(overtaken) = self.queue.get_mut(place).and_then(Option::take)
         {
             self.count -= 1;
             self.bytes -= overtaken.notification.tail.len() + OVERHEAD;
-            tail = conflated(&overtaken.notification.tail, told);
+            tail = merged(&overtaken.notification.tail, told);
         }
-        let key = slot.latest.is_some().then(|| told.key.into());
+        let key = slot.latest.remembered(told.key);
         let was_empty = self.count == 0;
         self.count += 1;
         self.bytes += tail.len() + OVERHEAD;
@@ -384,13 +422,7 @@ impl Inner {
             let Some(waiting) = next else { continue };
             if let Some(slot) = self.slot(waiting.slot) {
                 slot.taken = waiting.place;
-            }
-            if let Some(key) = &waiting.key
-                && let Some(latest) =
-                    self.slots.get_mut(waiting.slot).and_then(Option::as_mut).and_then(|slot| slot.latest.as_mut())
-                && latest.get(key) == Some(&number)
-            {
-                latest.remove(key);
+                waiting.key.iter().for_each(|key| slot.latest.taken(key, number));
             }
             let bytes = waiting.notification.tail.len() + OVERHEAD;
             taken += bytes;
@@ -421,10 +453,9 @@ impl Inner {
         self.queue.retain(Option::is_some);
         for (number, waiting) in (self.first..).zip(self.queue.iter().flatten()) {
             if let Some(key) = &waiting.key
-                && let Some(latest) =
-                    self.slots.get_mut(waiting.slot).and_then(Option::as_mut).and_then(|slot| slot.latest.as_mut())
+                && let Some(slot) = self.slots.get_mut(waiting.slot).and_then(Option::as_mut)
             {
-                latest.insert(key.clone(), number);
+                slot.latest.renumber(key, number);
             }
         }
     }
@@ -434,18 +465,9 @@ impl Inner {
         self.queue = VecDeque::new();
         (self.count, self.bytes) = (0, 0);
         for slot in self.slots.iter_mut().flatten() {
-            slot.latest.iter_mut().for_each(|latest| *latest = HashMap::new());
+            slot.latest.clear();
         }
     }
-}
-
-/// What is told in the place of two changes: the later, but a record that was to be told as new still is.
-fn conflated(overtaken: &Bytes, told: &Told<'_>) -> Bytes {
-    let begins = |text: &[u8], word: &str| text.starts_with(format!("\"operation\":\"{word}\"").as_bytes());
-    if !begins(overtaken, "create") || !begins(told.tail, "update") {
-        return told.tail.clone();
-    }
-    Bytes::from([b"\"operation\":\"create\",".as_slice(), &told.tail[told.head..]].concat())
 }
 
 #[cfg(test)]

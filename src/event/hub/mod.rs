@@ -3,7 +3,9 @@
 //! In reading order: `session` is what a connection sees, `joined` what it and its requests share, `begin` makes a subscription, `shape` is what makes two of them
 //! the same, `generation` holds all of them under one catalog. `feed` follows the bus, `route` finds whom a change
 //! concerns, `text` is what they are told, and a `mailbox` is where it waits for its connection, which a `courier` wakes. `catch_up` replays what
-//! the bus kept for who is behind, and `take_over` moves everyone to another catalog. Sessions are `kept` beyond their connections.
+//! the bus kept for who is behind, and `take_over` moves everyone to another catalog. `captured` knows whether changes are captured at all, at which `vigil` looks again now and
+//! then. Sessions are `kept` beyond their connections, each of which has a `keeping` of its own.
+//! A `part` is what one replica tells of durable subscriptions.
 //!
 //! A change is matched once for all, and encoded once for all who get the same bytes. Nothing here waits for a client.
 
@@ -14,8 +16,10 @@ mod courier;
 mod feed;
 mod generation;
 mod joined;
+mod keeping;
 mod kept;
 mod mailbox;
+mod part;
 mod place;
 mod route;
 mod session;
@@ -23,10 +27,13 @@ mod shape;
 mod snapshot;
 mod take_over;
 mod text;
+mod vigil;
 
 pub use begin::Begun;
 pub use mailbox::{Notification, Overflow};
+pub use part::{GoesOn, Part, PartSession};
 pub use session::{Restored, Session};
+pub use text::{Ending, Resync};
 
 use super::bus::Bus;
 use crate::auth::Principal;
@@ -34,11 +41,11 @@ use crate::engine::Engine;
 use crate::store::Bucket;
 use crate::telemetry::LiveMetrics;
 use arc_swap::{ArcSwap, ArcSwapOption};
-use captured::Captured;
 use courier::Couriers;
 use generation::{Generation, Subscription};
 use kept::Kept;
 use place::Mark;
+use shape::Shape;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -71,7 +78,7 @@ pub struct Settings {
     pub max_subscriptions: usize,
     /// Bytes in which a subscription may be said.
     pub max_subscription_bytes: usize,
-    /// Bytes in which all subscriptions of a connection may be said; its session is written as a whole.
+    /// Bytes in which all subscriptions of a connection may be said; its session is kept with all of them.
     pub max_session_bytes: usize,
     /// Notifications that may wait for a connection.
     pub max_waiting: usize,
@@ -79,6 +86,8 @@ pub struct Settings {
     pub max_waiting_bytes: usize,
     /// How long a session is kept after its connection has ended.
     pub session_lifetime: Duration,
+    /// How often it is looked at whether the changes of what is subscribed to are still captured.
+    pub survey_interval: Duration,
     /// How long a snapshot may take, with waiting for a database connection.
     pub snapshot_time: Duration,
 }
@@ -92,6 +101,7 @@ impl Default for Settings {
             max_waiting: 10_000,
             max_waiting_bytes: 8 * 1024 * 1024,
             session_lifetime: Duration::from_mins(10),
+            survey_interval: Duration::from_secs(15),
             snapshot_time: Duration::from_secs(20),
         }
     }
@@ -103,7 +113,6 @@ struct Shared {
     generations: ArcSwap<Vec<Arc<Generation>>>,
     /// How far the feed is; none before it has begun.
     mark: ArcSwapOption<Mark>,
-    captured: Captured,
     behind: mpsc::UnboundedSender<Arc<Subscription>>,
     kept: Kept,
     couriers: Couriers,
@@ -134,7 +143,6 @@ impl Hub {
             parts,
             generations: ArcSwap::from_pointee(vec![first]),
             mark: ArcSwapOption::empty(),
-            captured: Captured::default(),
             behind,
             work: Mutex::new(Some(work)),
         }))
@@ -144,7 +152,12 @@ impl Hub {
     pub async fn run(&self, end: &CancellationToken) {
         let Some(work) = self.0.work.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
         let all = async {
-            tokio::join!(feed::run(&self.0), catch_up::run(&self.0, work.behind), take_over::run(&self.0, work.switches));
+            tokio::join!(
+                feed::run(&self.0),
+                catch_up::run(&self.0, work.behind),
+                take_over::run(&self.0, work.switches),
+                vigil::run(&self.0),
+            );
         };
         end.run_until_cancelled(all).await;
     }
@@ -172,8 +185,27 @@ impl Shared {
     fn end(&self, subscription: &Subscription) -> bool {
         let ended = subscription.end();
         if ended {
-            self.parts.metrics.unsubscribed();
+            self.count_out(subscription);
         }
         ended
+    }
+
+    /// Tells the hooks that a subscription has ended.
+    async fn tell_ended(&self, generation: &Generation, shape: &Shape, principal: &Principal, id: &str) {
+        let entity = generation.catalog().entity(shape.entity());
+        self.parts.engine.unsubscribed(&generation.current, principal, entity, id).await;
+    }
+
+    /// A subscription of a connection has begun. A durable one is counted elsewhere, since it is in every part.
+    fn count(&self, subscription: &Subscription) {
+        if !subscription.mailbox.is_of_part() {
+            self.parts.metrics.subscribed();
+        }
+    }
+
+    fn count_out(&self, subscription: &Subscription) {
+        if !subscription.mailbox.is_of_part() {
+            self.parts.metrics.unsubscribed();
+        }
     }
 }

@@ -18,12 +18,13 @@ pub(super) struct Mark {
     incarnation: u32,
     epoch: Arc<str>,
     begun: AtomicU64,
+    told: AtomicU64,
 }
 
 impl Mark {
     /// Begins an incarnation after an offset.
     pub(super) fn new(incarnation: u32, epoch: &str, offset: u64) -> Self {
-        Self { incarnation, epoch: Arc::from(epoch), begun: AtomicU64::new(offset) }
+        Self { incarnation, epoch: Arc::from(epoch), begun: AtomicU64::new(offset), told: AtomicU64::new(offset) }
     }
 
     /// The hub begins to tell the change at this offset. Whoever subscribed before is told of it; see [`Mark::begun`].
@@ -39,9 +40,14 @@ impl Mark {
         self.at(self.begun.load(Ordering::SeqCst))
     }
 
-    /// The last offset of which all is told: one before that at which the hub is.
+    /// Everyone is told of the change at this offset, or will be by a replay.
+    pub(super) fn finish(&self, offset: u64) {
+        self.told.store(offset, Ordering::SeqCst);
+    }
+
+    /// The last offset of which all is told.
     pub(super) fn told(&self) -> Place {
-        self.at(self.begun.load(Ordering::SeqCst).saturating_sub(1))
+        self.at(self.told.load(Ordering::SeqCst))
     }
 
     pub(super) fn at(&self, offset: u64) -> Place {

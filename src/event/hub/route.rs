@@ -2,6 +2,7 @@
 
 use super::generation::{Generation, Woken};
 use super::mailbox::Lane;
+use super::part::Part;
 use super::place::Mark;
 use super::text::{Common, Resync};
 use crate::catalog::Entity;
@@ -35,12 +36,12 @@ impl<'a> Route<'a> {
                 if let Some(entity) = entity_of(generation, change)
                     && let Err(reason) = self.change(generation, entity, change, delivery.offset)
                 {
-                    self.resync(generation, entity, reason, delivery.offset, origin(change));
+                    self.resync(generation, entity, reason, delivery.offset, Some(change));
                 }
             }
             Event::Omitted(change) => {
                 if let Some(entity) = entity_of(generation, change) {
-                    self.resync(generation, entity, Resync::ChangeOmitted, delivery.offset, origin(change));
+                    self.resync(generation, entity, Resync::ChangeOmitted, delivery.offset, Some(change));
                 }
             }
             Event::Unreadable => {
@@ -68,23 +69,30 @@ impl<'a> Route<'a> {
         self.matched += concerned.len();
         let common = Common { epoch: self.mark.epoch(), offset };
         let (place, origin) = (self.mark.at(offset), origin(change));
+        let part = if concerned.is_empty() { None } else { Part::of(change) };
         for (entry, what) in concerned {
             for audience in entry.subscribers() {
+                if !audience.wants(part) {
+                    continue;
+                }
                 let text = what.clone().and_then(|what| common.change(&audience.shape, what, change, images));
                 let text = text.unwrap_or_else(|error| common.resync(entity, unclear(&error, change)));
-                self.told += audience.tell(self.lane, &text.told(place, origin), self.woken);
+                self.told += audience.tell(self.lane, &text.told(place, origin, part), self.woken);
             }
         }
         Ok(())
     }
 
-    fn resync(&mut self, generation: &Generation, entity: &Entity, reason: Resync, offset: u64, origin: Option<i64>) {
+    /// Has everyone read again who follows an entity. What is known to concern one record is told in its part, so that it keeps
+    /// its place among what is told of that record; the rest in all of them.
+    fn resync(&mut self, generation: &Generation, entity: &Entity, reason: Resync, offset: u64, change: Option<&Change>) {
         if !generation.is_followed(entity.id) {
             return;
         }
+        let (origin, part) = (change.and_then(origin), change.and_then(Part::of));
         let text = Common { epoch: self.mark.epoch(), offset }.resync(entity, reason);
         for audience in generation.audiences(entity.id) {
-            self.told += audience.tell(self.lane, &text.told(self.mark.at(offset), origin), self.woken);
+            self.told += audience.tell(self.lane, &text.told(self.mark.at(offset), origin, part), self.woken);
         }
     }
 }

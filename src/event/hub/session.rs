@@ -4,17 +4,17 @@
 
 use super::Hub;
 use super::begin::{Begun, Heard};
-use super::generation::Home;
 use super::joined::{Joined, unknown_subscription};
+use super::keeping::Keeping;
 use super::mailbox::{Limits, Mailbox, Notification, Overflow};
 use crate::auth::Principal;
 use crate::protocol::{Error, Position, Subscribe};
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::task::JoinHandle;
-use uuid::Uuid;
 
 /// How long a goodbye waits for the session to be written.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -50,7 +50,6 @@ impl Session {
             count,
             held: Mutex::default(),
             session: OnceLock::new(),
-            connection: Uuid::new_v4(),
             keeping: tokio::sync::Mutex::default(),
         };
         Self { joined: Arc::new(joined), resumed: Vec::new(), sampled: Vec::new() }
@@ -58,14 +57,19 @@ impl Session {
 
     /// Waits until there is something to tell, and appends all that there is by then, up to a bound.
     pub async fn next(&mut self, batch: &mut Vec<Notification>) -> Result<(), Overflow> {
+        poll_fn(|context| self.poll_next(context, batch)).await
+    }
+
+    /// The same, asked by a task that waits for other things as well.
+    pub fn poll_next(&mut self, context: &mut Context<'_>, batch: &mut Vec<Notification>) -> Poll<Result<(), Overflow>> {
         let Self { joined, resumed, .. } = self;
         loop {
-            poll_fn(|context| joined.mailbox.poll_take(context, batch, resumed)).await?;
+            ready!(joined.mailbox.poll_take(context, batch, resumed))?;
             if !resumed.is_empty() {
                 joined.replay(resumed);
             }
             if !batch.is_empty() {
-                return Ok(());
+                return Poll::Ready(Ok(()));
             }
         }
     }
@@ -75,8 +79,8 @@ impl Session {
         let joined = Arc::clone(&self.joined);
         async move {
             joined.make_room(&asked)?;
-            let begun = joined.begin(asked, None).await?;
-            let session = joined.write().await.then(|| Arc::clone(joined.session()));
+            let (begun, part) = joined.begin(asked).await?;
+            let session = joined.write(part).await.then(|| Arc::clone(joined.session()));
             Ok((begun, session))
         }
     }
@@ -88,20 +92,21 @@ impl Session {
             let unknown = || unknown_subscription(&id);
             let found = joined.held().get(id.as_str()).map(|held| Arc::clone(&held.subscription));
             let subscription = found.filter(|found| !found.has_ended()).ok_or_else(unknown)?;
-            let home = match &*subscription.home() {
-                Home::Of(generation, shape) => Some((Arc::clone(generation), shape.entity())),
-                Home::None | Home::Ended => None,
-            };
-            let (generation, entity) = home.ok_or_else(unknown)?;
+            let (generation, shape) = subscription.place().ok_or_else(unknown)?;
             let (engine, current) = (&joined.hub.0.parts.engine, &generation.current);
-            let entity = generation.catalog().entity(entity);
+            let entity = generation.catalog().entity(shape.entity());
             engine.unsubscribing(current, &joined.principal, entity, &id).await?;
-            if joined.held().remove(id.as_str()).is_some() {
+            let removed = joined.held().remove(id.as_str());
+            if removed.is_some() {
                 joined.count.fetch_sub(1, Ordering::Relaxed);
             }
-            joined.hub.0.end(&subscription);
-            engine.unsubscribed(current, &joined.principal, entity, &id).await;
-            joined.write().await;
+            // The hooks may have taken so long that it has ended by itself, which they were told.
+            if joined.hub.0.end(&subscription) {
+                engine.unsubscribed(current, &joined.principal, entity, &id).await;
+            }
+            if let Some(held) = removed {
+                joined.write(held.part).await;
+            }
             Ok(())
         }
     }
@@ -110,11 +115,15 @@ impl Session {
     pub fn restore(&self, session: String) -> impl Future<Output = Result<Restored, Error>> + Send + 'static {
         let joined = Arc::clone(&self.joined);
         async move {
-            let connection = joined.connection.to_string();
-            let (stored, revision) = joined.hub.0.kept.take(&session, &joined.principal, &connection).await?;
+            let hub = &joined.hub.0;
+            let taken = hub.kept.take(&session, &joined.principal).await?;
+            let keeping = Keeping::of(&taken);
+            // Once for all of them, and after the last that was heard could be written.
+            let extent = hub.extent().await?;
             let mut restored = Restored { session: Arc::from(session), begun: Vec::new(), failed: Vec::new() };
-            for one in stored.subscriptions {
-                match joined.restore(&one).await {
+            let parts = taken.parts.into_iter().map(|(subscriptions, _)| subscriptions);
+            for (part, one) in parts.enumerate().flat_map(|(part, all)| all.into_iter().map(move |one| (part, one))) {
+                match joined.restore(&one, part, &extent).await {
                     Ok(begun) => restored.begun.push(begun),
                     // What may succeed later must not be forgotten now: the session stays as it was.
                     Err(error) if error.code.retryable() => {
@@ -126,8 +135,8 @@ impl Session {
             }
             // Nothing was subscribed to before this, so that there is no other id.
             restored.session = Arc::clone(joined.session.get_or_init(|| restored.session));
-            joined.keeping.lock().await.revision = Some(revision);
-            joined.write().await;
+            *joined.keeping.lock().await = keeping;
+            joined.write_whole().await;
             Ok(restored)
         }
     }
@@ -165,27 +174,28 @@ impl Session {
     pub fn leaving(&self) {
         if self.joined.session.get().is_some() {
             let joined = Arc::clone(&self.joined);
-            self.joined.hub.0.tasks.spawn(async move {
-                joined.write().await;
-            });
+            self.joined.hub.0.tasks.spawn(async move { joined.write_whole().await });
         }
     }
 
     /// Ends every subscription and waits, though not for long, until what was heard is written: whoever is told to connect again
-    /// finds it. The write goes on if the time was too short.
-    pub async fn end(mut self) {
-        let Some(writing) = self.last_words() else { return };
-        if tokio::time::timeout(LAST_WORDS, writing).await.is_err() {
-            tracing::debug!("a client is sent away before its session is written");
+    /// finds it. The write goes on if the time was too short. Answers the session's id, unless it is not kept.
+    pub async fn end(mut self) -> Option<Arc<str>> {
+        let writing = self.last_words()?;
+        let session = self.joined.session.get().cloned();
+        if let Ok(kept) = tokio::time::timeout(LAST_WORDS, writing).await {
+            return session.filter(|_| kept.unwrap_or_default());
         }
+        tracing::debug!("a client is sent away before its session is written");
+        session
     }
 
-    fn last_words(&mut self) -> Option<JoinHandle<()>> {
+    fn last_words(&mut self) -> Option<JoinHandle<bool>> {
         let stored = self.joined.stored();
         self.joined.end_all();
-        self.joined.session.get().filter(|_| !stored.subscriptions.is_empty())?;
+        self.joined.session.get().filter(|_| stored.iter().any(|part| !part.is_empty()))?;
         let joined = Arc::clone(&self.joined);
-        Some(self.joined.hub.0.tasks.spawn(async move { joined.write_last(&stored).await }))
+        Some(self.joined.hub.0.tasks.spawn(async move { joined.write_last(stored).await }))
     }
 }
 

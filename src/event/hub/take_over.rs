@@ -5,8 +5,9 @@
 
 use super::Shared;
 use super::generation::{Generation, Home, Subscription, Woken};
+use super::place::Mark;
 use super::shape::Shape;
-use super::text::Common;
+use super::text::{Common, Ending};
 use crate::engine::Current;
 use crate::protocol::{Code, Error};
 use std::sync::Arc;
@@ -27,7 +28,6 @@ pub(super) async fn run(hub: &Shared, mut switches: watch::Receiver<()>) {
 }
 
 async fn take_over(hub: &Shared, current: Arc<Current>) {
-    hub.captured.forget();
     let new = Arc::new(Generation::new(current));
     let old = hub.generations.load_full();
     let mut both = vec![Arc::clone(&new)];
@@ -36,7 +36,7 @@ async fn take_over(hub: &Shared, current: Arc<Current>) {
     for generation in old.iter() {
         for subscription in generation.retire() {
             if let Err(error) = move_over(hub, &new, &subscription).await {
-                end(hub, &subscription, &error);
+                end(hub, &subscription, Ending::CatalogChanged, &error).await;
             }
         }
     }
@@ -45,7 +45,7 @@ async fn take_over(hub: &Shared, current: Arc<Current>) {
 
 async fn move_over(hub: &Shared, new: &Arc<Generation>, subscription: &Arc<Subscription>) -> Result<(), Error> {
     let plan = hub.parts.engine.plan_subscription(&new.current, &subscription.principal, &subscription.asked).await?;
-    match hub.captured.check(&new.current, plan.entity()).await {
+    match new.captured.check(&new.current, plan.entity()).await {
         // A database that can't be reached now is no reason to end what was captured a moment ago.
         Err(error) if error.code == Code::NotCaptured => return Err(error),
         Ok(()) | Err(_) => {}
@@ -64,20 +64,37 @@ async fn move_over(hub: &Shared, new: &Arc<Generation>, subscription: &Arc<Subsc
     Ok(())
 }
 
-/// Ends a subscription and tells it why.
-fn end(hub: &Shared, subscription: &Subscription, error: &Error) {
+/// Ends a subscription, and tells it and the hooks.
+pub(super) async fn end(hub: &Shared, subscription: &Subscription, ending: Ending, error: &Error) {
     let Some(mark) = hub.mark.load_full() else { return };
+    let id = subscription.mailbox.id(subscription.slot);
+    let Some((generation, shape)) = tell_last(hub, &mark, subscription, ending, error) else { return };
+    if let Some(id) = id {
+        hub.tell_ended(&generation, &shape, &subscription.principal, &id).await;
+    }
+}
+
+/// Tells a subscription the last that it hears; answers where it was, unless it had ended before.
+fn tell_last(
+    hub: &Shared,
+    mark: &Mark,
+    subscription: &Subscription,
+    ending: Ending,
+    error: &Error,
+) -> Option<(Arc<Generation>, Arc<Shape>)> {
     let place = mark.begun();
     let mut woken = Woken::default();
     let mut home = subscription.home();
-    let Home::Of(old, shape) = &*home else { return };
+    let Home::Of(old, shape) = &*home else { return None };
     let (old, shape) = (Arc::clone(old), Arc::clone(shape));
     let entity = old.catalog().entity(shape.entity());
-    let text = Common { epoch: mark.epoch(), offset: place.offset }.ended(&entity.schema, &entity.name, error);
+    let text = Common { epoch: mark.epoch(), offset: place.offset }.ended(&entity.schema, &entity.name, ending, error);
     // Before it has ended, since then its connection may give its slot to another.
-    woken.last(subscription, &text.told(place, None));
+    woken.last(subscription, &text.told(place, None, None));
     *home = Home::Ended;
     drop(home);
     old.remove(&shape, subscription);
-    hub.parts.metrics.unsubscribed();
+    hub.count_out(subscription);
+    hub.parts.metrics.overflowed(woken.overflows);
+    Some((old, shape))
 }

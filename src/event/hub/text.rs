@@ -3,6 +3,7 @@
 //! A text begins with what happened, then says to what, and ends with where and when.
 
 use super::mailbox::Told;
+use super::part::Part;
 use super::place::Place;
 use super::shape::Shape;
 use crate::catalog::Entity;
@@ -14,7 +15,7 @@ use std::fmt::Write;
 
 /// Why a subscriber has to read again. The words are on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Resync {
+pub enum Resync {
     /// What came after the last position is not kept any more.
     ChangesLost,
     /// A change was too large to be carried.
@@ -23,15 +24,47 @@ pub(super) enum Resync {
     ChangeUnreadable,
     /// Only the database can say whether a change concerns the subscription.
     Undecided,
+    /// A broker did not take a notification.
+    NotificationRefused,
 }
 
 impl Resync {
-    fn as_str(self) -> &'static str {
+    /// Each of them.
+    pub const ALL: [Self; 5] =
+        [Resync::ChangesLost, Resync::ChangeOmitted, Resync::ChangeUnreadable, Resync::Undecided, Resync::NotificationRefused];
+
+    /// The word on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
         match self {
             Resync::ChangesLost => "changes_lost",
             Resync::ChangeOmitted => "change_omitted",
             Resync::ChangeUnreadable => "change_unreadable",
             Resync::Undecided => "undecided",
+            Resync::NotificationRefused => "notification_refused",
+        }
+    }
+}
+
+/// Why a subscription has ended without its client's doing. The words are on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// It can't go on under the catalog that is served now.
+    CatalogChanged,
+    /// The changes of its entity are not captured any more.
+    CaptureRemoved,
+}
+
+impl Ending {
+    /// Each of them.
+    pub const ALL: [Self; 2] = [Ending::CatalogChanged, Ending::CaptureRemoved];
+
+    /// The word on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Ending::CatalogChanged => "catalog_changed",
+            Ending::CaptureRemoved => "capture_removed",
         }
     }
 }
@@ -44,8 +77,8 @@ pub(super) struct Text {
 }
 
 impl Text {
-    pub(super) fn told(&self, place: Place, origin: Option<i64>) -> Told<'_> {
-        Told { place, origin, key: &self.key, tail: &self.tail, head: self.head }
+    pub(super) fn told(&self, place: Place, origin: Option<i64>, part: Option<Part>) -> Told<'_> {
+        Told { place, origin, part, key: &self.key, tail: &self.tail, head: self.head }
     }
 }
 
@@ -95,8 +128,8 @@ impl Common<'_> {
     }
 
     /// That a subscription has ended, with the code and the message of the reason.
-    pub(super) fn ended(&self, schema: &str, entity: &str, error: &Error) -> Text {
-        let mut text = String::from("\"operation\":\"ended\",\"reason\":\"catalog_changed\",");
+    pub(super) fn ended(&self, schema: &str, entity: &str, ending: Ending, error: &Error) -> Text {
+        let mut text = format!("\"operation\":\"ended\",\"reason\":\"{}\",", ending.as_str());
         let head = text.len();
         names(&mut text, schema, entity);
         put(&mut text, format_args!("\"error\":{},", json!(error)));

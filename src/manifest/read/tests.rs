@@ -67,9 +67,11 @@ fn a_declaration_knows_the_lines_of_its_parts() {
 fn unknown_words_are_named_with_their_place() {
     problems(
         &entity("  colums: []\n"),
-        &["shop.yaml:6:3: spec.colums: unknown field `colums`, expected one of `source`, `schema`, `table`, `name`, \
+        &[
+            "shop.yaml:6:3: spec.colums: unknown field `colums`, expected one of `source`, `sourceNamespace`, `schema`, `table`, `name`, \
            `apiSchema`, `description`, `columns`, `primaryKey`, `relations`, `operations`, `computed`, `operators`, \
-           `limits`, `defaultSort`"],
+           `limits`, `defaultSort`",
+        ],
     );
     problems(
         &entity("  columns:\n  - name: id\n    type: varchar\n"),

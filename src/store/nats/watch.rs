@@ -5,9 +5,10 @@
 use super::super::{Entry, Error, Told, Watch};
 use super::Inner;
 use super::read::{Said, said};
+use crate::nats::pulling::{self, FIRST_PAUSE, LONGEST_PAUSE};
 use crate::nats::subject::unescape;
 use async_nats::jetstream;
-use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use async_nats::jetstream::consumer::{DeliverPolicy, pull};
 use futures_util::{StreamExt, stream};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,15 +16,8 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tracing::{debug, warn};
 
+/// How many messages are asked for at once.
 const PULL_MESSAGES: usize = 500;
-const PULL_BYTES: usize = 8 << 20;
-const PULL_LIFETIME: Duration = Duration::from_secs(30);
-/// How often the server tells that it is still there; twice of it without a word, and the consumer is made again.
-const HEARTBEAT: Duration = Duration::from_secs(1);
-/// How long a consumer without a watcher stays.
-const INACTIVE_THRESHOLD: Duration = Duration::from_secs(15);
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Everything that is there, then what changes; see [`super::super::Bucket::watch`].
 pub(super) async fn watch(bucket: Arc<Inner>) -> Result<Watch, Error> {
@@ -73,18 +67,11 @@ impl Watcher {
     async fn open(&mut self) -> Result<(), Error> {
         let config = pull::Config {
             deliver_policy: DeliverPolicy::LastPerSubject,
-            ack_policy: AckPolicy::None,
             filter_subject: format!("{}>", self.bucket.values_prefix()),
-            inactive_threshold: INACTIVE_THRESHOLD,
-            memory_storage: true,
-            num_replicas: 1,
-            ..pull::Config::default()
+            ..pulling::consumer()
         };
         let consumer = self.bucket.stream().await?.create_consumer(config).await.map_err(unavailable)?;
-        // A request for fewer bytes than the next message has would never be answered.
-        let bytes = PULL_BYTES.max(2 * self.bucket.connection.client().max_payload());
-        let pulling = consumer.stream().max_messages_per_batch(PULL_MESSAGES).max_bytes_per_batch(bytes);
-        let messages = pulling.expires(PULL_LIFETIME).heartbeat(HEARTBEAT).messages().await.map_err(unavailable)?;
+        let messages = pulling::messages(&self.bucket.connection, &consumer, PULL_MESSAGES).await.map_err(unavailable)?;
         self.messages = Some(messages);
         self.serial = 0;
         self.queue.push_back(Told::Beginning);

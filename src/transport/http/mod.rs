@@ -5,6 +5,7 @@
 //! here, and bodies have theirs where they are read.
 
 mod door;
+mod pings;
 mod pulse;
 
 pub use door::{Arrived, Door};
@@ -44,6 +45,14 @@ pub struct Settings {
     pub body_time: Duration,
     /// How long a connection may wait for its first or its next request.
     pub idle_time: Duration,
+    /// Requests that may be open at once on a connection over HTTP/2; streams of gRPC are among them.
+    pub max_streams: u32,
+    /// Between two pings of a connection over HTTP/2.
+    pub ping_interval: Duration,
+    /// How long the answer to one may take.
+    pub ping_time: Duration,
+    /// Pings of a client over HTTP/2 in ten seconds in which nothing but their answers is sent.
+    pub max_pings: u32,
 }
 
 impl Default for Settings {
@@ -53,6 +62,10 @@ impl Default for Settings {
             header_time: Duration::from_secs(10),
             body_time: Duration::from_secs(30),
             idle_time: Duration::from_secs(75),
+            max_streams: 200,
+            ping_interval: Duration::from_mins(1),
+            ping_time: Duration::from_secs(20),
+            max_pings: 100,
         }
     }
 }
@@ -78,7 +91,12 @@ impl Http {
     pub fn new(settings: Settings, metrics: ConnectionMetrics, drain: Drain) -> Self {
         let mut builder = Builder::new(TokioExecutor::new());
         // A peer over HTTP/2 that does not even answer pings is gone, whatever it has asked for.
-        builder.http2().timer(TokioTimer::new()).keep_alive_interval(settings.idle_time).keep_alive_timeout(settings.header_time);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .keep_alive_interval(settings.ping_interval)
+            .keep_alive_timeout(settings.ping_time)
+            .max_concurrent_streams(settings.max_streams);
         Self { settings, builder, metrics, drain }
     }
 
@@ -112,7 +130,7 @@ impl Http {
         self,
         connection: Connection,
         peer: Peer,
-        _seat: OwnedSemaphorePermit,
+        seat: OwnedSemaphorePermit,
         service: S,
         closing: CancellationToken,
     ) where
@@ -123,8 +141,10 @@ impl Http {
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let _counted = self.metrics.opened();
+        // Dropped first: whoever reads that a connection has ended finds its seat free.
+        let _seat = seat;
         let pulse = Arc::new(Pulse::new());
-        let io = TokioIo::new(Watched::new(connection, Arc::clone(&pulse)));
+        let io = TokioIo::new(Watched::new(connection, Arc::clone(&pulse), self.settings.max_pings));
         let noted = Arc::clone(&pulse);
         let answer = service_fn(move |request: axum::http::Request<Incoming>| {
             let begun = Pulse::begin(&noted, request.version());
@@ -174,6 +194,9 @@ where
             }
             leaving = true;
             connection.as_mut().graceful_shutdown();
+        }
+        if pulse.is_flooded() {
+            return Poll::Ready(Some(Phase::Pings));
         }
         let deadline = pulse.deadline(settings);
         if let Some((at, _)) = deadline.filter(|(at, _)| *at < clock.deadline()) {

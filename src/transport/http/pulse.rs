@@ -4,6 +4,7 @@
 //! clock and no allocation.
 
 use super::Settings;
+use super::pings::Pings;
 use crate::transport::cores::Connection;
 use axum::body::HttpBody;
 use axum::http::Version;
@@ -26,6 +27,8 @@ pub(super) enum Phase {
     Head,
     /// The client takes nothing of what is written.
     Answer,
+    /// The client pings without end, in which it is too quick.
+    Pings,
 }
 
 impl Phase {
@@ -35,6 +38,7 @@ impl Phase {
             Phase::Idle => "idle",
             Phase::Head => "head",
             Phase::Answer => "answer",
+            Phase::Pings => "pings",
         }
     }
 }
@@ -47,6 +51,7 @@ pub(super) struct Pulse {
     idle_since: AtomicU64,
     head_since: AtomicU64,
     stuck_since: AtomicU64,
+    flooded: AtomicBool,
 }
 
 impl Pulse {
@@ -58,7 +63,13 @@ impl Pulse {
             idle_since: AtomicU64::new(1),
             head_since: AtomicU64::new(0),
             stuck_since: AtomicU64::new(0),
+            flooded: AtomicBool::new(false),
         }
+    }
+
+    /// Whether the client pings without end.
+    pub(super) fn is_flooded(&self) -> bool {
+        self.flooded.load(Ordering::Relaxed)
     }
 
     /// The head of a request is complete.
@@ -156,11 +167,21 @@ impl<B: HttpBody + Unpin> HttpBody for Whole<B> {
 pub(super) struct Watched {
     connection: Connection,
     pulse: Arc<Pulse>,
+    pings: Pings,
 }
 
 impl Watched {
-    pub(super) fn new(connection: Connection, pulse: Arc<Pulse>) -> Self {
-        Self { connection, pulse }
+    pub(super) fn new(connection: Connection, pulse: Arc<Pulse>, max_pings: u32) -> Self {
+        Self { connection, pulse, pings: Pings::new(max_pings, Instant::now()) }
+    }
+}
+
+impl Watched {
+    fn written(&mut self, outcome: &Poll<io::Result<usize>>) {
+        self.pulse.written(outcome.is_pending());
+        if let Poll::Ready(Ok(bytes)) = outcome {
+            self.pings.written(*bytes);
+        }
     }
 }
 
@@ -169,7 +190,11 @@ impl AsyncRead for Watched {
         let before = buffer.filled().len();
         let outcome = Pin::new(&mut self.connection.stream).poll_read(context, buffer);
         if buffer.filled().len() > before {
-            self.pulse.came();
+            let this = &mut *self;
+            this.pulse.came();
+            if this.pings.came(&buffer.filled()[before..], Instant::now()) {
+                this.pulse.flooded.store(true, Ordering::Relaxed);
+            }
         }
         outcome
     }
@@ -178,7 +203,7 @@ impl AsyncRead for Watched {
 impl AsyncWrite for Watched {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.connection.stream).poll_write(context, bytes);
-        self.pulse.written(outcome.is_pending());
+        self.written(&outcome);
         outcome
     }
 
@@ -188,7 +213,7 @@ impl AsyncWrite for Watched {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.connection.stream).poll_write_vectored(context, slices);
-        self.pulse.written(outcome.is_pending());
+        self.written(&outcome);
         outcome
     }
 

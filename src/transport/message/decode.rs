@@ -4,7 +4,7 @@
 //! are taken one by one, so that the id is known when another field is wrong.
 
 use crate::protocol::options::Object;
-use crate::protocol::{Code, Error, Operation, Options, Position, Request, Selector, Subscribe, Target, subscribe};
+use crate::protocol::{Code, Error, Operation, Options, Position, Request, Selector, Subscribe, Target, reason, subscribe};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -14,6 +14,8 @@ use serde_json::value::RawValue;
 pub struct Message {
     /// The client's name for it, which the answer has too; empty if there is none.
     pub id: String,
+    /// Who says it, where the transport has no other place for that.
+    pub token: Option<String>,
     /// What is wanted.
     pub said: Said,
 }
@@ -39,6 +41,8 @@ pub enum Subscription {
         /// Which.
         subscription_id: String,
     },
+    /// Ends all of the client's.
+    UnsubscribeAll,
     /// Says how far one was heard.
     Acknowledge {
         /// Which.
@@ -61,6 +65,7 @@ pub struct Unreadable {
 #[serde(default)]
 struct Wire<'a> {
     id: Value,
+    token: Value,
     #[serde(rename = "type")]
     kind: Value,
     operation: Value,
@@ -82,6 +87,7 @@ impl Default for Wire<'_> {
         let absent = Value::Null;
         Self {
             id: absent.clone(),
+            token: absent.clone(),
             kind: absent.clone(),
             operation: absent.clone(),
             schema: absent.clone(),
@@ -99,18 +105,31 @@ impl Default for Wire<'_> {
 
 /// Reads a message.
 pub fn decode(bytes: &[u8]) -> Result<Message, Unreadable> {
+    read(bytes, None)
+}
+
+/// Reads a message that comes alone and is answered alone. It needs no id and no type, since there is only this one.
+pub fn decode_alone(bytes: &[u8], kind: &str) -> Result<Message, Unreadable> {
+    read(bytes, Some(kind))
+}
+
+fn read(bytes: &[u8], alone: Option<&str>) -> Result<Message, Unreadable> {
     let Object(mut wire) = serde_json::from_slice::<Object<Wire>>(bytes).map_err(|error| Unreadable {
         id: String::new(),
-        error: Error::new(Code::InvalidMessage, format!("the message can't be read: {error}")),
+        error: Error::new(Code::InvalidMessage, format!("the message can't be read: {}", reason(&error))),
     })?;
     let id = text("id", wire.id.take()).map_err(|error| Unreadable { id: String::new(), error })?.unwrap_or_default();
-    match said(&id, wire) {
-        Ok(said) => Ok(Message { id, said }),
+    if let Some(kind) = alone.filter(|_| wire.kind.is_null()) {
+        wire.kind = kind.into();
+    }
+    let (token, told_apart) = (wire.token.take(), alone.is_some() || !id.is_empty());
+    match text("token", token).and_then(|token| Ok((token, said(wire, told_apart)?))) {
+        Ok((token, said)) => Ok(Message { id, token, said }),
         Err(error) => Err(Unreadable { id, error }),
     }
 }
 
-fn said(id: &str, mut wire: Wire<'_>) -> Result<Said, Error> {
+fn said(mut wire: Wire<'_>, told_apart: bool) -> Result<Said, Error> {
     let kind = required("type", wire.kind.take())?;
     match kind.as_str() {
         "ping" => return Ok(Said::Ping),
@@ -120,7 +139,7 @@ fn said(id: &str, mut wire: Wire<'_>) -> Result<Said, Error> {
             return Err(Error::new(Code::InvalidMessageType, message));
         }
     }
-    if id.is_empty() {
+    if !told_apart {
         return Err(Error::new(Code::InvalidMessage, "the message has no id; the answer could not be told from others"));
     }
     let operation = required("operation", wire.operation.take())?;
@@ -159,6 +178,7 @@ fn subscription(operation: &str, mut wire: Wire<'_>) -> Result<Subscription, Err
             Some(subscription_id) => Ok(Subscription::Unsubscribe { subscription_id }),
             None => Err(Error::new(Code::MissingSubscriptionId, "say which subscription ends, by subscription_id")),
         },
+        "unsubscribe_all" => Ok(Subscription::UnsubscribeAll),
         "acknowledge" => match text("subscription_id", wire.subscription_id.take())? {
             Some(subscription_id) => {
                 let position = position(wire.position.take())?;
@@ -167,7 +187,7 @@ fn subscription(operation: &str, mut wire: Wire<'_>) -> Result<Subscription, Err
             None => Err(Error::new(Code::MissingSubscriptionId, "say which subscription was heard, by subscription_id")),
         },
         other => {
-            let message = format!("operation is subscribe, unsubscribe or acknowledge, not '{}'", short(other));
+            let message = format!("operation is subscribe, unsubscribe, unsubscribe_all or acknowledge, not '{}'", short(other));
             Err(Error::new(Code::InvalidSubscriptionOperation, message))
         }
     }
@@ -175,7 +195,7 @@ fn subscription(operation: &str, mut wire: Wire<'_>) -> Result<Subscription, Err
 
 fn position(value: Value) -> Result<Position, Error> {
     serde_json::from_value(value).map_err(|error| {
-        let message = format!("position is that of a notification, with epoch and offset: {error}");
+        let message = format!("position is that of a notification, with epoch and offset: {}", reason(&error));
         Error::new(Code::InvalidMessage, message).with_detail("position")
     })
 }
@@ -186,7 +206,7 @@ fn selector(record_id: Value) -> Result<Selector, Error> {
 
 /// The data; null is none.
 fn data(text: Option<&RawValue>) -> Result<Option<Value>, Error> {
-    let unreadable = |error| Error::new(Code::InvalidMessage, format!("data can't be read: {error}"));
+    let unreadable = |error| Error::new(Code::InvalidMessage, format!("data can't be read: {}", reason(&error)));
     let value: Option<Value> = text.map(|text| serde_json::from_str(text.get())).transpose().map_err(unreadable)?;
     Ok(value.filter(|value| !value.is_null()))
 }

@@ -3,7 +3,7 @@
 //! An answer is one message however many rows it has, so it is bounded: beyond that, what was gathered is given up and
 //! the answer is an error.
 
-use crate::protocol::response::{Deleted, Written, entity_tag};
+use crate::protocol::response::{Deleted, Removed, Written, entity_tag};
 use crate::protocol::{Code, Error, Page, Response};
 use crate::transport::envelope::{page_metadata, record_metadata};
 use futures_util::StreamExt;
@@ -14,7 +14,7 @@ use std::io::Write;
 pub async fn answer(out: &mut Vec<u8>, id: &str, outcome: Result<Response, Error>, max_bytes: usize) -> bool {
     let start = out.len();
     let told = match outcome {
-        Ok(response) => success(out, id, response, start.saturating_add(max_bytes)).await,
+        Ok(response) => success(out, id, response, max_bytes).await,
         Err(error) => Err(error),
     };
     if let Err(error) = &told {
@@ -48,7 +48,9 @@ pub fn pong(out: &mut Vec<u8>, id: &str) {
     end(out);
 }
 
-async fn success(out: &mut Vec<u8>, id: &str, response: Response, bound: usize) -> Result<(), Error> {
+/// Appends an answer of success that may have so many bytes; if it has more, what was appended is of no use.
+pub async fn success(out: &mut Vec<u8>, id: &str, response: Response, max_bytes: usize) -> Result<(), Error> {
+    let bound = out.len().saturating_add(max_bytes);
     begin(out, id, true);
     append(out, &[b",\"data\":"]);
     match response {
@@ -60,8 +62,7 @@ async fn success(out: &mut Vec<u8>, id: &str, response: Response, bound: usize) 
             append(out, &[&record.row, metadata.as_bytes()]);
         }
         Response::Written(written) => rows_written(out, &written),
-        Response::Deleted(Deleted::Record(_)) => append(out, &[b"{\"deleted\":true}"]),
-        Response::Deleted(Deleted::Count(count)) => append(out, &[format!("{{\"deleted\":{count}}}").as_bytes()]),
+        Response::Deleted(deleted) => rows_removed(out, &deleted),
         Response::Meta(description) => append(out, &[meta(&description).to_string().as_bytes()]),
     }
     check(out, bound)?;
@@ -95,7 +96,20 @@ fn rows_written(out: &mut Vec<u8>, written: &Written) {
     } else {
         append(out, &[&rows.joined]);
     }
-    if *replayed {
+    mark(out, *replayed);
+}
+
+fn rows_removed(out: &mut Vec<u8>, deleted: &Deleted) {
+    match deleted.removed {
+        Removed::Record(_) => append(out, &[b"{\"deleted\":true}"]),
+        Removed::Count(count) => append(out, &[format!("{{\"deleted\":{count}}}").as_bytes()]),
+    }
+    mark(out, deleted.replayed);
+}
+
+/// Says of an answer that an earlier request with the same idempotency key got it.
+fn mark(out: &mut Vec<u8>, replayed: bool) {
+    if replayed {
         append(out, &[b",\"idempotency_replayed\":true"]);
     }
 }

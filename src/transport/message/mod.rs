@@ -4,10 +4,12 @@
 //! `idempotency_key` and `if_match`, which over HTTP are headers; a record that was read carries its `etag` in the
 //! metadata, and an answer that an idempotency key found again has `"idempotency_replayed":true`.
 
+mod begun;
 mod decode;
 mod encode;
 #[cfg(test)]
 mod tests;
 
-pub use decode::{Message, Said, Subscription, Unreadable, decode};
-pub use encode::{answer, data, failure, pong};
+pub use begun::{begun, head};
+pub use decode::{Message, Said, Subscription, Unreadable, decode, decode_alone};
+pub use encode::{answer, data, failure, pong, success};

@@ -1,7 +1,7 @@
 //! What messages are read as, and what answers look like.
 
 use super::*;
-use crate::protocol::response::{Counts, Deleted, Record, Written};
+use crate::protocol::response::{Counts, Deleted, Record, Removed, Written};
 use crate::protocol::{Code, Error, KeyInput, Operation, Page, Response, RowText, Selector};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
@@ -125,8 +125,8 @@ async fn every_other_answer_has_the_form_of_the_protocol() {
     assert_eq!((&many["data"], &many["idempotency_replayed"]), (&json!([{"id": 1}]), &json!(true)));
     let one = told(Ok(Response::Written(Written { rows, many: false, replayed: false })), 1000).await;
     assert_eq!((&one["data"], &one["idempotency_replayed"]), (&json!({"id": 1}), &Value::Null));
-    let deleted = told(Ok(Response::Deleted(Deleted::Record(row))), 1000).await;
-    assert_eq!(deleted["data"], json!({"deleted": true}));
+    let deleted = told(Ok(Response::Deleted(Deleted { removed: Removed::Record(row), replayed: true })), 1000).await;
+    assert_eq!((&deleted["data"], &deleted["idempotency_replayed"]), (&json!({"deleted": true}), &json!(true)));
     let description = json!({"schema": "s", "table": "t", "columns": [{"name": "a"}, {"name": "b"}], "primary_key": ["a", "b"]});
     let meta = told(Ok(Response::Meta(description.clone())), 1000).await;
     let expected = json!({"schema": "s", "entity": "t", "table_name": "s.t", "columns": ["a", "b"], "primary_key": "a,b",

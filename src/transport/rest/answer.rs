@@ -126,6 +126,15 @@ pub fn plain(status: StatusCode, body: Bytes) -> Response<Body> {
     response
 }
 
+/// Says of an answer whether it is the one that an earlier request with the same idempotency key got.
+#[must_use]
+pub fn marked(mut response: Response<Body>, replayed: bool) -> Response<Body> {
+    if replayed {
+        response.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
+    }
+    response
+}
+
 /// Says which methods a path takes, in an answer that refuses one.
 #[must_use]
 pub fn allowing(mut response: Response<Body>, methods: &'static str) -> Response<Body> {

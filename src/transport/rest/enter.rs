@@ -111,6 +111,7 @@ fn template(path: &str) -> &'static str {
         (Some("rest"), 2) => "/rest/{schema}/{entity}",
         (Some("rest"), 3) => "/rest/{schema}/{entity}/{id}",
         (Some("openapi"), 0) => "/openapi",
+        (Some("asyncapi"), 0) => "/asyncapi",
         (Some("docs"), _) => "/docs",
         (Some("health"), 0) => "/health",
         (Some("ready"), 0) => "/ready",

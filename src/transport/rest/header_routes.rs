@@ -5,7 +5,7 @@ use super::gate::read_body;
 use super::header::{self, HeaderRequest, Parameters, Shown};
 use super::openapi_routes;
 use super::router::{Names, Rest, authenticate, target, with_headers};
-use crate::protocol::{Code, Error, KeyInput, Operation, Request, Selector, Target};
+use crate::protocol::{Code, Error, KeyInput, Operation, Request, Selector, Target, reason};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Request as HttpRequest, State};
@@ -110,7 +110,7 @@ fn read_json(body: &[u8]) -> Result<Option<Value>, Error> {
     }
     serde_json::from_slice(body)
         .map(Some)
-        .map_err(|error| Error::new(Code::InvalidRequest, format!("the body can't be read: {error}")))
+        .map_err(|error| Error::new(Code::InvalidRequest, format!("the body can't be read: {}", reason(&error))))
 }
 
 fn is_meta(data: &Value) -> bool {

@@ -1,6 +1,7 @@
 //! REST: the body style at `/api`, the header style at `/rest`, what both share, and what documents them.
 
 pub mod answer;
+mod asyncapi_routes;
 pub mod body;
 mod docs;
 pub mod enter;

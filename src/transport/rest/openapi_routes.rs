@@ -44,9 +44,13 @@ async fn respond(rest: &Rest, headers: &HeaderMap, names: Option<Names>) -> Resu
     let base =
         Base { takes_tokens: rest.authenticator.takes_tokens(), admits_anonymous: rest.authenticator.admits_anonymous(), only };
     let text = document(&served.catalog, &principal, &base).to_string();
+    Ok(for_caller(headers, text))
+}
+
+/// Answers a document, which depends on who asks.
+pub(super) fn for_caller(headers: &HeaderMap, text: String) -> Response<Body> {
     let mut response = answer::tagged(headers, Bytes::from(text), None, Vec::new());
-    // What it shows depends on who asks.
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     response.headers_mut().append(VARY, HeaderValue::from_static("authorization"));
-    Ok(response)
+    response
 }

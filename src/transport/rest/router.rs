@@ -1,5 +1,6 @@
 //! Every REST route, and the one way through which they all reach the engine.
 
+use super::asyncapi_routes;
 use super::body;
 use super::gate::read_body;
 use super::openapi_routes;
@@ -9,12 +10,14 @@ use crate::engine::Engine;
 use crate::protocol::{Code, Error, Operation, Request, Target};
 use crate::readiness::Readiness;
 use crate::telemetry::Metrics;
+use crate::transport::asyncapi::Mqtt;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request as HttpRequest, State};
 use axum::http::header::{AUTHORIZATION, IF_MATCH};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, Uri};
+use axum::response::Redirect;
 use axum::routing::{get, post};
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +43,8 @@ pub struct Parts {
     pub max_body_bytes: usize,
     /// How long nothing of a body may come.
     pub body_time: Duration,
+    /// Where MQTT is spoken, for the document that says so.
+    pub mqtt: Option<Mqtt>,
     /// Origins of browsers that may call; none unless listed.
     pub cors_origins: Arc<[HeaderValue]>,
 }
@@ -84,6 +89,8 @@ pub fn router(rest: Rest) -> Router {
         .route("/api/{schema}/{entity}/{id}", body_methods())
         .merge(super::header_routes::routes())
         .route("/openapi", get(openapi_routes::whole))
+        .route("/", get(async || Redirect::to("/docs")))
+        .route("/asyncapi", get(asyncapi_routes::document))
         .merge(super::docs::routes())
         .route("/health", get(super::super::admin::health))
         .route("/ready", get(super::super::admin::ready))

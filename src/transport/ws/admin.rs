@@ -1,7 +1,6 @@
 //! Who is connected, for operators: `/admin/connections` on the admin port.
 
-use super::Ws;
-use super::connections::{Entry, Traffic};
+use crate::transport::conversation::{Conversations, Entry, Traffic};
 use crate::transport::rest::answer::plain;
 use axum::Router;
 use axum::body::Body;
@@ -16,12 +15,12 @@ use std::sync::atomic::Ordering;
 const MOST: usize = 1000;
 
 /// The route.
-pub fn router(ws: Ws) -> Router {
-    Router::new().route("/admin/connections", get(connections)).with_state(ws)
+pub fn router(conversations: Conversations) -> Router {
+    Router::new().route("/admin/connections", get(connections)).with_state(conversations)
 }
 
-async fn connections(State(ws): State<Ws>) -> Response<Body> {
-    let (total, some) = ws.0.connections.some(MOST);
+async fn connections(State(conversations): State<Conversations>) -> Response<Body> {
+    let (total, some) = conversations.some(MOST);
     let listed: Vec<Value> = some.iter().map(|entry| describe(entry)).collect();
     let body = json!({ "total": total, "listed": listed.len(), "connections": listed });
     plain(StatusCode::OK, Bytes::from(body.to_string()))
@@ -30,6 +29,7 @@ async fn connections(State(ws): State<Ws>) -> Response<Body> {
 fn describe(entry: &Entry) -> Value {
     json!({
         "id": entry.id.to_string(),
+        "transport": entry.metrics.kind(),
         "subject": entry.principal.subject,
         "remote": entry.remote.map(|remote| remote.to_string()),
         "opened_at": entry.opened_at.to_string(),

@@ -1,9 +1,7 @@
 //! What a connection does with what its `Live` tells it: order, writes, ends.
 
-use super::connection::Connection;
-use super::live::{Live, Notification};
-use super::socket::Ended;
-use super::{Close, Origins, Parts, Settings, Ws};
+use super::socket::Socket;
+use super::{Close, Live, Notification, Settings};
 use crate::auth::{Authentication, Authenticator, Principal};
 use crate::catalog::test_shop::catalog;
 use crate::engine::{Engine, Served};
@@ -12,6 +10,7 @@ use crate::event::hub::{self, Hub};
 use crate::protocol::Error;
 use crate::store::MemoryBucket;
 use crate::telemetry::Metrics;
+use crate::transport::conversation::{Connection, Conversations, Ended, Parts};
 use crate::transport::message::Subscription;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -37,11 +36,8 @@ pub(super) struct Told {
 }
 
 impl Live for Told {
-    async fn next(&mut self, batch: &mut Vec<Notification>) -> Result<(), Close> {
-        match self.waiting.recv_many(batch, 1000).await {
-            0 => Err(Close::SlowConsumer),
-            _ => Ok(()),
-        }
+    fn poll_next(&mut self, context: &mut Context<'_>, batch: &mut Vec<Notification>) -> Poll<Result<(), Close>> {
+        self.waiting.poll_recv_many(context, batch, 1000).map(|count| if count == 0 { Err(Close::SlowConsumer) } else { Ok(()) })
     }
 
     fn subscription(&mut self, _: Subscription) -> BoxFuture<'static, Result<Bytes, Error>> {
@@ -60,21 +56,20 @@ pub(super) fn notification(number: usize) -> Notification {
 }
 
 /// Every part over a catalog without databases.
-pub(super) async fn parts() -> Ws {
+pub(super) async fn parts() -> (Conversations, Metrics) {
     let served = Served { catalog: catalog(&[]), databases: HashMap::new() };
     let metrics = Metrics::new().unwrap();
     let engine = Engine::new(served, Vec::new(), Arc::new(crate::observed::Observed(metrics.clone())));
     let bus = Arc::new(MemoryBus::new(MemorySettings::default()));
     let sessions = Arc::new(MemoryBucket::default());
     let settings = hub::Settings::default();
-    Ws::from(Parts {
+    let conversations = Conversations::from(Parts {
         hub: Hub::new(hub::Parts { engine: engine.clone(), bus, sessions, metrics: metrics.live(), settings }),
         engine,
         authenticator: Authenticator::new(Authentication::Anonymous).await.unwrap(),
-        metrics: metrics.sessions(),
-        origins: Origins::listed(Arc::new([])),
         settings: Settings::default(),
-    })
+    });
+    (conversations, metrics)
 }
 
 /// A stream that counts the writes to it.
@@ -105,7 +100,7 @@ impl AsyncWrite for Counted {
 }
 
 struct Pair {
-    connection: Box<Connection<Counted, Told>>,
+    connection: Box<Connection<Socket<Counted>, Told>>,
     client: WebSocketStream<DuplexStream>,
     writes: Arc<AtomicUsize>,
 }
@@ -116,12 +111,13 @@ async fn pair() -> (Pair, UnboundedSender<Notification>) {
 }
 
 async fn pair_with(live: Told) -> Pair {
-    let ws = parts().await;
-    let seat = ws.0.connections.admit(Principal::anonymous(), None).unwrap();
+    let (conversations, metrics) = parts().await;
+    let seat = conversations.admit(Principal::anonymous(), None, &metrics.sessions()).unwrap();
     let (client, stream) = duplex(1 << 20);
     let client = WebSocketStream::from_raw_socket(client, Role::Client, None).await;
     let writes = Arc::new(AtomicUsize::new(0));
-    let connection = Connection::new(Counted { stream, writes: Arc::clone(&writes) }, live, ws.clone(), Arc::clone(seat.entry()));
+    let socket = Socket::new(Counted { stream, writes: Arc::clone(&writes) }, conversations.settings.max_message_bytes);
+    let connection = Connection::new(socket, live, conversations.clone(), Arc::clone(seat.entry()));
     Pair { connection, client, writes }
 }
 

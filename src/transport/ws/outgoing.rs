@@ -2,6 +2,7 @@
 //!
 //! A server's frame is a short header before the text. The buffer is given back when everything is written.
 
+use crate::transport::conversation::HEADROOM;
 use std::io;
 
 /// Frames that wait to be written.
@@ -10,9 +11,6 @@ pub(super) struct Outgoing {
     bytes: Vec<u8>,
     written: usize,
 }
-
-/// Bytes that are left free before a text, so that its header can be put there.
-pub(super) const HEADROOM: usize = 10;
 
 const TEXT: u8 = 0x81;
 const CLOSE: u8 = 0x88;

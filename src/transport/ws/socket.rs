@@ -3,8 +3,8 @@
 //! The decoder reads straight from the stream into its small buffer, and what it answers by itself (pongs, closes) goes
 //! to the buffer of everything else, so that no two writers meet.
 
-use super::close::Close;
 use super::outgoing::Outgoing;
+use crate::transport::conversation::{Close, Ended, Line, NOTIFICATION, Notification, Received};
 use bytes::Bytes;
 use std::io::{self, ErrorKind, Read, Write};
 use std::pin::Pin;
@@ -31,31 +31,6 @@ pub(super) struct Socket<I> {
     pings: u32,
 }
 
-/// What came of waiting for the socket.
-#[derive(Debug)]
-pub(super) enum Received {
-    /// A message.
-    Message(Bytes),
-    /// The client has what was written before the last ping.
-    Pong,
-    /// A frame of the protocol itself, which is answered by now if it has to be; also a pong that nobody asked for, as some
-    /// clients send to stay alive.
-    Control,
-    /// Nothing came, but everything that waited is written.
-    Sent,
-}
-
-/// How a connection ends.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Ended {
-    /// The client closed it.
-    Client,
-    /// The stream broke off.
-    Gone,
-    /// It is closed from here.
-    Here(Close),
-}
-
 /// The decoder's buffer; a larger one would be held by every connection at rest.
 const READ_BYTES: usize = 2048;
 
@@ -72,39 +47,40 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
         let outgoing = Outgoing::default();
         Self { stream, frames, outgoing, max_message_bytes, fed: 0, taken: 0, swollen: false, sent: 0, pings: 0 }
     }
+}
 
-    /// What is written next is put in here.
-    pub(super) fn outgoing(&mut self) -> &mut Outgoing {
-        &mut self.outgoing
+impl<I: AsyncRead + AsyncWrite + Unpin + Send> Line for Socket<I> {
+    const PINGS: bool = true;
+
+    fn answer(&mut self, text: Vec<u8>) {
+        self.outgoing.whole(text);
     }
 
-    /// Asks for a pong, after everything that waits.
-    pub(super) fn ping(&mut self) {
+    fn notify(&mut self, Notification { subscription_id, tail }: &Notification) {
+        self.outgoing.text(&[NOTIFICATION, subscription_id.as_bytes(), b"\",", tail]);
+    }
+
+    fn ping(&mut self) {
         self.pings = self.pings.wrapping_add(1);
         self.outgoing.ping(self.pings.to_be_bytes());
     }
 
-    /// Bytes that wait to be written.
-    pub(super) fn waiting(&self) -> usize {
+    fn waiting(&self) -> usize {
         self.outgoing.waiting().len()
     }
 
-    /// Bytes that were written so far.
-    pub(super) fn sent(&self) -> u64 {
+    fn sent(&self) -> u64 {
         self.sent
     }
 
-    /// Writes as much of what waits as the stream takes at once.
-    pub(super) async fn flush(&mut self) -> Result<(), Ended> {
-        std::future::poll_fn(|context| match self.poll_send(context) {
-            Poll::Ready(Err(_)) => Poll::Ready(Err(Ended::Gone)),
-            Poll::Ready(Ok(())) | Poll::Pending => Poll::Ready(Ok(())),
-        })
-        .await
+    fn send(&mut self, context: &mut Context<'_>) -> Result<(), Ended> {
+        match self.poll_send(context) {
+            Poll::Ready(Err(_)) => Err(Ended::Gone),
+            Poll::Ready(Ok(())) | Poll::Pending => Ok(()),
+        }
     }
 
-    /// Writes what waits and, unless it is `deaf`, reads the next frame.
-    pub(super) fn poll_receive(&mut self, context: &mut Context<'_>, deaf: bool) -> Poll<Result<Received, Ended>> {
+    fn poll_receive(&mut self, context: &mut Context<'_>, deaf: bool) -> Poll<Result<Received, Ended>> {
         if !self.outgoing.is_empty() && self.poll_send(context).map_err(|_| Ended::Gone)?.is_ready() {
             return Poll::Ready(Ok(Received::Sent));
         }
@@ -139,12 +115,12 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
         }
     }
 
-    /// Says goodbye and waits for the client's, within a time.
-    pub(super) async fn end(mut self, ended: &Ended) {
+    /// Waits for the client's goodbye as well.
+    async fn end(mut self, ended: &Ended) {
         match ended {
             Ended::Gone => return,
             Ended::Client => {}
-            Ended::Here(close) => self.outgoing.close(close.code(), close.reason()),
+            Ended::Here(close) => self.outgoing.close(close.code(), &close.reason()),
         }
         let goodbye = async {
             std::future::poll_fn(|context| self.poll_send(context)).await?;
@@ -158,7 +134,9 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
             tracing::debug!("a client went away without a goodbye");
         }
     }
+}
 
+impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
     fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.outgoing.is_empty() {
             let count = ready!(Pin::new(&mut self.stream).poll_write(context, self.outgoing.waiting()))?;
@@ -179,7 +157,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
     fn message(&mut self, bytes: Bytes) -> Received {
         self.count(bytes.len());
         self.swollen |= bytes.len() > SWOLLEN_BYTES;
-        Received::Message(bytes)
+        Received::Message(Ok(bytes))
     }
 
     /// A frame of this payload has left the decoder, with its header and mask.
@@ -275,7 +253,7 @@ mod tests {
             let hear = async {
                 for length in [large.len(), 5] {
                     match std::future::poll_fn(|context| socket.poll_receive(context, false)).await.unwrap() {
-                        Received::Message(message) => assert_eq!(message.len(), length),
+                        Received::Message(Ok(message)) => assert_eq!(message.len(), length),
                         other => panic!("{other:?}"),
                     }
                     assert!(socket.swollen || length == 5, "a large message leaves a large buffer");
@@ -294,7 +272,7 @@ mod tests {
         for _ in 0..2 {
             socket.ping();
         }
-        socket.flush().await.unwrap();
+        std::future::poll_fn(|context| Poll::Ready(socket.send(context))).await.unwrap();
         let mut pings = [0; 12];
         client.read_exact(&mut pings).await.unwrap();
         // The first two are what some clients send to stay alive, without being asked.

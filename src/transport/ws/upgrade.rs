@@ -4,14 +4,10 @@
 //! send headers, so a token may also be the query's `token`, or a subprotocol `bearer.<token>` beside `resolvespec`.
 
 use super::Ws;
-use super::connection::Connection;
-use super::connections::{Full, Seat};
-use super::live::Hearing;
-use super::requests::restore;
-use super::socket::Ended;
+use super::socket::Socket;
 use crate::auth::Credentials;
-use crate::engine::Session;
 use crate::protocol::{Code, Error};
+use crate::transport::conversation::{Begin, Seat};
 use crate::transport::cores::Peer;
 use crate::transport::rest;
 use axum::body::Body;
@@ -24,7 +20,6 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use std::sync::Arc;
 use tungstenite::handshake::derive_accept_key;
 use url::form_urlencoded;
 
@@ -39,7 +34,7 @@ pub(super) async fn upgrade(State(ws): State<Ws>, request: Request) -> Response<
     match enter(&ws, &request).await {
         Ok(seat) => {
             let session = request.uri.query().and_then(|query| value_of(query, "session"));
-            ws.0.tasks.spawn(serve(ws.clone(), seat, handshake.upgrade, session));
+            ws.conversations.spawn(serve(ws.clone(), seat, handshake.upgrade, session));
             switch(&handshake.key, offers(&request.headers).any(|offer| offer == SUBPROTOCOL))
         }
         Err(error) => {
@@ -88,12 +83,9 @@ async fn enter(ws: &Ws, request: &Parts) -> Result<Seat, Error> {
         (None, None, Some(token)) => Credentials::bearer(token),
         (None, None, None) => Credentials::none(),
     };
-    let principal = ws.authenticator.authenticate(credentials).await.map_err(rest::refused)?;
+    let principal = ws.conversations.authenticator.authenticate(credentials).await.map_err(rest::refused)?;
     let remote = request.extensions.get::<ConnectInfo<Peer>>().map(|info| info.0.0);
-    ws.0.connections.admit(principal, remote).map_err(|full| match full {
-        Full::Limit => Error::new(Code::Unavailable, "this replica has as many connections as it may have; try again"),
-        Full::Leaving => Error::new(Code::Unavailable, "this replica is shutting down; connect again"),
-    })
+    ws.conversations.admit(principal, remote, &ws.metrics)
 }
 
 fn offers(headers: &HeaderMap) -> impl Iterator<Item = &str> {
@@ -133,36 +125,14 @@ fn no_handshake() -> Response<Body> {
     response
 }
 
-/// The life of a connection: hooks, service, hooks.
+/// Takes the connection over, and has the conversation on it.
 async fn serve(ws: Ws, seat: Seat, upgrade: OnUpgrade, wanted: Option<String>) {
-    let entry = Arc::clone(seat.entry());
-    let stream = match upgrade.await {
-        Ok(upgraded) => TokioIo::new(upgraded),
-        Err(error) => {
-            tracing::debug!(%error, "a client went away during the upgrade");
-            return;
+    match upgrade.await {
+        Ok(upgraded) => {
+            let most = ws.conversations.settings.max_message_bytes;
+            let socket = move || Socket::new(TokioIo::new(upgraded), most);
+            ws.conversations.hold(seat, socket, wanted.map_or(Begin::Nothing, Begin::Restore)).await;
         }
-    };
-    let session = ws.hub.join(Arc::clone(&entry.principal), Arc::clone(&entry.subscriptions));
-    // Boxed, as is all else that a connection at rest should not have room for.
-    let restoring = wanted.map(|wanted| Box::pin(session.restore(wanted)));
-    let live = Hearing { session, max_bytes: ws.settings.max_answer_bytes };
-    let session = Session { id: entry.id, principal: &entry.principal, remote: entry.remote };
-    let mut connection = Connection::new(stream, live, ws.clone(), Arc::clone(&entry));
-    let ended = match Box::pin(ws.engine.connect(session)).await {
-        Ok(()) => {
-            if let Some(restoring) = restoring {
-                connection.begin(restore(restoring));
-            }
-            let ended = connection.run().await;
-            Box::pin(ws.engine.disconnect(session)).await;
-            ended
-        }
-        Err(refused) => connection.refuse(refused.message).await,
-    };
-    seat.leave(match &ended {
-        Ended::Client => "client",
-        Ended::Gone => "gone",
-        Ended::Here(close) => close.label(),
-    });
+        Err(error) => tracing::debug!(%error, "a client went away during the upgrade"),
+    }
 }

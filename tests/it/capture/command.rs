@@ -20,8 +20,7 @@ struct Shop(PathBuf);
 
 impl Shop {
     fn new(mode: &str) -> Self {
-        let folder = std::env::temp_dir().join(format!("resolvespec-capture-{mode}-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).expect("a folder");
+        let folder = crate::support::folder(&format!("capture-{mode}"));
         std::fs::write(folder.join("shop.yaml"), MANIFEST.replace("MODE", mode)).expect("a manifest");
         let shop = Self(folder);
         shop.database().execute_batch("create table items (id integer primary key, name text)").expect("a table");

@@ -5,6 +5,7 @@ mod bus;
 mod command;
 mod images;
 mod order;
+mod poison;
 mod relay;
 mod setup;
 mod slot;

@@ -145,6 +145,20 @@ async fn changes_without_old_rows_are_told_without_images() {
     captured.remove().await;
 }
 
+/// A key that is nested more deeply than JSON is read: those behind it are told, and whoever follows the entity reads again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_can_not_be_told_keeps_nobody_waiting() {
+    let captured = Captured::install(WAL, "create table notes (id jsonb primary key, n integer)", ENTITIES).await;
+    let relay = captured.start();
+    let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
+    captured.run(&format!("insert into notes values ('1', 1), ('{deep}', 2), ('3', 3)")).await;
+    let told = relay.told(3).await;
+    assert_eq!(lines(&relay), ["notes create 1", "notes create ", "notes create 3"]);
+    assert!(told[1].key.is_empty() && told[1].after.is_none() && told[2].after.is_some(), "{told:?}");
+    relay.stop().await;
+    captured.remove().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_truncate_is_told_for_the_whole_table() {
     let captured = Captured::install(WAL, SCHEMA, ENTITIES).await;

@@ -1,23 +1,27 @@
 //! A storm: writers on three databases, one of them captured in two ways, and subscribers with filters of their own, through a
-//! balancer over three replicas, while replicas, NATS and databases are killed and started again at random. Afterwards each
-//! subscriber knows exactly what the database has, was told of every acknowledged change in order, and of none that was not
-//! committed.
+//! balancer over three replicas and through Mosquitto, while replicas, NATS, databases and Mosquitto are killed and started again at
+//! random. Afterwards each subscriber knows exactly what the database has, was told of every acknowledged change in order, and of
+//! none that was not committed; and what was made over MQTT is there once.
 //!
 //! `tests/chaos/run --minutes N --seed S` makes a long one. What is random comes from the seed, which is printed; the moments
 //! at which the machine does things do not.
 
 mod ledger;
+mod maker;
+mod station;
 mod storm;
 mod subscriber;
 mod world;
 mod writer;
 
 use ledger::{Ledger, Row};
+use maker::{Made, Maker};
+use station::Listener;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use subscriber::{Knowledge, Subscriber};
+use subscriber::{Knowledge, Subscriber, Wanted};
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 use world::{SOURCES, World};
@@ -27,6 +31,12 @@ const SHORT_SECONDS: u64 = 25;
 
 /// Subscribers of each database.
 const SUBSCRIBERS: usize = 5;
+
+/// Those over MQTT beside them: one for everything, one with a filter.
+const LISTENERS: usize = 2;
+
+/// Those who make rows over MQTT.
+const MAKERS: usize = 3;
 
 /// Writers of each database: those that go through the service, and those that know nothing of it.
 const WRITERS: [usize; 2] = [2, 2];
@@ -59,6 +69,12 @@ async fn nobody_misses_or_invents_a_change_in_a_storm() {
             let knowledge = subscriber.knowledge();
             subscribers.push((tasks.spawn(subscriber.run(ending.clone())), knowledge));
         }
+        for number in SUBSCRIBERS..SUBSCRIBERS + LISTENERS {
+            let wanted = if number == SUBSCRIBERS { Wanted::All } else { Wanted::any(&mut random) };
+            let listener = Listener::new(source, number, wanted, world.broker(), Arc::clone(&ledger));
+            let knowledge = listener.knowledge();
+            subscribers.push((tasks.spawn(listener.run(ending.clone())), knowledge));
+        }
     }
     // Who begins in the middle of the storm has missed nothing of what came before.
     let everyone: Vec<Arc<Knowledge>> = subscribers.iter().map(|(_, knowledge)| Arc::clone(knowledge)).collect();
@@ -72,12 +88,15 @@ async fn nobody_misses_or_invents_a_change_in_a_storm() {
             writers.push(tasks.spawn(writer.run(Arc::clone(&writing))));
         }
     }
+    let makers: Vec<_> =
+        (0..MAKERS).map(|number| tasks.spawn(Maker::new(number, world.broker()).run(Arc::clone(&writing)))).collect();
     let faults = storm::rage(&mut world, &mut random, length).await;
     world.restore_all().await;
     writing.store(false, Ordering::Relaxed);
     for writer in writers {
         writer.await.expect("the writer did not panic");
     }
+    let making = made_once(&world, makers).await;
     let truth = truth(&world).await;
     settle(&truth, &everyone).await;
     ended.send_replace(true);
@@ -86,10 +105,30 @@ async fn nobody_misses_or_invents_a_change_in_a_storm() {
         total.add(&task.await.expect("the subscriber did not panic"));
         knowledge.check_told(&ledger);
     }
-    eprintln!("{faults}; {}; {total}", ledger.figures());
-    assert!(total.told >= 2 * ledger.length(), "two of each source want everything, and have to be told by the hub");
+    eprintln!("{faults}; {}; {making}; {total}", ledger.figures());
+    assert!(total.told >= 3 * ledger.length(), "three of each source want everything, and have to be told by the hub");
     assert_eq!(total.resyncs, 0, "nothing was lost, so nobody had to read again");
     world.remove().await;
+}
+
+/// Objects if something that was made over MQTT is not there once.
+async fn made_once(world: &World, makers: Vec<tokio::task::JoinHandle<Made>>) -> String {
+    let mut made = Vec::new();
+    for maker in makers {
+        made.push(maker.await.expect("the maker did not panic"));
+    }
+    let mut there = world.marks().await;
+    for mark in made.iter().flat_map(|one| &one.done) {
+        assert_eq!(there.remove(mark), Some(1), "how often '{mark}' is there");
+    }
+    for mark in made.iter().filter_map(|one| one.open.as_ref()) {
+        assert!(there.remove(mark).is_none_or(|count| count == 1), "'{mark}' is there twice");
+    }
+    assert!(there.is_empty(), "nobody made {there:?}");
+    let done: usize = made.iter().map(|one| one.done.len()).sum();
+    let again: usize = made.iter().map(|one| one.again).sum();
+    assert!(done > 0, "something was made");
+    format!("{done} rows made over MQTT, asked for again {again} times")
 }
 
 /// What the databases have at the end, by source.

@@ -26,7 +26,7 @@ const AGAIN: Duration = Duration::from_millis(50);
 
 /// A filter, as it is sent and as it is held against a row here.
 #[derive(Debug, Clone, Copy)]
-enum Wanted {
+pub(super) enum Wanted {
     All,
     Kind(i64),
     NotKind(i64),
@@ -36,7 +36,7 @@ enum Wanted {
 }
 
 impl Wanted {
-    fn any(random: &mut fastrand::Rng) -> Self {
+    pub(super) fn any(random: &mut fastrand::Rng) -> Self {
         let (kind, stock) = (random.i64(0..5), random.i64(0..80));
         match random.u8(0..5) {
             0 => Self::Kind(kind),
@@ -81,8 +81,8 @@ impl Wanted {
 #[derive(Debug, Default)]
 pub(super) struct Figures {
     pub(super) told: usize,
-    connections: usize,
-    snapshots: usize,
+    pub(super) connections: usize,
+    pub(super) snapshots: usize,
     pub(super) resyncs: usize,
 }
 
@@ -120,6 +120,43 @@ pub(super) struct Knowledge {
 }
 
 impl Knowledge {
+    pub(super) fn new(source: usize, number: usize, wanted: Wanted) -> Self {
+        Self { source, number, wanted, known: Mutex::default() }
+    }
+
+    pub(super) fn filters(&self) -> Value {
+        self.wanted.filters()
+    }
+
+    /// Takes a snapshot for what is true, which came when so much was acknowledged.
+    pub(super) fn begin(&self, rows: BTreeMap<i64, Row>, acknowledged: usize) {
+        let mut known = self.known();
+        known.rows = rows;
+        known.begun_at = Some(acknowledged);
+    }
+
+    /// A row is there.
+    pub(super) fn written(&self, id: i64, row: Row) {
+        assert!(self.wanted.holds(&row), "{} did not want {row:?}", self.name());
+        let mut known = self.known();
+        known.told.insert((id, row.version));
+        known.rows.insert(id, row);
+    }
+
+    /// A row is out of sight, or gone.
+    pub(super) fn removed(&self, id: i64, is_gone: bool) {
+        let mut known = self.known();
+        known.rows.remove(&id);
+        if is_gone {
+            known.deleted.insert(id);
+        }
+    }
+
+    /// Whether a version of a row was told.
+    pub(super) fn was_told(&self, id: i64, version: i64) -> bool {
+        self.known().told.contains(&(id, version))
+    }
+
     pub(super) fn name(&self) -> String {
         format!("subscriber {} of {} ({:?})", self.number, SOURCES[self.source], self.wanted)
     }
@@ -181,6 +218,15 @@ pub(super) struct Subscriber {
 /// Why a connection is given up. The network's reasons do not matter.
 struct Cut;
 
+/// Listens until it is said that this is the end.
+pub(super) async fn until_ended(mut ended: watch::Receiver<bool>, listening: impl Future<Output = ()>) {
+    tokio::select! {
+        // The sender's end is as good as its word.
+        _ = ended.wait_for(|ended| *ended) => {}
+        () = listening => {}
+    }
+}
+
 impl Subscriber {
     pub(super) fn new(
         source: usize,
@@ -192,7 +238,7 @@ impl Subscriber {
         // Two of each database want everything, one for each way to come back.
         let wanted = if number < 2 { Wanted::All } else { Wanted::any(random) };
         Self {
-            knowledge: Arc::new(Knowledge { source, number, wanted, known: Mutex::default() }),
+            knowledge: Arc::new(Knowledge::new(source, number, wanted)),
             ledger,
             entrance,
             by_session: number % 2 == 1,
@@ -209,15 +255,8 @@ impl Subscriber {
         Arc::clone(&self.knowledge)
     }
 
-    pub(super) async fn run(mut self, mut ended: watch::Receiver<bool>) -> Figures {
-        let until = async move {
-            // The sender's end is as good as its word.
-            _ = ended.wait_for(|ended| *ended).await;
-        };
-        tokio::select! {
-            () = until => {}
-            () = self.listen() => {}
-        }
+    pub(super) async fn run(mut self, ended: watch::Receiver<bool>) -> Figures {
+        until_ended(ended, self.listen()).await;
         self.figures
     }
 
@@ -306,10 +345,7 @@ impl Subscriber {
         let rows: BTreeMap<i64, Row> = snapshot.as_array().expect("a list of rows").iter().map(Row::read).collect();
         self.versions = rows.iter().map(|(id, row)| (*id, row.version)).collect();
         self.ended.clear();
-        let begun_at = self.ledger.length();
-        let mut known = self.knowledge.known();
-        known.rows = rows;
-        known.begun_at = Some(begun_at);
+        self.knowledge.begin(rows, self.ledger.length());
     }
 
     async fn take(&mut self, socket: &mut Socket, message: &Value) -> Result<(), Cut> {
@@ -344,27 +380,24 @@ impl Subscriber {
 
     fn fold(&mut self, message: &Value) {
         let name = || self.knowledge.name();
-        let mut known = self.knowledge.known();
         let operation = message["operation"].as_str().expect("a word");
         if operation == "delete" {
             let id = message["key"]["id"].as_i64().expect("a key");
-            known.rows.remove(&id);
-            if message["reason"] != "leave" {
+            let is_gone = message["reason"] != "leave";
+            if is_gone {
                 let objection = self.ledger.objection(self.knowledge.source, id, None);
                 assert_eq!(objection, None, "{}: {message}", name());
-                known.deleted.insert(id);
                 self.ended.insert(id);
             }
+            self.knowledge.removed(id, is_gone);
             return;
         }
         let (id, row) = Row::read(&message["data"]);
         assert_eq!(self.ledger.objection(self.knowledge.source, id, Some(row)), None, "{}: {message}", name());
-        assert!(self.knowledge.wanted.holds(&row), "{} did not want {message}", name());
         assert!(!self.ended.contains(&id), "{}: {message} after its end", name());
         let last = self.versions.insert(id, row.version);
         assert!(last <= Some(row.version), "{}: {message} after version {last:?}", name());
-        known.told.insert((id, row.version));
-        known.rows.insert(id, row);
+        self.knowledge.written(id, row);
     }
 }
 

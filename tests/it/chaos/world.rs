@@ -3,14 +3,16 @@
 use super::ledger::Row;
 use crate::support::client::{Call, Client};
 use crate::support::database::{Fresh, Kind};
+use crate::support::mqtt::OwnMosquitto;
 use crate::support::nats::OwnNats;
 use crate::support::own::Own;
+use crate::support::ports::free_address;
 use axum::http::Method;
 use resolvespec::database::{Database, Settings, Statement};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -26,6 +28,9 @@ const BINARY: &str = env!("CARGO_BIN_EXE_resolvespec");
 const TABLE: &str =
     "create table marks (id integer primary key, version bigint not null, kind integer not null, stock integer not null)";
 
+/// What is made over MQTT, without a key that would keep it from being made twice.
+const ENTRIES: &str = "create table entries (id bigint generated always as identity primary key, mark text not null)";
+
 /// How long anything may take to come up.
 const DEADLINE: Duration = Duration::from_secs(90);
 
@@ -36,6 +41,7 @@ pub(super) enum Victim {
     Nats,
     Postgres,
     Mariadb,
+    Mosquitto,
 }
 
 struct Replica {
@@ -50,20 +56,16 @@ pub(super) struct World {
     nats_url: String,
     postgres: Own,
     mariadb: Own,
+    mosquitto: OwnMosquitto,
     urls: [String; 4],
     replicas: [Replica; 3],
     balancer: Child,
     entrance: SocketAddr,
 }
 
-fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("an address")
-}
-
 impl World {
     pub(super) async fn create() -> Self {
-        let folder = std::env::temp_dir().join(format!("resolvespec-chaos-{}", std::process::id()));
+        let folder = crate::support::folder("chaos");
         std::fs::create_dir_all(folder.join("manifests")).expect("a folder");
         let (nats, postgres, mariadb) =
             (OwnNats::start("chaos"), Own::start(Kind::Postgres, "chaos"), Own::start(Kind::Mariadb, "chaos"));
@@ -74,12 +76,16 @@ impl World {
             database.run_script(TABLE).await.expect("the table can be made");
             database.close().await;
         }
+        let entries = Database::connect(&Settings::new("chaos", &urls[0])).await.expect("the database answers");
+        entries.run_script(ENTRIES).await.expect("the table can be made");
+        entries.close().await;
+        let mosquitto = OwnMosquitto::writing_down_everything("chaos");
         std::fs::write(folder.join("manifests/all.yaml"), manifests()).expect("the manifests can be written");
         let entrance = free_address();
         let replicas = [0, 1, 2].map(|_| Replica { address: free_address(), admin: free_address(), child: None });
         let balancer = balance(&folder, entrance, &replicas);
         let nats_url = nats.url();
-        let mut world = Self { folder, nats, nats_url, postgres, mariadb, urls, replicas, balancer, entrance };
+        let mut world = Self { folder, nats, nats_url, postgres, mariadb, mosquitto, urls, replicas, balancer, entrance };
         for arguments in [["capture", "install"].as_slice(), &["publish"]] {
             let output = world.command(arguments).arg(world.folder.join("manifests")).output().expect("the binary runs");
             assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -91,6 +97,11 @@ impl World {
     /// Where clients connect.
     pub(super) fn entrance(&self) -> SocketAddr {
         self.entrance
+    }
+
+    /// Where clients of MQTT connect.
+    pub(super) fn broker(&self) -> String {
+        self.mosquitto.url()
     }
 
     pub(super) fn database_url(&self, source: usize) -> &str {
@@ -113,6 +124,7 @@ impl World {
         let log = std::fs::File::options().create(true).append(true).open(self.folder.join(format!("replica-{number}.log")));
         let mut command = self.command(&["serve", "--allow-anonymous", "--replica-name", ["one", "two", "three"][number]]);
         command.args(["--listen", &address.to_string(), "--admin-listen", &admin.to_string()]);
+        command.env("RESOLVESPEC_MQTT_BROKERS", self.mosquitto.url());
         command.stderr(log.expect("the log can be written")).stdout(Stdio::null());
         self.replicas[number].child = Some(command.spawn().expect("the binary runs"));
     }
@@ -128,6 +140,7 @@ impl World {
             Victim::Nats => self.nats.kill(),
             Victim::Postgres => self.postgres.kill(),
             Victim::Mariadb => self.mariadb.kill(),
+            Victim::Mosquitto => self.mosquitto.kill(),
         }
     }
 
@@ -139,6 +152,7 @@ impl World {
             Victim::Nats => self.nats.restart(),
             Victim::Postgres => self.postgres.restart(),
             Victim::Mariadb => self.mariadb.restart(),
+            Victim::Mosquitto => self.mosquitto.restart(),
         });
     }
 
@@ -173,6 +187,15 @@ impl World {
         let rows = database.fetch_texts(Statement::new(text)).await.expect("the rows can be read");
         database.close().await;
         rows.iter().map(|row| Row::read(&serde_json::from_str::<Value>(row).expect("JSON"))).collect()
+    }
+
+    /// How often each mark was made.
+    pub(super) async fn marks(&self) -> BTreeMap<String, u64> {
+        let database = Database::connect(&Settings::new("truth", &self.urls[0])).await.expect("the database answers");
+        let text = "select json_build_array(mark, count(*)) from entries group by mark";
+        let rows = database.fetch_texts(Statement::new(text)).await.expect("the rows can be read");
+        database.close().await;
+        rows.iter().map(|row| serde_json::from_str::<(String, u64)>(row).expect("JSON")).collect()
     }
 
     pub(super) async fn remove(self) {
@@ -218,6 +241,16 @@ spec: {{source: {source}, table: marks, name: marks, apiSchema: {source}}}
 "
         );
     }
+    let source = SOURCES[0];
+    _ = write!(
+        text,
+        "---
+apiVersion: resolvespec.dev/v1alpha1
+kind: Entity
+metadata: {{name: {source}-entries}}
+spec: {{source: {source}, table: entries, name: entries, apiSchema: {source}}}
+"
+    );
     text
 }
 
@@ -234,6 +267,8 @@ listen replicas
   balance roundrobin
   option redispatch
   option httpchk GET /ready
+  # One that is dead refuses at once; one that is slow to answer on a busy machine is not dead.
+  timeout check 5s
 "
     );
     for (number, Replica { address, admin, .. }) in replicas.iter().enumerate() {

@@ -128,6 +128,13 @@ async fn a_generation_that_cannot_be_served_is_refused_and_the_last_good_one_sta
     );
     assert!(one.said().contains("refused") && one.said().contains("nowhere"), "{}", one.said());
 
+    let tells = async || {
+        let told = shop.told("one").await.unwrap_or_default();
+        let refused = &told["refused"];
+        told["generation"] == 1 && refused["generation"] == 2 && refused["reason"].to_string().contains("nowhere")
+    };
+    until("telling what it refuses", tells).await;
+
     // One that starts now has the last good one.
     let two = shop.start("two");
     until("starting with the last good one", async || is_refused(&two.ready().await.1)).await;
@@ -138,6 +145,8 @@ async fn a_generation_that_cannot_be_served_is_refused_and_the_last_good_one_sta
     for replica in [&one, &two] {
         replica.serves(2).await;
         assert_eq!(replica.status_of("nowhere").await, 200);
+        let serves = |told: &Value| told["generation"] == 2 && told["refused"].is_null();
+        until("telling that it serves it", async || shop.told(&replica.name).await.is_some_and(|told| serves(&told))).await;
     }
     load.ends_well().await;
     drop((one, two));
@@ -174,6 +183,14 @@ async fn a_database_that_is_away_at_the_start_is_named_and_waited_for() {
     let mut one = shop.start("one");
     until("refusing", async || one.ready().await.1["catalog"]["refused"] == true).await;
     assert!(one.said().contains("NO_SUCH_VARIABLE_URL is not set"), "{}", one.said());
+    until("telling why it serves nothing", async || {
+        let told = shop.told("one").await.unwrap_or_default();
+        let refused = &told["refused"];
+        told["generation"].is_null()
+            && refused["generation"] == 1
+            && refused["reason"].to_string().contains("NO_SUCH_VARIABLE_URL")
+    })
+    .await;
     let away = SOURCE.replace("{env: SHOP_URL}", "{url: 'postgres://nobody@127.0.0.1:1/nothing'}");
     shop.write(&format!("{away}{}", entity("items")));
     shop.published(&["--offline"]);

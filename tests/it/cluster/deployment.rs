@@ -3,13 +3,15 @@
 use super::until;
 use crate::support::client::{Answer, Call, Client};
 use crate::support::database::{Fresh, Kind};
+use crate::support::ports::free_address;
 use axum::http::Method;
+use futures_util::StreamExt;
 use resolvespec::database::{Database, Settings};
 use resolvespec::nats::{Connection, Settings as NatsSettings};
-use resolvespec::store::{Bucket, BucketSettings, NatsBucket};
+use resolvespec::store::{Bucket, BucketSettings, NatsBucket, Told};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -17,7 +19,7 @@ use std::sync::{Arc, Mutex};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_resolvespec");
 
-pub(super) const SOURCE: &str = "
+pub(crate) const SOURCE: &str = "
 apiVersion: resolvespec.dev/v1alpha1
 kind: DataSource
 metadata: {name: shop}
@@ -25,12 +27,12 @@ spec: {engine: postgres, connection: {env: SHOP_URL}, pool: {maxConnections: 4}}
 ";
 
 /// The manifest of a table.
-pub(super) fn entity(table: &str) -> String {
+pub(crate) fn entity(table: &str) -> String {
     format!("---\napiVersion: resolvespec.dev/v1alpha1\nkind: Entity\nmetadata: {{name: {table}}}\nspec: {{source: shop}}\n")
 }
 
 /// What several replicas have in common.
-pub(super) struct Deployment {
+pub(crate) struct Deployment {
     nats: String,
     name: String,
     folder: PathBuf,
@@ -40,12 +42,12 @@ pub(super) struct Deployment {
 
 impl Deployment {
     /// A shop with one table `items` and its manifests, in the tests' NATS.
-    pub(super) async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::over(std::env::var("TEST_NATS_URL").expect("TEST_NATS_URL is set by tests/run")).await
     }
 
     /// The same in another NATS.
-    pub(super) async fn over(nats: String) -> Self {
+    pub(crate) async fn over(nats: String) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let name = format!("it_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let folder = std::env::temp_dir().join(format!("resolvespec-cluster-{name}"));
@@ -57,53 +59,70 @@ impl Deployment {
     }
 
     /// With a setting more.
-    pub(super) fn with(mut self, variable: &'static str, value: impl Into<String>) -> Self {
+    pub(crate) fn with(mut self, variable: &'static str, value: impl Into<String>) -> Self {
         self.settings.push((variable, value.into()));
         self
     }
 
     /// Without any setting that was given more.
-    pub(super) fn without(mut self) -> Self {
+    pub(crate) fn without(mut self) -> Self {
         self.settings.clear();
         self
     }
 
     /// A file of the deployment's own.
-    pub(super) fn file(&self, name: &str, text: &str) -> String {
+    pub(crate) fn file(&self, name: &str, text: &str) -> String {
         let path = self.folder.join(name);
         std::fs::write(&path, text).expect("the file can be written");
         path.display().to_string()
     }
 
-    pub(super) fn write(&self, manifests: &str) {
+    pub(crate) fn write(&self, manifests: &str) {
         std::fs::write(self.folder.join("shop.yaml"), manifests).expect("the manifests can be written");
     }
 
-    pub(super) fn database_url(&self) -> &str {
+    pub(crate) fn database_url(&self) -> &str {
         &self.database.url
     }
 
-    pub(super) async fn run_script(&self, script: &str) {
+    pub(crate) async fn run_script(&self, script: &str) {
         let database = Database::connect(&Settings::new("test", &self.database.url)).await.expect("the database answers");
         database.run_script(script).await.expect("the script runs");
         database.close().await;
     }
 
     /// One of the deployment's buckets, as a stranger sees it.
-    pub(super) async fn bucket(&self, what: &str) -> NatsBucket {
+    pub(crate) async fn bucket(&self, what: &str) -> NatsBucket {
         let connection = Connection::open(&NatsSettings::new(vec![self.nats.clone()])).await.expect("NATS answers");
         let settings = BucketSettings { max_bytes: 10 << 20, ..BucketSettings::new(format!("{}_{what}", self.name)) };
         NatsBucket::open(&connection, settings).await.expect("the bucket is there")
     }
 
     /// What the replicas that live tell of themselves.
-    pub(super) async fn told(&self, replica: &str) -> Option<Value> {
+    pub(crate) async fn told(&self, replica: &str) -> Option<Value> {
         let entry = self.bucket("replicas").await.get(replica).await.expect("the bucket answers");
         entry.map(|entry| serde_json::from_slice(&entry.value).expect("JSON"))
     }
 
+    /// Who tells of which part.
+    pub(crate) async fn leases(&self) -> Vec<Value> {
+        let bucket = self.bucket("mqtt").await;
+        let mut watch = bucket.watch().await.expect("the bucket answers");
+        let mut leases = Vec::new();
+        while let Some(told) = watch.next().await {
+            match told {
+                Told::Put(entry) if entry.key.starts_with("part.") => {
+                    leases.push(serde_json::from_slice(&entry.value).expect("JSON"));
+                }
+                Told::Current => break,
+                _ => {}
+            }
+        }
+        leases
+    }
+
     /// Whether so many servers beside the leader have all of the catalog.
-    pub(super) async fn is_replicated(&self, others: usize) -> bool {
+    pub(crate) async fn is_replicated(&self, others: usize) -> bool {
         let Some(jetstream) = crate::support::nats::any(&self.nats).await else { return false };
         let Ok(stream) = jetstream.get_stream(format!("KV_{}_catalog", self.name)).await else { return false };
         let cluster = stream.cached_info().cluster.clone();
@@ -111,20 +130,20 @@ impl Deployment {
     }
 
     /// How many watch one of the deployment's buckets, in the tests' NATS.
-    pub(super) async fn watchers(&self, what: &str) -> usize {
+    pub(crate) async fn watchers(&self, what: &str) -> usize {
         let raw = crate::support::nats::raw(&self.nats).await;
         let stream = raw.get_stream(format!("KV_{}_{what}", self.name)).await.expect("the bucket is there");
         stream.cached_info().state.consumer_count
     }
 
     /// How many follow the deployment's changes, in the tests' NATS.
-    pub(super) async fn followers(&self) -> usize {
+    pub(crate) async fn followers(&self) -> usize {
         let raw = crate::support::nats::raw(&self.nats).await;
         let stream = raw.get_stream(format!("{}_events", self.name)).await.expect("the stream is there");
         stream.cached_info().state.consumer_count
     }
 
-    fn command(&self, subcommand: &str) -> Command {
+    pub(crate) fn command(&self, subcommand: &str) -> Command {
         let mut command = Command::new(BINARY);
         command.arg(subcommand).env("RESOLVESPEC_NATS_SERVERS", &self.nats).env("RESOLVESPEC_NATS_NAME", &self.name);
         command.env("RESOLVESPEC_NATS_EVENTS_BYTES", "10485760").env("RESOLVESPEC_NATS_BUCKET_BYTES", "10485760");
@@ -134,30 +153,39 @@ impl Deployment {
     }
 
     /// Publishes the folder.
-    pub(super) fn publish(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn publish(&self, arguments: &[&str]) -> Output {
         self.command("publish").arg(&self.folder).args(arguments).output().expect("the binary runs")
     }
 
     /// Publishes the folder, and has what is said of it.
-    pub(super) fn published(&self, arguments: &[&str]) -> String {
+    pub(crate) fn published(&self, arguments: &[&str]) -> String {
         let output = self.publish(arguments);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    /// Makes the triggers that capture changes.
-    pub(super) fn capture(&self) {
-        let output = self.command("capture").arg("install").arg(&self.folder).output().expect("the binary runs");
+    /// Makes what captures changes.
+    pub(crate) fn capture(&self) {
+        self.set_up("install");
+    }
+
+    /// Removes it.
+    pub(crate) fn uncapture(&self) {
+        self.set_up("remove");
+    }
+
+    fn set_up(&self, what: &str) {
+        let output = self.command("capture").arg(what).arg(&self.folder).output().expect("the binary runs");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
     /// A replica on ports of its own.
-    pub(super) fn start(&self, name: &str) -> Replica {
+    pub(crate) fn start(&self, name: &str) -> Replica {
         self.start_at(name, free_address(), free_address())
     }
 
     /// A replica that has the manifests from files.
-    pub(super) fn start_with_files(&self, name: &str) -> Replica {
+    pub(crate) fn start_with_files(&self, name: &str) -> Replica {
         let mut command = self.command("serve");
         command.arg(&self.folder);
         Self::launch(name, command, free_address(), free_address())
@@ -171,37 +199,28 @@ impl Deployment {
         command.args(["--allow-anonymous", "--leave-seconds", "2", "--drain-seconds", "20", "--replica-name", name]);
         command.args(["--listen", &address.to_string(), "--admin-listen", &admin.to_string()]);
         let mut child = command.stderr(Stdio::piped()).spawn().expect("the binary runs");
-        let said = Arc::new(Mutex::new(String::new()));
-        let lines = BufReader::new(child.stderr.take().expect("piped")).lines();
-        std::thread::spawn({
-            let said = Arc::clone(&said);
-            move || {
-                for line in lines.map_while(Result::ok) {
-                    said.lock().expect("no panic").extend([line.as_str(), "\n"]);
-                }
-            }
-        });
+        let said = gathered(&mut child);
         Replica { name: name.to_owned(), child, said, client: Client::new(address), admin: Client::new(admin) }
     }
 
     /// Starts a replica again that has ended.
-    pub(super) fn start_again(&self, replica: &Replica) -> Replica {
+    pub(crate) fn start_again(&self, replica: &Replica) -> Replica {
         self.start_at(&replica.name, replica.client.address(), replica.admin.address())
     }
 
     /// Starts a replica again that was killed.
-    pub(super) async fn start_again_after_death(&self, mut replica: Replica) -> Replica {
+    pub(crate) async fn start_again_after_death(&self, mut replica: Replica) -> Replica {
         until("the end of the replica", async || !replica.is_alive()).await;
         self.start_again(&replica)
     }
 
     /// Removes everything. NATS may be gone by then.
-    pub(super) async fn remove(self) {
+    pub(crate) async fn remove(self) {
         if let Ok(shared) = std::env::var("TEST_NATS_URL")
             && shared == self.nats
         {
             let raw = crate::support::nats::raw(&self.nats).await;
-            for bucket in ["catalog", "sessions", "replicas"] {
+            for bucket in ["catalog", "sessions", "clients", "mqtt", "replicas"] {
                 // One that was never made can't be removed.
                 _ = raw.delete_key_value(format!("{}_{bucket}", self.name)).await;
             }
@@ -212,56 +231,72 @@ impl Deployment {
     }
 }
 
-/// An address that nobody listens on.
-fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("an address")
+/// What a process logs, as it comes.
+pub(crate) fn gathered(child: &mut Child) -> Arc<Mutex<String>> {
+    let said = Arc::new(Mutex::new(String::new()));
+    let lines = BufReader::new(child.stderr.take().expect("piped")).lines();
+    std::thread::spawn({
+        let said = Arc::clone(&said);
+        move || {
+            for line in lines.map_while(Result::ok) {
+                said.lock().expect("no panic").extend([line.as_str(), "\n"]);
+            }
+        }
+    });
+    said
 }
 
 /// A process that serves; killed at the end.
-pub(super) struct Replica {
-    pub(super) name: String,
+pub(crate) struct Replica {
+    pub(crate) name: String,
     child: Child,
     said: Arc<Mutex<String>>,
-    pub(super) client: Client,
-    pub(super) admin: Client,
+    pub(crate) client: Client,
+    pub(crate) admin: Client,
 }
 
 impl Replica {
     /// What it has logged until now.
-    pub(super) fn said(&self) -> String {
+    pub(crate) fn said(&self) -> String {
         self.said.lock().expect("no panic").clone()
     }
 
-    pub(super) fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         assert!(Command::new("kill").args([name, &self.child.id().to_string()]).status().expect("kill runs").success());
     }
 
-    pub(super) fn is_alive(&mut self) -> bool {
+    /// A value of the process's status, in kilobytes.
+    pub(crate) fn kilobytes(&self, name: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("Linux tells it");
+        let line = status.lines().find(|line| line.starts_with(name)).expect("the status has the value");
+        line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("the value is a number")
+    }
+
+    pub(crate) fn is_alive(&mut self) -> bool {
         self.child.try_wait().expect("a state").is_none()
     }
 
     /// Waits for its end, which has to be a good one.
-    pub(super) async fn ended(&mut self) {
+    pub(crate) async fn ended(&mut self) {
         until("the end of the replica", async || !self.is_alive()).await;
         let status = self.child.wait().expect("it has ended");
         assert!(status.success(), "{status}: {}", self.said());
     }
 
     /// The status and the body of `/ready`; 0 while nobody listens.
-    pub(super) async fn ready(&self) -> (u16, Value) {
+    pub(crate) async fn ready(&self) -> (u16, Value) {
         match self.admin.send(&Call::new(Method::GET, "/ready")).await {
             Ok(answer) => (answer.status.as_u16(), answer.body),
             Err(_) => (0, Value::Null),
         }
     }
 
-    pub(super) async fn is_ready(&self) -> bool {
+    pub(crate) async fn is_ready(&self) -> bool {
         self.ready().await.0 == 200
     }
 
     /// Waits until it is ready and serves a generation.
-    pub(super) async fn serves(&self, generation: u64) {
+    pub(crate) async fn serves(&self, generation: u64) {
         until(&format!("{} serving generation {generation}", self.name), async || {
             let (status, body) = self.ready().await;
             status == 200 && body["catalog"]["served"] == generation
@@ -269,16 +304,16 @@ impl Replica {
         .await;
     }
 
-    pub(super) async fn read(&self, table: &str) -> Result<Answer, String> {
+    pub(crate) async fn read(&self, table: &str) -> Result<Answer, String> {
         self.client.send(&read(table)).await
     }
 
-    pub(super) async fn status_of(&self, table: &str) -> u16 {
+    pub(crate) async fn status_of(&self, table: &str) -> u16 {
         self.read(table).await.expect("an answer").status.as_u16()
     }
 
     /// The lines of a metric.
-    pub(super) async fn metric(&self, start: &str) -> Vec<String> {
+    pub(crate) async fn metric(&self, start: &str) -> Vec<String> {
         let answer = self.admin.send(&Call::new(Method::GET, "/metrics")).await.expect("an answer");
         let text = answer.body.as_str().expect("a text").to_owned();
         text.lines().filter(|line| line.starts_with(start)).map(ToOwned::to_owned).collect()
@@ -296,6 +331,6 @@ impl Drop for Replica {
     }
 }
 
-pub(super) fn read(table: &str) -> Call {
+pub(crate) fn read(table: &str) -> Call {
     Call::post(format!("/api/public/{table}"), &json!({"operation": "read"}))
 }

@@ -1,13 +1,12 @@
 //! Every way into NATS: TLS with and without certificates of our own, users, tokens, nkeys and credentials files.
 
 use super::deployment::Deployment;
+use crate::support::certificates::Certificates;
 use crate::support::nats::OwnNats;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use nkeys::KeyPair;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer};
 use serde_json::{Value, json};
-use std::path::PathBuf;
 
 /// The way in is good: what is published is served. Then what it was refused with.
 async fn enters(shop: &Deployment) {
@@ -25,45 +24,6 @@ fn refused(shop: &Deployment) -> String {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!said.contains("hush"), "{said}");
     said
-}
-
-/// An authority, and two certificates of its own, in files.
-struct Certificates {
-    folder: PathBuf,
-}
-
-impl Certificates {
-    fn make(name: &str) -> Self {
-        let folder = std::env::temp_dir().join(format!("resolvespec-certificates-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).expect("a folder");
-        let certificates = Self { folder };
-        let key = rcgen::KeyPair::generate().expect("a key");
-        let mut authority = CertificateParams::new(Vec::new()).expect("parameters");
-        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        certificates.write("ca.pem", &authority.self_signed(&key).expect("a certificate").pem());
-        let issuer = Issuer::new(authority, key);
-        for (name, host) in [("server", "127.0.0.1"), ("client", "replica")] {
-            let key = rcgen::KeyPair::generate().expect("a key");
-            let params = CertificateParams::new([host.to_owned()]).expect("parameters");
-            certificates.write(&format!("{name}.pem"), &params.signed_by(&key, &issuer).expect("a certificate").pem());
-            certificates.write(&format!("{name}.key"), &key.serialize_pem());
-        }
-        certificates
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        std::fs::write(self.path(name), text).expect("a file");
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.folder.join(name).display().to_string()
-    }
-}
-
-impl Drop for Certificates {
-    fn drop(&mut self) {
-        _ = std::fs::remove_dir_all(&self.folder);
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

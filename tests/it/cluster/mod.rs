@@ -1,7 +1,9 @@
 //! Replicas that share a NATS, as processes: what is published is served, whatever is killed or replaced meanwhile.
 
+mod bulk;
 mod catalog;
-mod deployment;
+pub(crate) mod deployment;
+mod durable;
 mod entering;
 mod idle;
 mod live;
@@ -14,7 +16,7 @@ use std::time::{Duration, Instant};
 const DEADLINE: Duration = Duration::from_secs(90);
 
 /// Asks again and again until it is so.
-async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     let since = Instant::now();
     while !is_so().await {
         assert!(since.elapsed() < DEADLINE, "{what} did not come about in time");

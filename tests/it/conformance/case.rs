@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 #[serde(deny_unknown_fields)]
 pub(crate) struct Case {
     pub name: String,
-    /// The styles that it is sent in; all unless given. What the body style can say, WebSocket can.
+    /// The styles that it is sent in; all unless given. What the body style can say, WebSocket, gRPC and MQTT can.
     #[serde(default)]
     only: Vec<Style>,
     /// The databases that it holds for; all unless given.
@@ -25,6 +25,9 @@ pub(crate) enum Style {
     Body,
     Header,
     Ws,
+    Grpc,
+    Mqtt5,
+    Mqtt311,
 }
 
 impl Style {
@@ -33,6 +36,9 @@ impl Style {
             Style::Body => "body",
             Style::Header => "header",
             Style::Ws => "ws",
+            Style::Grpc => "grpc",
+            Style::Mqtt5 => "mqtt 5",
+            Style::Mqtt311 => "mqtt 3.1.1",
         }
     }
 }
@@ -102,7 +108,7 @@ impl Case {
 
     pub(crate) fn runs_on(&self, kind: Kind, style: Style) -> bool {
         let database = self.databases.is_empty() || self.databases.iter().any(|name| name == kind.name());
-        let said_as = if style == Style::Ws { Style::Body } else { style };
+        let said_as = if style == Style::Header { style } else { Style::Body };
         database && (self.only.is_empty() || self.only.contains(&said_as))
     }
 }

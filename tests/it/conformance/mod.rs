@@ -1,4 +1,5 @@
-//! One table of requests and expected answers, run over both REST styles and over WebSocket on all three databases.
+//! One table of requests and expected answers, run over both REST styles, WebSocket, gRPC and both versions of MQTT on all
+//! three databases.
 //!
 //! The cases are data in `cases/`, a file per topic; what they mean is in `case.rs`. A topic that writes begins with a
 //! database of its own, and its cases run in order.
@@ -6,15 +7,19 @@
 mod body_style;
 mod case;
 pub(crate) mod compare;
+mod grpc;
 mod header_style;
 mod ws;
 
 use crate::support::client::Call;
 use crate::support::database::Kind;
+use crate::support::grpc::connect;
+use crate::support::mqtt::{self, Spoken, Station};
 use crate::support::server::Server;
 use crate::support::session::Session;
 use case::{Case, Style, topics};
 use compare::Seen;
+use resolvespec::config::Config;
 use serde_json::Value;
 use std::fmt::Write;
 
@@ -33,6 +38,14 @@ pub(crate) async fn serve(kind: Kind) -> Server {
     Server::start(kind, script(kind), ENTITIES).await
 }
 
+/// The same with a broker.
+async fn serve_with_broker(kind: Kind) -> (Server, String) {
+    let prefix = mqtt::prefix();
+    let settings = mqtt::settings(&mqtt::shared(), &prefix);
+    let with_broker = |config| Config { mqtt: Some(settings), ..config };
+    (Server::configured(kind, script(kind), ENTITIES, with_broker).await, prefix)
+}
+
 /// What became of the cases of one run.
 #[derive(Default)]
 struct Tally {
@@ -41,20 +54,25 @@ struct Tally {
 }
 
 async fn run_all(kind: Kind) {
-    let shared = serve(kind).await;
+    let shared = serve_with_broker(kind).await;
     let mut tally = Tally::default();
     for (topic, cases) in topics() {
-        for style in [Style::Body, Style::Header, Style::Ws] {
-            if cases.iter().any(Case::writes) {
-                let own = serve(kind).await;
-                run_topic(&own, topic, &cases, kind, style, &mut tally).await;
+        for style in [Style::Body, Style::Header, Style::Ws, Style::Grpc, Style::Mqtt5, Style::Mqtt311] {
+            let own = if cases.iter().any(Case::writes) { Some(serve_with_broker(kind).await) } else { None };
+            let (server, prefix) = own.as_ref().unwrap_or(&shared);
+            match style {
+                Style::Mqtt5 => run_topic_by_broker(prefix, Spoken::V5, topic, &cases, kind, &mut tally).await,
+                Style::Mqtt311 => run_topic_by_broker(prefix, Spoken::V4, topic, &cases, kind, &mut tally).await,
+                Style::Body | Style::Header | Style::Ws | Style::Grpc => {
+                    run_topic(server, topic, &cases, kind, style, &mut tally).await;
+                }
+            }
+            if let Some((own, _)) = own {
                 own.stop().await;
-            } else {
-                run_topic(&shared, topic, &cases, kind, style, &mut tally).await;
             }
         }
     }
-    shared.stop().await;
+    shared.0.stop().await;
     let failed = tally.failures.len();
     assert!(failed == 0, "{failed} of {} answers on {} are wrong\n\n{}", tally.ran, kind.name(), tally.failures.join("\n"));
     assert!(tally.ran >= 800, "only {} cases ran on {}", tally.ran, kind.name());
@@ -62,6 +80,7 @@ async fn run_all(kind: Kind) {
 
 async fn run_topic(server: &Server, topic: &str, cases: &[Case], kind: Kind, style: Style, tally: &mut Tally) {
     let mut session = Session::connect(server.client.address()).await;
+    let mut caller = connect(server.client.address()).await;
     for case in cases.iter().filter(|case| case.runs_on(kind, style)) {
         let (said, outcome) = match style {
             Style::Body => send(server, case, style, body_style::encode(&case.request)).await,
@@ -80,6 +99,15 @@ async fn run_topic(server: &Server, topic: &str, cases: &[Case], kind: Kind, sty
                 }
                 Err(_) => continue,
             },
+            Style::Grpc => match grpc::encode(&case.request) {
+                Ok(call) => {
+                    let said = format!("{call:?}");
+                    let (seen, answer) = grpc::send(&mut caller, call, case).await;
+                    (said, check(case, &seen, &answer))
+                }
+                Err(_) => continue,
+            },
+            Style::Mqtt5 | Style::Mqtt311 => unreachable!("they have a run of their own"),
         };
         tally.ran += 1;
         if let Err(reason) = outcome {
@@ -89,12 +117,34 @@ async fn run_topic(server: &Server, topic: &str, cases: &[Case], kind: Kind, sty
     session.close().await;
 }
 
+async fn run_topic_by_broker(prefix: &str, spoken: Spoken, topic: &str, cases: &[Case], kind: Kind, tally: &mut Tally) {
+    let style = if spoken == Spoken::V5 { Style::Mqtt5 } else { Style::Mqtt311 };
+    let name = format!("{topic}-{}", style.name());
+    let mut station = Station::connect(&mqtt::shared(), &format!("{prefix}-{name}"), prefix, spoken).await;
+    station.wait_for_service().await;
+    for (place, case) in cases.iter().enumerate().filter(|(_, case)| case.runs_on(kind, style)) {
+        let Ok(mut message) = ws::encode(&case.request) else { continue };
+        // The same message under the same id would be taken for the same request.
+        let id = format!("{place}");
+        message["id"] = id.clone().into();
+        let mut answer = station.ask(&message).await;
+        if answer["id"] == id {
+            answer["id"] = "case".into();
+        }
+        let outcome = check(case, &ws::seen(&case.request, &case.expect, &answer), &answer);
+        tally.ran += 1;
+        if let Err(reason) = outcome {
+            tally.failures.push(failure(topic, case, kind, style, &message.to_string(), &reason));
+        }
+    }
+}
+
 /// Sends a call; tells what was sent and what is wrong with the answer.
 async fn send(server: &Server, case: &Case, style: Style, call: Call) -> (String, Result<(), String>) {
     let outcome = server.client.send(&call).await.and_then(|answer| {
         let seen = match style {
             Style::Header => header_style::seen(&answer),
-            Style::Body | Style::Ws => body_style::seen(&answer),
+            _ => body_style::seen(&answer),
         };
         check(case, &seen, &answer.body).map_err(|reason| format!("{reason} (status {})", answer.status.as_u16()))
     });

@@ -19,7 +19,7 @@ async fn acknowledge(client: &mut Session, id: &Value, position: &Value) -> Valu
 
 /// How far the only subscription of a session was heard, as the bucket has it.
 async fn kept(bucket: &dyn Bucket, session: &Value) -> Value {
-    let key = format!("session.{}", session.as_str().expect("a session is a text"));
+    let key = format!("session.{}.0", session.as_str().expect("a session is a text"));
     let entry = bucket.get(&key).await.expect("the bucket answers").expect("the session is kept");
     let stored: Value = serde_json::from_slice(&entry.value).expect("JSON");
     stored["subscriptions"][0]["position"].clone()
@@ -48,6 +48,8 @@ async fn is_told_once(stage: Stage) {
     drop(first.end);
     let Message::Close(Some(frame)) = client.next().await else { panic!("a close was expected") };
     assert_eq!(u16::from(frame.code), 1012);
+    let reason = format!("unavailable: this replica ends; reconnect session={}", session.as_str().expect("a text"));
+    assert_eq!(frame.reason.as_str(), reason, "the client is told with what to come again");
     assert_eq!(kept(&*bucket, session).await, positions[3]);
     let (mut client, said) = come_back(&second, session).await;
     assert_eq!(said["restored"][0]["position"], positions[3], "{said}");

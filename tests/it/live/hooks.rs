@@ -2,10 +2,14 @@
 
 use super::{Kind, Stage, subscribe, subscribed, told};
 use async_trait::async_trait;
+use resolvespec::config::Config;
+use resolvespec::database::Statement;
 use resolvespec::engine::{Context, Hook, NarrowRead, Refusal};
+use resolvespec::event::hub::Settings;
 use resolvespec::protocol::{Condition, Leaf, Operator};
 use serde_json::json;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 /// Lets boxes be, hides what is not a pen, its stock and, if it is told to, its key; notes what it is asked.
 #[derive(Default)]
@@ -97,5 +101,43 @@ async fn a_key_that_may_not_be_seen_is_not_told() {
     stage.run("insert into items values (3, 'c', 'pen', 2)").await;
     assert_eq!(told(&mut session).await["operation"], "create");
     drop(session);
+    stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hook_is_told_of_every_subscription_that_ends_however_it_does() {
+    let guard = Arc::new(Guard::default());
+    let live = Settings { survey_interval: Duration::from_millis(100), ..Settings::default() };
+    let stage = Stage::with(Kind::Sqlite, |config| Config { live, ..config }, vec![guard.clone()]).await;
+    let ended = async |count: usize| {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let noted = guard.noted.lock().expect("no panic").clone();
+            let ends = noted.iter().filter(|note| *note == "ends items").count();
+            assert!(ends <= count, "told once of each: {noted:?}");
+            if ends == count {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{count} have ended: {noted:?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let mut session = stage.session().await;
+    subscribed(&mut session, "items", json!({})).await;
+    subscribed(&mut session, "items", json!({})).await;
+    drop(session);
+    ended(2).await;
+    // Nor does a trigger that has gone leave one behind, whose connection goes after it.
+    let mut session = stage.session().await;
+    subscribed(&mut session, "items", json!({})).await;
+    let name = "select json_quote(name) from sqlite_master where type = 'trigger' and tbl_name = 'items' limit 1";
+    let names = stage.writer.fetch_texts(Statement::new(name)).await.expect("a trigger is there");
+    stage.run(&format!("drop trigger {}", names[0])).await;
+    assert_eq!(told(&mut session).await["operation"], "ended");
+    drop(session);
+    stage.counts("resolvespec_ws_connections", 0).await;
+    ended(3).await;
+    let refusals = guard.noted.lock().expect("no panic").iter().filter(|note| note.starts_with("wants")).count();
+    assert_eq!(refusals, 0, "only a client that asks can be refused");
     stage.close().await;
 }

@@ -3,34 +3,56 @@
 use super::{Kind, Stage, eq, subscribe, subscribed, told};
 use resolvespec::config::Config;
 use resolvespec::event::hub::Settings;
+use resolvespec::transport::ws;
 use serde_json::json;
+use std::time::Duration;
 
 async fn small_queues() -> Stage {
     let live = Settings { max_waiting: 400, max_waiting_bytes: 256 * 1024, ..Settings::default() };
-    Stage::with(Kind::Postgres, |config| Config { live, ..config }, Vec::new()).await
+    // Who is not read from for long lags, and nothing else.
+    let ws = ws::Settings { write_time: Duration::from_mins(5), ..ws::Settings::default() };
+    Stage::with(Kind::Postgres, |config| Config { live, ws, ..config }, Vec::new()).await
 }
 
+const ROWS: u64 = 50_000;
+
 /// More bytes than the sockets between a replica and a client hold.
-const LARGE: &str = "insert into items select n, repeat('x', 100), 'pen', n from generate_series(1, 100000) n";
+const LARGE: &str = "insert into items select n, repeat('x', 100), 'pen', n from generate_series(1, 50000) n";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_takes_nothing_is_told_to_resume_and_nobody_waits_for_it() {
     let stage = small_queues().await;
     let (mut slow, mut quick) = (stage.session().await, stage.session().await);
     let begun = subscribed(&mut slow, "items", json!({})).await["position"].clone();
-    subscribed(&mut quick, "items", json!({"filters": [eq("id", 100_000)]})).await;
+    subscribed(&mut quick, "items", json!({"filters": [eq("id", ROWS)]})).await;
     stage.run(LARGE).await;
-    assert_eq!(told(&mut quick).await["data"]["id"], 100_000);
-    stage.counts("resolvespec_live_slow_consumers_total", 1).await;
+    assert_eq!(told(&mut quick).await["data"]["id"], ROWS);
     let (code, reason) = slow.closed().await;
     assert_eq!(code, 4004);
     assert!(reason.contains("resume"), "{reason}");
+    stage.counts("resolvespec_live_slow_consumers_total", 1).await;
     let mut again = stage.session().await;
     subscribed(&mut again, "items", json!({"resume": begun})).await;
-    for id in 1..=100_000 {
+    for id in 1..=ROWS {
         assert_eq!(told(&mut again).await["data"]["id"], id);
     }
     drop((quick, again));
+    stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_replayed_more_than_may_wait_is_counted_as_well() {
+    let live = Settings { max_waiting_bytes: 4096, ..Settings::default() };
+    let stage = Stage::with(Kind::Sqlite, |config| Config { live, ..config }, Vec::new()).await;
+    let mut session = stage.session().await;
+    let begun = subscribed(&mut session, "items", json!({"filters": [eq("id", 0)]})).await["position"].clone();
+    stage.run(&format!("insert into items values (1, '{}', 'pen', 1)", "x".repeat(8000))).await;
+    stage.counts("resolvespec_live_events_total", 1).await;
+    let mut late = stage.session().await;
+    subscribed(&mut late, "items", json!({"resume": begun})).await;
+    assert_eq!(late.closed().await.0, 4004);
+    stage.counts("resolvespec_live_slow_consumers_total", 1).await;
+    drop(session);
     stage.close().await;
 }
 
@@ -42,8 +64,10 @@ async fn who_lags_and_conflates_is_told_the_latest_of_each_record() {
     let mut slow = stage.session().await;
     let begun = subscribed(&mut slow, "items", json!({"snapshot": true, "conflate": true})).await;
     assert_eq!(begun["snapshot"].as_array().map(Vec::len), Some(10));
-    let many = "do $$ begin for turn in 1..6000 loop update items set stock = turn; end loop; end $$";
-    stage.run(many).await;
+    for first in (1..=6000).step_by(500) {
+        let last = first + 499;
+        stage.run(&format!("do $$ begin for turn in {first}..{last} loop update items set stock = turn; end loop; end $$")).await;
+    }
     stage.counts("resolvespec_live_events_total", 60_010).await;
     let mut stocks = [0; 11];
     let (mut count, mut offset) = (0, 0);

@@ -6,18 +6,21 @@ mod filtering;
 mod heard;
 mod hooks;
 mod idle;
+mod keeping;
 mod lagging;
 mod losing;
 mod owning;
 mod sessions;
 mod switching;
+mod typescript;
+mod uncaptured;
 
 use crate::support::client::{Call, Client};
 use crate::support::database::{Fresh, Kind};
 use crate::support::server::load_captured;
 use crate::support::session::{Session, handshake};
 use axum::http::Method;
-use resolvespec::config::{Config, DevArgs};
+use resolvespec::config::{Config, DevArgs, MqttArgs};
 use resolvespec::database::{Database, Settings};
 use resolvespec::engine::{Engine, Hook, Served};
 use resolvespec::event::bus::Bus;
@@ -51,7 +54,7 @@ spec: {source: conformance, limits: {maxRows: 5000}}
 ";
 
 /// Replicas over a database that is captured, with another program that writes to it.
-struct Stage {
+pub(crate) struct Stage {
     kind: Kind,
     mode: &'static str,
     fresh: Fresh,
@@ -59,12 +62,12 @@ struct Stage {
     /// Another program: connections of its own, of which the replicas know nothing.
     writer: Database,
     /// The first replica.
-    first: Replica,
+    pub(crate) first: Replica,
 }
 
 /// A replica that serves.
-struct Replica {
-    address: SocketAddr,
+pub(crate) struct Replica {
+    pub(crate) address: SocketAddr,
     engine: Engine,
     end: oneshot::Sender<()>,
     task: JoinHandle<()>,
@@ -85,25 +88,25 @@ impl Replica {
         Self { address, engine, end, task }
     }
 
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         drop(self.end);
         self.task.await.expect("the replica did not panic");
     }
 }
 
 /// The settings of a replica for tests.
-fn config() -> Config {
-    let dev = Config::dev(&DevArgs { paths: Vec::new(), port: 0, log: "warn".to_owned() });
+pub(crate) fn config() -> Config {
+    let dev = Config::dev(&DevArgs { paths: Vec::new(), port: 0, log: "warn".to_owned(), mqtt: MqttArgs::default() });
     // Clients that nobody listens to any more do not say goodbye.
     Config { drain_time: Duration::from_millis(200), ..dev }
 }
 
 impl Stage {
-    async fn open(kind: Kind) -> Self {
+    pub(crate) async fn open(kind: Kind) -> Self {
         Self::with(kind, |config| config, Vec::new()).await
     }
 
-    async fn with(kind: Kind, change: impl FnOnce(Config) -> Config, hooks: Vec<Arc<dyn Hook>>) -> Self {
+    pub(crate) async fn with(kind: Kind, change: impl FnOnce(Config) -> Config, hooks: Vec<Arc<dyn Hook>>) -> Self {
         Self::on(kind, Handles::memory(), change(config()), hooks).await
     }
 
@@ -117,7 +120,7 @@ impl Stage {
         Self::captured(Kind::Postgres, "wal", Handles::memory(), config(), Vec::new()).await
     }
 
-    async fn on(kind: Kind, handles: Handles, config: Config, hooks: Vec<Arc<dyn Hook>>) -> Self {
+    pub(crate) async fn on(kind: Kind, handles: Handles, config: Config, hooks: Vec<Arc<dyn Hook>>) -> Self {
         Self::captured(kind, "trigger", handles, config, hooks).await
     }
 
@@ -131,27 +134,27 @@ impl Stage {
     }
 
     /// Another replica over the same database and the same handles.
-    async fn another(&self, config: Config) -> Replica {
+    pub(crate) async fn another(&self, config: Config) -> Replica {
         let served = load_captured(self.kind, &self.fresh, "", ENTITIES, self.mode).await;
         Replica::start(&config, served, Vec::new(), self.handles.clone()).await
     }
 
     /// Runs plain SQL as another program.
-    async fn run(&self, sql: &str) {
+    pub(crate) async fn run(&self, sql: &str) {
         self.writer.run_script(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
 
-    async fn session(&self) -> Session {
+    pub(crate) async fn session(&self) -> Session {
         Session::connect(self.first.address).await
     }
 
     /// A page of the replica.
-    async fn page(&self, path: &str) -> Value {
+    pub(crate) async fn page(&self, path: &str) -> Value {
         Client::new(self.first.address).send(&Call::new(Method::GET, path)).await.expect("an answer").body
     }
 
     /// Waits until a metric has this value.
-    async fn counts(&self, metric: &str, value: u64) {
+    pub(crate) async fn counts(&self, metric: &str, value: u64) {
         let line = format!("{metric} {value}");
         let deadline = Instant::now() + Duration::from_secs(30);
         loop {
@@ -166,7 +169,7 @@ impl Stage {
         }
     }
 
-    async fn close(self) {
+    pub(crate) async fn close(self) {
         self.first.stop().await;
         self.writer.close().await;
         self.fresh.remove().await;
@@ -214,7 +217,7 @@ async fn come_back(replica: &Replica, session: &Value) -> (Session, Value) {
     (client, first)
 }
 
-fn eq(column: &str, value: impl Into<Value>) -> Value {
+pub(crate) fn eq(column: &str, value: impl Into<Value>) -> Value {
     json!({"column": column, "operator": "eq", "value": value.into()})
 }
 
@@ -241,4 +244,4 @@ macro_rules! on_all {
         }
     )*};
 }
-use on_all;
+pub(crate) use on_all;

@@ -91,7 +91,7 @@ async fn a_client_that_answers_pings_is_not_told_again_what_it_has() {
         stage.run(&format!("insert into boxes values ({id}, 0)")).await;
         assert_eq!(told(&mut client).await["data"]["id"], id);
     }
-    let key = format!("session.{}", begun["session"].as_str().expect("a text"));
+    let key = format!("session.{}.0", begun["session"].as_str().expect("a text"));
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
         assert!(Instant::now() < deadline, "what was heard is not kept");

@@ -1,5 +1,6 @@
 //! A NATS of a test's own, so that it can be killed; and a connection that knows nothing of ours.
 
+use super::ports::free_address;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -34,8 +35,7 @@ impl OwnNats {
 
     /// One that is entered as a piece of its configuration says.
     pub(crate) fn start_with(name: &str, entry: Option<&str>) -> Self {
-        let folder = std::env::temp_dir().join(format!("resolvespec-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).expect("a folder");
+        let folder = super::folder(name);
         if let Some(entry) = entry {
             std::fs::write(folder.join("nats.entry"), entry).expect("a file");
         }
@@ -104,12 +104,7 @@ pub(crate) struct NatsCluster {
 
 impl NatsCluster {
     pub(crate) fn start(name: &str) -> Self {
-        let routes: Vec<String> = (0..3)
-            .map(|_| {
-                let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-                listener.local_addr().expect("an address").to_string()
-            })
-            .collect();
+        let routes = [0; 3].map(|_| free_address().to_string());
         let all = routes.iter().map(|route| format!("nats-route://{route}")).collect::<Vec<_>>().join(", ");
         let server = |(number, route): (usize, &String)| {
             let entry = format!(

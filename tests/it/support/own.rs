@@ -11,23 +11,34 @@ pub(crate) struct Own {
     kind: Kind,
     folder: PathBuf,
     script: PathBuf,
+    /// An address that it listens on beside loopback.
+    listen: Option<String>,
 }
 
 impl Own {
     pub(crate) fn start(kind: Kind, purpose: &str) -> Self {
-        let name = format!("resolvespec-{purpose}-{}-{}", kind.name(), std::process::id());
-        let folder = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&folder).expect("a folder");
+        Self::start_on(kind, purpose, None)
+    }
+
+    /// One that can be reached from elsewhere by an address of this machine. PostgreSQL knows how.
+    pub(crate) fn start_at(kind: Kind, purpose: &str, address: &str) -> Self {
+        Self::start_on(kind, purpose, Some(address.to_owned()))
+    }
+
+    fn start_on(kind: Kind, purpose: &str, listen: Option<String>) -> Self {
+        let folder = super::folder(&format!("{purpose}-{}", kind.name()));
         let open = Command::new("chmod").args(["755"]).arg(&folder).status().expect("chmod runs");
         assert!(open.success());
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/servers/{}.sh", kind.name()));
-        let own = Self { kind, folder, script };
+        let own = Self { kind, folder, script, listen };
         own.run("start");
         own
     }
 
     fn run(&self, verb: &str) -> String {
-        let output = Command::new("bash").arg(&self.script).arg(verb).arg(&self.folder).output().expect("bash runs");
+        let mut command = Command::new("bash");
+        command.arg(&self.script).arg(verb).arg(&self.folder).envs(self.listen.iter().map(|address| ("TEST_LISTEN", address)));
+        let output = command.output().expect("bash runs");
         assert!(output.status.success(), "{verb}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).into_owned()
     }

@@ -19,6 +19,7 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) async fn start(config: &Config, served: Served, hooks: Vec<Arc<dyn Hook>>) -> Self {
+        print_errors();
         let replica = bind(config, served, hooks).await.expect("a port is free");
         let address = replica.address();
         let (end, ended) = oneshot::channel::<()>();
@@ -47,4 +48,11 @@ impl Running {
         self.end();
         (&mut self.task).await.expect("the replica does not panic");
     }
+}
+
+/// Has what replicas log as an error printed with the test that fails: the answer to the client keeps it back.
+fn print_errors() {
+    let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::ERROR).with_ansi(false).with_test_writer();
+    // Fails for all tests of the binary but the first.
+    _ = subscriber.try_init();
 }

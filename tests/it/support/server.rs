@@ -4,7 +4,7 @@ use super::client::Client;
 use super::database::{Fresh, Kind};
 use super::replica::Running;
 use resolvespec::catalog::{compile, introspect, scope};
-use resolvespec::config::{Config, DevArgs};
+use resolvespec::config::{Config, DevArgs, MqttArgs};
 use resolvespec::database::Database;
 use resolvespec::engine::{Hook, Observe, Served};
 use resolvespec::manifest::{Problem, read, settings};
@@ -63,7 +63,7 @@ impl Server {
 }
 
 fn settings_of_tests() -> Config {
-    let args = DevArgs { paths: Vec::new(), port: 0, log: "warn".to_owned() };
+    let args = DevArgs { paths: Vec::new(), port: 0, log: "warn".to_owned(), mqtt: MqttArgs::default() };
     // A body beyond this still fits into the socket's buffers, so the refusal can be read.
     Config { max_body_bytes: MAX_BODY_BYTES, ..Config::dev(&args) }
 }

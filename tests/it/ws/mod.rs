@@ -9,7 +9,7 @@ use crate::support::client::{Call, Client};
 use crate::support::replica::Running;
 use crate::support::session::Session;
 use axum::http::Method;
-use resolvespec::config::{Config, DevArgs};
+use resolvespec::config::{Config, DevArgs, MqttArgs};
 use resolvespec::engine::Hook;
 use resolvespec::load;
 use serde_json::Value;
@@ -17,7 +17,6 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 const MANIFEST: &str = "
@@ -44,14 +43,12 @@ struct Shop {
 impl Shop {
     /// `dev` with other settings.
     async fn open(change: impl FnOnce(Config) -> Config, hooks: Vec<Arc<dyn Hook>>) -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let folder = std::env::temp_dir().join(format!("resolvespec-ws-{}-{number}", std::process::id()));
-        std::fs::create_dir_all(&folder).expect("a folder can be made");
+        let folder = crate::support::folder("ws");
         std::fs::write(folder.join("shop.yaml"), MANIFEST).expect("a manifest can be written");
         std::fs::write(folder.join("seed.sql"), SEED).expect("a seed can be written");
         let served = load::load(std::slice::from_ref(&folder), &HashMap::new(), true).await.expect("the manifests are good");
-        let config = change(Config::dev(&DevArgs { paths: Vec::new(), port: 0, log: "warn".to_owned() }));
+        let config =
+            change(Config::dev(&DevArgs { paths: Vec::new(), port: 0, log: "warn".to_owned(), mqtt: MqttArgs::default() }));
         let running = Running::start(&config, served, hooks).await;
         Self { address: running.address, folder, running }
     }

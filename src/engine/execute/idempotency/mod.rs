@@ -11,7 +11,7 @@ use crate::catalog::Entity;
 use crate::database::{self, Bind, Database, Dialect, Statement, Transaction};
 use crate::engine::error::from_database;
 use crate::engine::hook::Context;
-use crate::protocol::response::{Deleted, Written};
+use crate::protocol::response::{Deleted, Removed, Written};
 use crate::protocol::{Code, Error, Request, Response, RowText};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -104,9 +104,13 @@ pub(super) async fn earlier(database: &Database, claim: &mut Claim, deadline: In
         Stored::Written { rows, count, many } => {
             Response::Written(Written { rows: RowText { joined: Bytes::from(rows), count }, many, replayed: true })
         }
-        Stored::DeletedRecord { row } => Response::Deleted(Deleted::Record(Bytes::from(row))),
-        Stored::DeletedCount { count } => Response::Deleted(Deleted::Count(count)),
+        Stored::DeletedRecord { row } => deleted_before(Removed::Record(Bytes::from(row))),
+        Stored::DeletedCount { count } => deleted_before(Removed::Count(count)),
     }))
+}
+
+fn deleted_before(removed: Removed) -> Response {
+    Response::Deleted(Deleted { removed, replayed: true })
 }
 
 /// Claims the key; a request with the same key waits here, and then finds a conflict.
@@ -137,8 +141,8 @@ pub(super) fn stored(response: &Response) -> Result<Option<String>, Error> {
         Response::Written(written) => {
             Stored::Written { rows: text(&written.rows.joined), count: written.rows.count, many: written.many }
         }
-        Response::Deleted(Deleted::Record(row)) => Stored::DeletedRecord { row: text(row) },
-        Response::Deleted(Deleted::Count(count)) => Stored::DeletedCount { count: *count },
+        Response::Deleted(Deleted { removed: Removed::Record(row), .. }) => Stored::DeletedRecord { row: text(row) },
+        Response::Deleted(Deleted { removed: Removed::Count(count), .. }) => Stored::DeletedCount { count: *count },
         Response::Page(_) | Response::Record(_) | Response::Meta(_) => return Ok(None),
     };
     serde_json::to_string(&stored).map(Some).map_err(|_| Error::internal())

@@ -7,9 +7,10 @@
 use super::super::{Deliveries, Delivery, Error, Extent};
 use super::message::decode;
 use super::stream::Stream;
+use crate::nats::pulling::{self, FIRST_PAUSE, LONGEST_PAUSE};
 use crate::protocol::Position;
 use async_nats::jetstream;
-use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use async_nats::jetstream::consumer::{DeliverPolicy, pull};
 use futures_util::{StreamExt, stream};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,19 +19,10 @@ use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
-/// How many messages are asked for at once, and how many bytes of them.
+/// How many messages are asked for at once.
 const PULL_MESSAGES: usize = 1000;
-const PULL_BYTES: usize = 8 << 20;
-/// How long a request for messages stands at the server.
-const PULL_LIFETIME: Duration = Duration::from_secs(30);
-/// How often the server tells that it is still there; twice of it without a word, and the consumer is made again.
-const HEARTBEAT: Duration = Duration::from_secs(1);
-/// How long a consumer without a follower stays.
-const INACTIVE_THRESHOLD: Duration = Duration::from_secs(15);
 /// How often it is looked whether the stream is still the same.
 const EPOCH_CHECK: Duration = Duration::from_secs(2);
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Every change after a position; see [`super::super::Bus::follow`].
 pub(super) async fn follow(stream: Arc<Stream>, after: &Position) -> Result<Deliveries, Error> {
@@ -163,21 +155,12 @@ impl Follower {
     }
 
     async fn consumer(&self) -> Result<Pulling, String> {
-        let config = pull::Config {
-            deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: self.after + 1 },
-            ack_policy: AckPolicy::None,
-            inactive_threshold: INACTIVE_THRESHOLD,
-            memory_storage: true,
-            num_replicas: 1,
-            ..pull::Config::default()
-        };
+        let deliver_policy = DeliverPolicy::ByStartSequence { start_sequence: self.after + 1 };
+        let config = pull::Config { deliver_policy, ..pulling::consumer() };
         let connection = &self.stream.connection;
         let made = connection.jetstream().create_consumer_on_stream(config, &self.stream.settings.name).await;
         let consumer = made.map_err(|error| error.to_string())?;
-        // A request for fewer bytes than the next message has would never be answered.
-        let bytes = PULL_BYTES.max(2 * connection.client().max_payload());
-        let pulling = consumer.stream().max_messages_per_batch(PULL_MESSAGES).max_bytes_per_batch(bytes);
-        let messages = pulling.expires(PULL_LIFETIME).heartbeat(HEARTBEAT).messages().await;
+        let messages = pulling::messages(connection, &consumer, PULL_MESSAGES).await;
         let messages = messages.map_err(|error| error.to_string())?;
         Ok(Pulling { messages, name: consumer.cached_info().name.clone(), stream: Arc::clone(&self.stream) })
     }

@@ -10,7 +10,9 @@ use crate::protocol::Change;
 use async_nats::HeaderMap;
 use async_nats::header::{NATS_BATCH_COMMIT, NATS_BATCH_COMMIT_FINAL, NATS_BATCH_ID, NATS_BATCH_SEQUENCE, NATS_MESSAGE_ID};
 use bytes::Bytes;
+use std::fmt::Write;
 use std::sync::Arc;
+use xxhash_rust::xxh3::xxh3_128;
 
 /// Tells that the images were left out.
 const OMITTED: &str = "ResolveSpec-Omitted";
@@ -20,6 +22,9 @@ const HEADER_BYTES: usize = 512;
 
 /// NATS takes control lines of 4096 bytes, the subject and the reply among them.
 const MAX_SUBJECT_BYTES: usize = 3072;
+
+/// A token of a subject beyond this is cut: there are three of them. The payload has the whole names.
+const MAX_TOKEN_BYTES: usize = 512;
 
 /// A message that can be sent, alone or in a batch.
 pub(super) struct Message {
@@ -80,11 +85,35 @@ fn encode(change: &Change) -> Result<Vec<u8>, Error> {
 }
 
 fn subject(change: &Change, prefix: &str) -> Result<String, Error> {
-    let names = [&change.source, &change.schema, &change.entity].map(|name| escape(name));
+    let names = [&change.source, &change.schema, &change.entity].map(|name| token(name));
     let subject = format!("{prefix}.{}.{}", names.join("."), change.operation);
     if subject.len() > MAX_SUBJECT_BYTES {
-        let text = format!("the names of entity {}.{} of {} are too long for NATS", change.schema, change.entity, change.source);
-        return Err(Error::Unusable(text));
+        return Err(Error::Unusable("the name that everything in NATS has is too long for a subject".to_owned()));
     }
     Ok(subject)
+}
+
+/// A name as a token; of one that is too long its beginning and its hash, which is the token of no other name.
+fn token(name: &str) -> String {
+    let mut token = escape(name);
+    if token.len() > MAX_TOKEN_BYTES {
+        token.truncate(MAX_TOKEN_BYTES - 34);
+        // No name has such letters after this sign. Writing to a string can't fail.
+        _ = write!(token, "=h{:032x}", xxh3_128(name.as_bytes()));
+    }
+    token
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MAX_TOKEN_BYTES, token};
+
+    #[test]
+    fn long_names_are_cut_and_stay_different() {
+        let long = "ä".repeat(400);
+        let (one, other) = (token(&format!("{long}1")), token(&format!("{long}2")));
+        assert_eq!((one.len(), other.len()), (MAX_TOKEN_BYTES, MAX_TOKEN_BYTES));
+        assert_ne!(one, other);
+        assert_eq!(token("orders"), "orders");
+    }
 }

@@ -30,6 +30,17 @@ pub(super) struct Pending {
     pub(super) last: Option<Place>,
     /// When the first of the changes was committed, in microseconds since 1970.
     pub(super) oldest: Option<i64>,
+    /// Rows whose images can't be told: each is told as a change without them.
+    pub(super) unreadable: Vec<Untold>,
+}
+
+/// A row that can't be told whole, and never will be.
+#[derive(Debug, thiserror::Error)]
+#[error("the row {id} of {table} can't be told: {reason}")]
+pub(super) struct Untold {
+    id: String,
+    table: String,
+    reason: serde_json::Error,
 }
 
 /// A row of a transaction. A server that was replaced by another may use the same places of the log again, but not at the
@@ -70,8 +81,8 @@ pub(in crate::event::capture) enum Unreadable {
     UnknownTable(u32),
     #[error("PostgreSQL's log has rows outside of a transaction")]
     OutsideTransaction,
-    #[error("a row of PostgreSQL's log can't be told: {0}")]
-    Image(#[from] serde_json::Error),
+    #[error("a row without images can't be told: {0}")]
+    Untellable(#[from] serde_json::Error),
     #[error("the transaction at {0} was committed at a time that can't be written")]
     Time(u64),
 }
@@ -155,7 +166,7 @@ impl Log {
         if self.told.is_some_and(|told| open.place.is_told_by(told)) || !tables.serve(&layout.schema, &layout.name) {
             return Ok(());
         }
-        let what = what(layout, happened);
+        let (what, start) = (what(layout, happened), pending.changes.len());
         if happened.is_some() && matches!(what, What::Unknown(..)) && self.partial.insert(number) {
             let table = format!("{}.{}", layout.schema, layout.name);
             tracing::error!(
@@ -164,7 +175,7 @@ impl Log {
             );
         }
         let Place { commit, committed_at, row } = open.place;
-        let record = Record {
+        let mut record = Record {
             id: format!("{commit:X}.{committed_at:x}-{row}"),
             schema: &layout.schema,
             table: &layout.name,
@@ -173,7 +184,14 @@ impl Log {
             user: open.user.as_deref(),
             occurred_at: &open.occurred_at,
         };
-        tables.tell(&record, &mut pending.changes)?;
+        if let Err(reason) = tables.tell(&record, &mut pending.changes) {
+            // It would not be told the next time either, and keep all that follow it waiting.
+            pending.changes.truncate(start);
+            record.what = What::Unknown(record.what.operation(), None);
+            tables.tell(&record, &mut pending.changes)?;
+            let table = format!("{}.{}", layout.schema, layout.name);
+            pending.unreadable.push(Untold { id: record.id, table, reason });
+        }
         pending.last = Some(open.place);
         pending.oldest.get_or_insert(committed_at);
         Ok(())

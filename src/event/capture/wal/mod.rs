@@ -195,7 +195,7 @@ impl Carrier<'_> {
     }
 
     fn publish(&mut self) {
-        let Pending { changes, end, last, oldest, .. } = std::mem::take(&mut self.pending);
+        let Pending { changes, end, last, oldest, unreadable, .. } = std::mem::take(&mut self.pending);
         if changes.is_empty() {
             self.settle(&Published { end, last });
             return;
@@ -205,6 +205,10 @@ impl Carrier<'_> {
         self.publishing = Some(Box::pin(async move {
             relay.bus.publish(&changes).await?;
             relay.metrics.published(changes.len());
+            for untold in &unreadable {
+                relay.metrics.unreadable();
+                tracing::error!(source = relay.source, "{untold}: whoever follows its entity is told to read again");
+            }
             Ok(Published { end, last })
         }));
     }

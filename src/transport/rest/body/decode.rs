@@ -1,7 +1,7 @@
 //! A body-style request from its JSON.
 
 use crate::protocol::options::{Object, code_of};
-use crate::protocol::{Code, Error, KeyInput, Operation, Options, Request, Selector, Target};
+use crate::protocol::{Code, Error, KeyInput, Operation, Options, Request, Selector, Target, reason as words};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -57,7 +57,7 @@ fn describe(error: &serde_path_to_error::Error<serde_json::Error>) -> Error {
     let path = error.path().to_string();
     let reason = error.inner();
     let syntax = reason.is_syntax() || reason.is_eof();
-    let text = reason.to_string();
+    let text = words(reason);
     let code = match path.as_str() {
         _ if syntax => Code::InvalidRequest,
         path if path.starts_with("options") => code_of(path, &text),

@@ -1,11 +1,11 @@
 //! Answers in the body style's envelope: `{success, data, metadata?}` or `{success, data: null, error}`.
 
-use crate::protocol::response::Deleted;
+use crate::protocol::response::Removed;
 use crate::protocol::{Error, Page, Response, RowText};
 use crate::transport::envelope::{page_metadata, record_metadata};
 use crate::transport::rest::answer::{self, Around, Headers};
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::http::HeaderMap;
 use bytes::Bytes;
 
 /// Encodes an answer.
@@ -19,14 +19,17 @@ pub fn encode(request: &HeaderMap, response: Response) -> axum::http::Response<B
             answer::tagged(request, Bytes::from(body), Some(&record.row), Headers::new())
         }
         Response::Written(written) => {
-            let replayed =
-                written.replayed.then(|| (HeaderName::from_static("idempotency-replayed"), HeaderValue::from_static("true")));
             let data = if written.many { list(&written.rows) } else { written.rows.joined };
-            whole(&data, replayed)
+            answer::marked(whole(&data), written.replayed)
         }
-        Response::Deleted(Deleted::Record(row)) => whole(&row, None),
-        Response::Deleted(Deleted::Count(count)) => whole(format!("{{\"deleted\":{count}}}").as_bytes(), None),
-        Response::Meta(description) => whole(description.to_string().as_bytes(), None),
+        Response::Deleted(deleted) => {
+            let data = match deleted.removed {
+                Removed::Record(row) => row,
+                Removed::Count(count) => Bytes::from(format!("{{\"deleted\":{count}}}")),
+            };
+            answer::marked(whole(&data), deleted.replayed)
+        }
+        Response::Meta(description) => whole(description.to_string().as_bytes()),
     }
 }
 
@@ -34,11 +37,9 @@ fn list(rows: &RowText) -> Bytes {
     Bytes::from([b"[".as_slice(), &rows.joined, b"]"].concat())
 }
 
-fn whole(data: &[u8], header: Option<(HeaderName, HeaderValue)>) -> axum::http::Response<Body> {
+fn whole(data: &[u8]) -> axum::http::Response<Body> {
     let body = [b"{\"success\":true,\"data\":".as_slice(), data, b"}"].concat();
-    let mut response = answer::plain(axum::http::StatusCode::OK, Bytes::from(body));
-    response.headers_mut().extend(header);
-    response
+    answer::plain(axum::http::StatusCode::OK, Bytes::from(body))
 }
 
 fn encode_page(request: &HeaderMap, page: Page) -> axum::http::Response<Body> {

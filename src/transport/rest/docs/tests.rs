@@ -16,7 +16,9 @@ fn pages_refer_to_files_that_are_served_and_to_no_other_host() {
         for mark in ["src=\"", "href=\""] {
             for rest in text.split(mark).skip(1) {
                 let target = rest.split('"').next().unwrap();
-                let served = target == "/openapi" || target == "data:," || FILES.iter().any(|file| file.path == target);
+                let served = ["/openapi", "/asyncapi"].contains(&target)
+                    || target == "data:,"
+                    || FILES.iter().any(|file| file.path == target);
                 assert!(served, "{} refers to {target}", file.path);
             }
         }

@@ -2,7 +2,7 @@
 
 use super::decode::Format;
 use crate::catalog::Entity;
-use crate::protocol::response::{Deleted, Record, Written};
+use crate::protocol::response::{Record, Removed, Written};
 use crate::protocol::{Error, Page, Response, RowText};
 use crate::transport::rest::answer::{self, Around, Headers};
 use axum::body::Body;
@@ -31,9 +31,12 @@ pub fn encode(shown: &Shown<'_>, response: Response) -> axum::http::Response<Bod
         Response::Page(page) => encode_page(shown, page),
         Response::Record(record) => encode_record(shown, &record),
         Response::Written(written) => encode_written(shown, written),
-        Response::Deleted(Deleted::Record(row)) => answer::plain(StatusCode::OK, row),
-        Response::Deleted(Deleted::Count(count)) => {
-            answer::plain(StatusCode::OK, Bytes::from(format!("{{\"deleted\":{count}}}")))
+        Response::Deleted(deleted) => {
+            let body = match deleted.removed {
+                Removed::Record(row) => row,
+                Removed::Count(count) => Bytes::from(format!("{{\"deleted\":{count}}}")),
+            };
+            answer::marked(answer::plain(StatusCode::OK, body), deleted.replayed)
         }
         Response::Meta(description) => encode_meta(&description),
     }
@@ -91,11 +94,7 @@ fn encode_written(shown: &Shown<'_>, written: Written) -> axum::http::Response<B
         (false, 0) => Bytes::from_static(b"{}"),
         (false, _) => joined,
     };
-    let mut response = answer::plain(StatusCode::OK, body);
-    if written.replayed {
-        response.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
-    }
-    response
+    answer::marked(answer::plain(StatusCode::OK, body), written.replayed)
 }
 
 fn wrapped(before: &[u8], text: &[u8], after: &[u8]) -> Bytes {

@@ -3,7 +3,7 @@
 use super::{Format, Shown, encode, encode_error};
 use crate::catalog::Catalog;
 use crate::catalog::test_shop::{catalog, entity};
-use crate::protocol::response::{Counts, Deleted, MoreRows, Record, Written};
+use crate::protocol::response::{Counts, Deleted, MoreRows, Record, Removed, Written};
 use crate::protocol::{Code, Error, Page, Response, RowText};
 use axum::http::{HeaderMap, StatusCode};
 use bytes::Bytes;
@@ -126,6 +126,7 @@ fn one_record_is_an_object_unless_a_list_is_asked_for() {
 #[test]
 fn writes_answer_rows_in_the_shape_that_was_sent() {
     let written = |rows, many| Response::Written(Written { rows, many, replayed: false });
+    let deleted = |removed| Response::Deleted(Deleted { removed, replayed: false });
     let one = || rows("{\"id\":1}", 1);
     for (single, response, body) in [
         (true, written(one(), false), json!({"id": 1})),
@@ -134,8 +135,8 @@ fn writes_answer_rows_in_the_shape_that_was_sent() {
         (true, written(two(), true), json!([{"id": 1}, {"id": 2}])),
         (true, written(rows("", 0), true), json!([])),
         (true, written(rows("", 0), false), json!({})),
-        (true, Response::Deleted(Deleted::Count(2)), json!({"deleted": 2})),
-        (true, Response::Deleted(Deleted::Record(Bytes::from_static(b"{\"id\":1}"))), json!({"id": 1})),
+        (true, deleted(Removed::Count(2)), json!({"deleted": 2})),
+        (true, deleted(Removed::Record(Bytes::from_static(b"{\"id\":1}"))), json!({"id": 1})),
     ] {
         assert_eq!(shown(Format::Detail, single, false, response).body, body);
     }

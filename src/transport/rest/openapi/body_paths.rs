@@ -2,11 +2,11 @@
 
 use super::envelope::envelope;
 use super::responses::{Style, failures, header_ref};
-use super::rows::shown;
-use super::visible::{Rights, Visible, component, schema_ref};
-use super::wording;
 use crate::catalog::Entity;
 use crate::protocol::Operation;
+use crate::transport::describe;
+use crate::transport::describe::rows::shown;
+use crate::transport::describe::visible::{Rights, Visible, component, schema_ref};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 
@@ -78,7 +78,7 @@ fn post(visible: &Visible<'_>, entity: &Entity, with_id: bool) -> Value {
         "tags": [entity.full_name()],
         "operationId": operation_id(if with_id { "api.row" } else { "api" }, entity),
         "summary": format!("{} of {}: {}", if with_id { "One row" } else { "Rows" }, entity.full_name(), words.join(", ")),
-        "description": wording::entity(entity),
+        "description": describe::entity(entity),
         "requestBody": {"required": true, "content": {"application/json": {"schema": {"oneOf": requests}}}},
         "responses": responses,
     });

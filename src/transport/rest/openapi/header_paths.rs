@@ -3,11 +3,11 @@
 use super::body_paths::{id_parameter, operation_id, place};
 use super::header_parameters::{of_read, reference};
 use super::responses::{Style, failures, header_ref};
-use super::rows::shown;
-use super::visible::{Visible, component, schema_ref};
 use super::wording;
 use crate::catalog::Entity;
 use crate::protocol::Operation;
+use crate::transport::describe::rows::shown;
+use crate::transport::describe::visible::{Visible, component, schema_ref};
 use serde_json::{Map, Value, json};
 
 /// Adds an entity's paths.

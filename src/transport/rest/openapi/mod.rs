@@ -8,21 +8,19 @@ mod body_paths;
 mod envelope;
 mod header_parameters;
 mod header_paths;
-mod kinds;
-mod options;
 mod responses;
-mod rows;
-mod visible;
 mod wording;
 
 #[cfg(test)]
-mod tests;
+pub(in crate::transport) mod tests;
 
 use crate::auth::Principal;
 use crate::catalog::{Catalog, EntityId};
 use crate::engine::authorize::authorize;
+use crate::protocol::Code;
+use crate::transport::describe::visible::Visible;
+use crate::transport::describe::{self, answers, options, rows};
 use serde_json::{Map, Value, json};
-use visible::Visible;
 
 /// What the document says beside the catalog.
 #[derive(Debug, Clone, Default)]
@@ -45,13 +43,15 @@ pub fn document(catalog: &Catalog, principal: &Principal, base: &Base) -> Value 
         body_paths::add(&mut paths, &visible, entity);
         header_paths::add(&mut paths, &visible, entity);
     }
-    let mut schemas = envelope::schemas();
+    let codes: Vec<Code> = Code::ALL.iter().copied().filter(|code| !code.of_sessions()).collect();
+    let mut schemas = answers::schemas(&codes);
+    schemas.extend(envelope::schemas());
     schemas.extend(options::schemas());
     // Rows of other entities are referred to by relations.
     for entity in visible.entities() {
         rows::add(&mut schemas, &visible, entity);
     }
-    let tags = shown().map(|entity| json!({"name": entity.full_name(), "description": wording::entity(entity)}));
+    let tags = shown().map(|entity| json!({"name": entity.full_name(), "description": describe::entity(entity)}));
     let mut document = json!({
         "openapi": "3.1.0",
         "info": {

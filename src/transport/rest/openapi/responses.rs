@@ -1,7 +1,7 @@
 //! Failures as shared responses, by the table that gives every code its status, and the headers of answers.
 
-use super::envelope::code_list;
 use crate::protocol::{Code, Operation};
+use crate::transport::describe::answers::code_list;
 use crate::transport::rest::status::status;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;

@@ -28,7 +28,7 @@ const MANIFESTS: &str = "
 apiVersion: resolvespec.dev/v1alpha1
 kind: DataSource
 metadata: {name: shop}
-spec: {engine: sqlite, connection: {url: 'sqlite:shop.db'}, seed: [shop.sql]}
+spec: {engine: sqlite, connection: {url: 'sqlite:shop.db'}, seed: [shop.sql], capture: {mode: trigger}}
 ---
 apiVersion: resolvespec.dev/v1alpha1
 kind: Entity
@@ -64,7 +64,7 @@ spec:
     read: {roles: [auditor]}
 ";
 
-async fn shop() -> Served {
+pub(in crate::transport) async fn shop() -> Served {
     let folder = std::env::temp_dir().join(format!("resolvespec-openapi-{}", uuid::Uuid::new_v4()));
     std::fs::create_dir_all(&folder).unwrap();
     std::fs::write(folder.join("shop.sql"), SQL).unwrap();
@@ -74,7 +74,7 @@ async fn shop() -> Served {
     served.unwrap_or_else(|problems| panic!("{}", problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))
 }
 
-async fn routes(authentication: Authentication) -> Router {
+pub(in crate::transport) async fn routes(authentication: Authentication) -> Router {
     let metrics = crate::telemetry::Metrics::new().unwrap();
     router(Rest::from(Parts {
         engine: Engine::new(shop().await, Vec::new(), std::sync::Arc::new(crate::observed::Observed(metrics.clone()))),
@@ -84,6 +84,7 @@ async fn routes(authentication: Authentication) -> Router {
         metrics,
         max_body_bytes: 10_000,
         body_time: std::time::Duration::from_secs(30),
+        mqtt: None,
         cors_origins: std::sync::Arc::from([]),
     }))
 }
@@ -101,11 +102,11 @@ fn for_roles(catalog: &Catalog, roles: &[&str]) -> Value {
     document(catalog, &principal, &Base::default())
 }
 
-fn keys(value: &Value) -> Vec<&str> {
+pub(in crate::transport) fn keys(value: &Value) -> Vec<&str> {
     value.as_object().map(|object| object.keys().map(String::as_str).collect()).unwrap_or_default()
 }
 
-fn references<'v>(value: &'v Value, found: &mut HashSet<&'v str>) {
+pub(in crate::transport) fn references<'v>(value: &'v Value, found: &mut HashSet<&'v str>) {
     match value {
         Value::Object(object) => {
             found.extend(object.get("$ref").and_then(Value::as_str));

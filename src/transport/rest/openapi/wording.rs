@@ -1,7 +1,5 @@
 //! Longer texts of the document.
 
-use crate::catalog::Entity;
-
 /// What the API is, for who reads the document first.
 pub(super) const INTRODUCTION: &str = "Rows of declared entities in one JSON protocol. `/api` takes the operation and its \
     options in the body; `/rest` takes the operation as the method and the options as headers, or as query parameters of the \
@@ -12,8 +10,3 @@ pub(super) const HEADER_FILTERS: &str = "Filters are parameters whose names hold
     `X-SearchOp-{operator}-{column}` (all must hold) and `X-SearchOr-{operator}-{column}` (one of them must hold), with the \
     value as text; `in`, `between` and `betweeninclusive` take their values with commas between them. `X-SearchFilter-{column}` \
     looks for a part of the text. Every parameter can be a header or a query parameter.";
-
-/// An entity's description.
-pub(super) fn entity(entity: &Entity) -> String {
-    entity.description.clone().unwrap_or_else(|| format!("Rows of {}.", entity.full_name()))
-}

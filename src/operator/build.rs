@@ -1,0 +1,131 @@
+//! The third step, which asks nobody either: from what can be served to what has to be there.
+
+use super::validate::{Validated, is_leaving, origin};
+use crate::auth::Secret;
+use crate::database::Database;
+use crate::manifest::data_source::CaptureMode;
+use crate::manifest::values::{Carried, carry};
+use crate::manifest::{DataSource, Manifests};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use xxhash_rust::xxh3::Xxh3;
+
+/// What has to be there.
+pub(super) struct Prepared {
+    /// The generation's resources.
+    pub(super) carried: Vec<Carried>,
+    /// The URLs that replicas have to have, by their keys.
+    pub(super) urls: BTreeMap<String, Secret>,
+    /// Where changes have to be captured.
+    pub(super) captures: Vec<Capture>,
+    /// Where they have to be captured no more.
+    pub(super) undone: Vec<Undone>,
+}
+
+/// A database whose changes have to be captured.
+pub(super) struct Capture {
+    pub(super) resource: Arc<DataSource>,
+    pub(super) key: String,
+    pub(super) database: Database,
+    /// What it has to be captured for; another one means that there is something to do.
+    pub(super) fingerprint: u128,
+    /// Another source that captures the same database.
+    pub(super) rival: Option<String>,
+}
+
+/// A database whose changes have to be captured no more.
+pub(super) struct Undone {
+    pub(super) resource: Arc<DataSource>,
+    pub(super) key: String,
+    pub(super) database: Option<Database>,
+    /// Another source captures the same database still, so that nothing may be taken away.
+    pub(super) is_shared: bool,
+}
+
+/// What keeps a DataSource until its capture is undone.
+pub(super) const FINALIZER: &str = "resolvespec.dev/capture";
+
+/// Says what has to be there.
+pub(super) fn build(validated: &Validated) -> Result<Prepared, String> {
+    let (captures, undone) = captures(validated);
+    Ok(Prepared { carried: carried(validated)?, urls: urls(validated), captures, undone })
+}
+
+/// Sources without an entity are not published: a replica would connect to them, and wait for them, for nothing.
+fn carried(validated: &Validated) -> Result<Vec<Carried>, String> {
+    let published: HashSet<&str> =
+        validated.sources.iter().filter(|one| one.outgoing.is_some()).map(|one| one.key.as_str()).collect();
+    let outgoing = || {
+        let reachable = validated.entities.iter().filter(|entity| published.contains(entity.source.as_str()));
+        reachable.filter_map(|entity| Some((entity.outgoing.as_ref()?, entity)))
+    };
+    let used: HashSet<&str> = outgoing().map(|(_, entity)| entity.source.as_str()).collect();
+    let sources = validated.sources.iter().filter(|source| used.contains(source.key.as_str()));
+    let manifests = Manifests {
+        sources: sources.filter_map(|source| source.outgoing.clone()).collect(),
+        entities: outgoing().map(|(declared, _)| declared.clone()).collect(),
+        policies: Vec::new(),
+    };
+    let mut carried = carry(&manifests).map_err(|problems| format!("what was judged good can't be published: {problems:?}"))?;
+    let tables: HashMap<String, &String> =
+        outgoing().filter_map(|(_, entity)| Some((origin(&*entity.resource), entity.table.as_ref()?))).collect();
+    for one in &mut carried {
+        one.table = tables.get(&one.origin).map(|table| (*table).clone());
+    }
+    Ok(carried)
+}
+
+fn urls(validated: &Validated) -> BTreeMap<String, Secret> {
+    let sources = validated.sources.iter().filter(|source| {
+        !is_leaving(&*source.resource) && source.verdict.accepted.truth != crate::manifest::status::Truth::False
+    });
+    sources.filter_map(|source| Some((source.place.as_ref()?.key.clone(), source.look.url.clone()?))).collect()
+}
+
+fn captures(validated: &Validated) -> (Vec<Capture>, Vec<Undone>) {
+    let mut first: HashMap<Vec<u8>, String> = HashMap::new();
+    let (mut captures, mut undone) = (Vec::new(), Vec::new());
+    for source in validated.sources.iter().filter(|source| !source.is_paused) {
+        let is_captured = source.resource.spec.capture.mode != CaptureMode::None;
+        if !is_captured || is_leaving(&*source.resource) || source.outgoing.is_none() {
+            continue;
+        }
+        let (Some(database), Some(url)) = (&source.look.database, &source.look.url) else { continue };
+        let rival = first.get(url.bytes()).cloned();
+        first.entry(url.bytes().to_vec()).or_insert_with(|| source.key.clone());
+        captures.push(Capture {
+            resource: Arc::clone(&source.resource),
+            key: source.key.clone(),
+            database: database.clone(),
+            fingerprint: fingerprint(validated, &source.key, source.resource.spec.capture.mode),
+            rival,
+        });
+    }
+    let has_finalizer = |resource: &DataSource| resource.metadata.finalizers.iter().flatten().any(|one| one == FINALIZER);
+    for source in validated.sources.iter().filter(|source| has_finalizer(&source.resource)) {
+        let is_over =
+            is_leaving(&*source.resource) || (source.resource.spec.capture.mode == CaptureMode::None && !source.is_paused);
+        if is_over {
+            undone.push(Undone {
+                resource: Arc::clone(&source.resource),
+                key: source.key.clone(),
+                database: source.look.database.clone(),
+                is_shared: source.look.url.as_ref().is_some_and(|url| first.contains_key(url.bytes())),
+            });
+        }
+    }
+    (captures, undone)
+}
+
+/// What a database is captured for: the mode, and the tables as they are.
+fn fingerprint(validated: &Validated, source: &str, mode: CaptureMode) -> u128 {
+    let mut hash = Xxh3::new();
+    hash.update(format!("{mode:?}").as_bytes());
+    let mut tables: Vec<&str> =
+        validated.entities.iter().filter(|entity| entity.source == source).filter_map(|entity| entity.table.as_deref()).collect();
+    tables.sort_unstable();
+    for table in tables {
+        hash.update(table.as_bytes());
+    }
+    hash.digest128()
+}

@@ -1,0 +1,168 @@
+//! Installing what captures changes, and undoing it, in the databases themselves.
+//!
+//! What is there already is left alone. A database that refuses is asked again ever more seldom; one that is gone for good keeps no
+//! resource from being deleted.
+
+use super::build::{Capture, Undone};
+use super::handing::Handing;
+use super::validate::is_leaving;
+use crate::catalog::Catalog;
+use crate::database::Database;
+use crate::event::capture::setup;
+use crate::manifest;
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+use std::collections::HashMap;
+use std::time::Duration;
+use tokio::time::{Instant, timeout};
+
+/// For all statements of one source.
+const LONGEST: Duration = Duration::from_secs(10);
+const FIRST_PAUSE: Duration = Duration::from_secs(2);
+const LONGEST_PAUSE: Duration = Duration::from_mins(2);
+/// How often it is looked at whether everything is there still.
+const AGAIN: Duration = Duration::from_mins(1);
+
+/// What was done to each source's database.
+pub(super) struct Captures {
+    done: HashMap<String, Done>,
+    /// How long a deletion waits for a database that is away.
+    give_up: Duration,
+}
+
+struct Done {
+    fingerprint: u128,
+    again_at: Instant,
+    pause: Duration,
+    outcome: Result<(), String>,
+}
+
+/// How far undoing has come.
+pub(super) enum Undoing {
+    /// Nothing is captured any more.
+    Over,
+    /// It can't be done, and is not waited for any longer; why.
+    GivenUp(String),
+    /// It is tried again.
+    Waiting(String),
+}
+
+impl Captures {
+    pub(super) fn new(give_up: Duration) -> Self {
+        Self { done: HashMap::new(), give_up }
+    }
+
+    /// Why a source's changes can't be captured.
+    pub(super) fn fault(&self, key: &str) -> Option<&str> {
+        self.done.get(key)?.outcome.as_ref().err().map(String::as_str)
+    }
+
+    /// Whether there is something to do now.
+    pub(super) fn is_due(&self, capture: &Capture) -> bool {
+        let done = self.done.get(&capture.key);
+        done.is_none_or(|done| done.fingerprint != capture.fingerprint || Instant::now() >= done.again_at)
+    }
+
+    /// When something is to be looked at again.
+    pub(super) fn again_at(&self) -> Option<Instant> {
+        self.done.values().map(|done| done.again_at).min()
+    }
+
+    /// Installs what is missing.
+    pub(super) async fn install(&mut self, capture: &Capture, catalog: &Catalog) {
+        let outcome = match &capture.rival {
+            Some(rival) => Err(format!(
+                "the DataSource '{rival}' captures the same database, which only one can; set `capture.mode` to none here"
+            )),
+            None => match timeout(LONGEST, install(&capture.database, catalog, &capture.key)).await {
+                Ok(outcome) => outcome.map_err(|error| error.to_string()),
+                Err(_) => Err("the database did not finish in time".to_owned()),
+            },
+        };
+        let before = self.done.get(&capture.key).filter(|before| before.outcome.is_err()).map(|before| before.pause);
+        let pause = before.map_or(FIRST_PAUSE, |pause| (pause * 2).min(LONGEST_PAUSE));
+        let again_at = Instant::now() + if outcome.is_ok() { AGAIN } else { pause };
+        self.done.insert(capture.key.clone(), Done { fingerprint: capture.fingerprint, again_at, pause, outcome });
+    }
+
+    /// Undoes everything, if it is time to try.
+    pub(super) async fn undo(&mut self, undone: &Undone, handing: &Handing) -> Undoing {
+        if undone.is_shared {
+            self.done.remove(&undone.key);
+            return Undoing::Over;
+        }
+        let is_rest = |done: &&Done| done.fingerprint == UNDOING && Instant::now() < done.again_at;
+        if let Some(Done { outcome: Err(reason), .. }) = self.done.get(&undone.key).filter(is_rest) {
+            return Undoing::Waiting(reason.clone());
+        }
+        let is_late = undone.resource.metadata.deletion_timestamp.as_ref().is_some_and(|since| {
+            let waited = Timestamp::now().duration_since(since.0);
+            waited.unsigned_abs() >= self.give_up
+        });
+        let outcome = match timeout(LONGEST, undo(undone, handing, is_late)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err("the database did not finish in time".to_owned()),
+        };
+        match outcome {
+            Ok(()) => {
+                self.done.remove(&undone.key);
+                Undoing::Over
+            }
+            Err(reason) if is_late => {
+                self.done.remove(&undone.key);
+                Undoing::GivenUp(reason)
+            }
+            Err(reason) => {
+                let before = self.done.get(&undone.key).filter(|before| before.fingerprint == UNDOING).map(|before| before.pause);
+                let longest = if is_leaving(&*undone.resource) { self.give_up / 4 } else { LONGEST_PAUSE };
+                let pause = before.map_or(FIRST_PAUSE, |pause| pause * 2).min(longest.max(FIRST_PAUSE));
+                let again_at = Instant::now() + pause;
+                let outcome = Err(reason.clone());
+                self.done.insert(undone.key.clone(), Done { fingerprint: UNDOING, again_at, pause, outcome });
+                Undoing::Waiting(reason)
+            }
+        }
+    }
+
+    /// Forgets sources that are gone.
+    pub(super) fn retain(&mut self, is_there: impl Fn(&str) -> bool) {
+        self.done.retain(|key, _| is_there(key));
+    }
+}
+
+/// What stands in the place of a fingerprint while something is undone.
+const UNDOING: u128 = 0;
+
+async fn install(database: &Database, catalog: &Catalog, source: &str) -> Result<(), setup::Error> {
+    let survey = setup::survey(database, catalog, source).await?;
+    survey.run(database).await?;
+    Ok(())
+}
+
+async fn undo(undone: &Undone, handing: &Handing, discard: bool) -> Result<(), String> {
+    let opened;
+    let database = if let Some(database) = &undone.database {
+        database
+    } else {
+        opened = open(undone, handing).await?;
+        &opened
+    };
+    let removal = setup::removal(database).await.map_err(|error| error.to_string())?;
+    if removal.untold > 0 && !discard {
+        return Err(format!("{} changes wait to be told", removal.untold));
+    }
+    database.run_all(&removal.statements).await.map_err(|error| error.to_string())
+}
+
+/// The database at the URL that replicas were handed last: the Secret may have been deleted together with its source.
+async fn open(undone: &Undone, handing: &Handing) -> Result<Database, String> {
+    let resource = &undone.resource;
+    let (namespace, name) = (resource.namespace().unwrap_or_default(), resource.name_any());
+    let handed = handing.latest(&namespace, &name);
+    let handed = handed.as_ref().and_then(|url| url.text());
+    let url = resource.spec.connection.url.as_deref().or(handed).ok_or("nothing tells where the database is")?;
+    let declared = super::validate::declared_source(resource);
+    let settings =
+        manifest::connection::settings_at(&declared, url).map_err(|_| "the URL of the database can't be used".to_owned())?;
+    Database::connect(&settings).await.map_err(|_| "the database can't be reached".to_owned())
+}

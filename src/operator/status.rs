@@ -1,0 +1,270 @@
+//! The last step before it is written: what each resource is told. Pure.
+//!
+//! Messages say nothing that changes by itself, such as how many replicas there are: a resource at rest is not written again.
+
+use super::condition::{Conditions, say_the_same};
+use super::replicas::{Replicas, Told};
+use super::seen::Unreadable;
+use super::validate::{JudgedEntity, JudgedSource, Validated, is_leaving, origin};
+use super::verdict::{Finding, Verdict};
+use crate::generation::Generation;
+use crate::manifest::status::{AccessPolicyStatus, Condition, DataSourceStatus, Endpoints, EntityStatus, Truth};
+use crate::manifest::{AccessPolicy, DataSource, Entity};
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::Resource;
+use kube::core::ObjectMeta;
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// What was applied, as far as statuses tell of it.
+pub(super) struct Applied {
+    /// The generation that is wanted now.
+    pub(super) wanted: Option<Arc<Generation>>,
+    /// The generation in which each resource came to be what it is, by its origin.
+    pub(super) since: HashMap<String, u64>,
+    /// Why changes of sources can't be captured, by their keys.
+    pub(super) capture_faults: HashMap<String, String>,
+    /// The topics of MQTT begin with this.
+    pub(super) mqtt_prefix: String,
+}
+
+/// What one resource is told.
+pub(super) struct Said {
+    pub(super) reference: ObjectReference,
+    pub(super) before: Vec<Condition>,
+    pub(super) after: Vec<Condition>,
+    pub(super) status: Value,
+    /// Whether it is told something else than it says.
+    pub(super) is_news: bool,
+}
+
+/// What all resources are told at a moment.
+pub(super) fn statuses(validated: &Validated, applied: &Applied, replicas: &Replicas, now: &str) -> Vec<Said> {
+    let mut all = Vec::new();
+    let is_told = |source: &&JudgedSource| !source.is_paused && !is_leaving(&*source.resource) && !is_about_to_be_known(source);
+    for source in validated.sources.iter().filter(is_told) {
+        let entities =
+            validated.entities.iter().filter(|entity| entity.outgoing.is_some() && entity.source == source.key).count();
+        all.push(data_source(source, entities, applied, replicas, now));
+    }
+    for entity in &validated.entities {
+        all.extend(entity.verdict.as_ref().map(|verdict| self::entity(entity, verdict, applied, replicas, now)));
+    }
+    for (policy, verdict) in validated.policies.iter().filter(|(policy, _)| !is_leaving(&**policy)) {
+        all.push(access_policy(policy, verdict, now));
+    }
+    all.extend(validated.unreadable.iter().filter_map(|(kind, resource)| unreadable(kind, resource)));
+    all
+}
+
+/// Whether it was told how it is, and its database is only about to be looked at, by an operator that has just begun.
+fn is_about_to_be_known(source: &JudgedSource) -> bool {
+    let resource = &source.resource;
+    let observed = resource.status.as_ref().and_then(|status| status.observed_generation);
+    let is_seen = source.look.facts.is_some() || source.look.fault.is_some();
+    source.verdict.accepted.truth == Truth::Unknown && !is_seen && observed == resource.metadata.generation
+}
+
+fn data_source(source: &JudgedSource, entities: usize, applied: &Applied, replicas: &Replicas, now: &str) -> Said {
+    let verdict = &source.verdict;
+    let programmed = if !verdict.accepted.holds() || !verdict.resolved.holds() {
+        not_served()
+    } else if let Some(waits) = &source.waits {
+        waits.clone()
+    } else if entities == 0 {
+        Finding::yes("NothingToServe", "no entity of it is in the catalog")
+    } else {
+        programmed(&origin(&*source.resource), applied, replicas)
+    };
+    let capture = applied.capture_faults.get(&source.key).map(|fault| Finding::yes("CaptureFailed", fault.clone()));
+    let conditions = Conditions {
+        accepted: verdict.accepted.clone(),
+        resolved: verdict.resolved.clone(),
+        programmed,
+        degraded: verdict.degraded.clone().or(capture),
+    };
+    let resource = &*source.resource;
+    let before = resource.status.clone().unwrap_or_default();
+    let generation = resource.metadata.generation;
+    let after = DataSourceStatus {
+        observed_generation: generation,
+        entities: i64::try_from(entities).ok(),
+        conditions: conditions.written(&before.conditions, generation, now),
+    };
+    let same = (after.observed_generation, after.entities) == (before.observed_generation, before.entities);
+    said(resource, before.conditions, after.conditions.clone(), json!(after), same)
+}
+
+fn entity(entity: &JudgedEntity, verdict: &Verdict, applied: &Applied, replicas: &Replicas, now: &str) -> Said {
+    let resource = &*entity.resource;
+    let is_out = entity.outgoing.is_some();
+    let programmed = match &entity.waits {
+        Some(waits) if verdict.accepted.holds() => waits.clone(),
+        _ if !is_out => not_served(),
+        _ => programmed(&origin(resource), applied, replicas),
+    };
+    let conditions = Conditions {
+        accepted: verdict.accepted.clone(),
+        resolved: verdict.resolved.clone(),
+        programmed,
+        degraded: verdict.degraded.clone(),
+    };
+    let before = resource.status.clone().unwrap_or_default();
+    let generation = resource.metadata.generation;
+    let endpoints = match &entity.named {
+        Some((schema, name)) if is_out => Some(endpoints(schema, name, &applied.mqtt_prefix)),
+        // It is served as it was, and its database can't say under which name.
+        None if is_out => before.endpoints.clone(),
+        _ => None,
+    };
+    let after = EntityStatus {
+        observed_generation: generation,
+        endpoints,
+        conditions: conditions.written(&before.conditions, generation, now),
+    };
+    let same = after.observed_generation == before.observed_generation && after.endpoints == before.endpoints;
+    said(resource, before.conditions, after.conditions.clone(), json!(after), same)
+}
+
+fn access_policy(policy: &AccessPolicy, verdict: &Verdict, now: &str) -> Said {
+    let message = "policies can't be enforced yet; the entity is served to nobody while this one is there";
+    let conditions = Conditions {
+        accepted: verdict.accepted.clone(),
+        resolved: verdict.resolved.clone(),
+        programmed: Finding::no("NotEnforced", message),
+        degraded: None,
+    };
+    let before = policy.status.clone().unwrap_or_default();
+    let generation = policy.metadata.generation;
+    let after = AccessPolicyStatus {
+        observed_generation: generation,
+        conditions: conditions.written(&before.conditions, generation, now),
+    };
+    let same = after.observed_generation == before.observed_generation;
+    said(policy, before.conditions, after.conditions.clone(), json!(after), same)
+}
+
+/// One that this version can't read; what it says of itself can't be read either.
+fn unreadable(kind: &str, resource: &Unreadable) -> Option<Said> {
+    let Unreadable { metadata, reason } = resource;
+    let refused = Verdict::refused(Finding::no("Unreadable", format!("this version of the operator can't read it: {reason}")));
+    let conditions =
+        Conditions { accepted: refused.accepted, resolved: refused.resolved, programmed: not_served(), degraded: None };
+    let since = metadata.creation_timestamp.as_ref().map(|since| since.0.to_string()).unwrap_or_default();
+    let after = conditions.written(&[], metadata.generation, &since);
+    let status = json!({"observedGeneration": metadata.generation, "conditions": after});
+    let reference = match kind {
+        "DataSource" => reference::<DataSource>(metadata),
+        "Entity" => reference::<Entity>(metadata),
+        "AccessPolicy" => reference::<AccessPolicy>(metadata),
+        _ => return None,
+    };
+    Some(Said { reference, before: Vec::new(), after, status, is_news: true })
+}
+
+fn said<K: Resource<DynamicType = ()>>(
+    resource: &K,
+    before: Vec<Condition>,
+    after: Vec<Condition>,
+    status: Value,
+    same: bool,
+) -> Said {
+    let is_news = !same || !say_the_same(&before, &after);
+    Said { reference: reference::<K>(resource.meta()), before, after, status, is_news }
+}
+
+fn reference<K: Resource<DynamicType = ()>>(metadata: &ObjectMeta) -> ObjectReference {
+    ObjectReference {
+        api_version: Some(K::api_version(&()).into_owned()),
+        kind: Some(K::kind(&()).into_owned()),
+        name: metadata.name.clone(),
+        namespace: metadata.namespace.clone(),
+        resource_version: metadata.resource_version.clone(),
+        uid: metadata.uid.clone(),
+        ..ObjectReference::default()
+    }
+}
+
+fn not_served() -> Finding {
+    Finding::no("NotInCatalog", "it is not in the catalog")
+}
+
+/// Where clients reach an entity.
+fn endpoints(schema: &str, name: &str, mqtt_prefix: &str) -> Endpoints {
+    Endpoints {
+        rest: format!("/api/{schema}/{name}"),
+        rest_headers: format!("/rest/{schema}/{name}"),
+        web_socket_entity: format!("{schema}.{name}"),
+        grpc_name: "resolvespec.v1.ResolveSpec/Call".to_owned(),
+        mqtt_topic: format!("{mqtt_prefix}/{{client}}/request"),
+    }
+}
+
+/// Whether every replica serves a resource as it is.
+fn programmed(origin: &str, applied: &Applied, replicas: &Replicas) -> Finding {
+    let (Some(wanted), Some(since)) = (&applied.wanted, applied.since.get(origin)) else {
+        return Finding::no("Pending", "it is about to be published");
+    };
+    if replicas.is_empty() {
+        return Finding::no("NoReplicas", "no replica is there");
+    }
+    let behind = || replicas.iter().filter(|(_, told)| !serves(told, *since, wanted));
+    if behind().next().is_none() {
+        return Finding::yes("Programmed", "every replica serves it");
+    }
+    let refuses = |told: &Told| told.refused.as_ref().filter(|refused| refused.generation == Some(wanted.number)).cloned();
+    if let Some((name, refused)) = behind().find_map(|(name, told)| Some((name, refuses(told)?))) {
+        let number = wanted.number;
+        let message = format!("the replica '{name}' can't serve generation {number} of the catalog: {}", refused.reason);
+        return Finding::no("RefusedByReplica", message);
+    }
+    Finding::no("Pending", "not every replica serves it yet")
+}
+
+/// Whether a replica serves a generation that has what is asked for. Where generations were counted anew, one with a higher
+/// number is an older one.
+pub(super) fn serves(told: &Told, since: u64, wanted: &Generation) -> bool {
+    match told.generation {
+        Some(number) if number == wanted.number => told.digest.as_deref() == Some(&wanted.digest),
+        Some(number) => since <= number && number < wanted.number,
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(generation: u64, digest: &str) -> Told {
+        Told {
+            generation: Some(generation),
+            digest: Some(digest.to_owned()),
+            refused: None,
+            databases: std::collections::BTreeSet::new(),
+        }
+    }
+
+    fn finding(replicas: &[(&str, Told)]) -> (bool, String) {
+        let wanted = Generation { number: 7, digest: "seven".to_owned(), published_at: String::new(), manifests: Vec::new() };
+        let since = HashMap::from([("Entity a/b".to_owned(), 5)]);
+        let applied =
+            Applied { wanted: Some(Arc::new(wanted)), since, capture_faults: HashMap::new(), mqtt_prefix: "spec".to_owned() };
+        let replicas = replicas.iter().map(|(name, told)| ((*name).to_owned(), told.clone())).collect();
+        let finding = programmed("Entity a/b", &applied, &replicas);
+        (finding.holds(), finding.reason)
+    }
+
+    #[test]
+    fn a_resource_waits_for_the_generation_that_has_it_and_for_no_later_one() {
+        assert_eq!(finding(&[]), (false, "NoReplicas".to_owned()));
+        assert_eq!(finding(&[("one", told(4, "four"))]), (false, "Pending".to_owned()));
+        assert!(finding(&[("one", told(5, "five")), ("two", told(7, "seven"))]).0);
+        assert!(!finding(&[("one", told(4, "four")), ("two", told(7, "seven"))]).0);
+        assert!(!finding(&[("one", told(7, "another seven"))]).0, "generations were counted anew");
+        assert!(!finding(&[("one", told(9, "nine"))]).0, "generations were counted anew");
+        let refused = super::super::replicas::Refused { generation: Some(7), reason: "no table".to_owned() };
+        let refusing = Told { refused: Some(refused), ..told(4, "four") };
+        assert_eq!(finding(&[("one", refusing)]), (false, "RefusedByReplica".to_owned()));
+    }
+}

@@ -1,0 +1,303 @@
+//! One turn over everything: dereference → validate → build → apply → status.
+//!
+//! The first and the last two steps ask and write; what is between is pure. A turn begins with what is there now and not with
+//! what has changed, so that one that was missed or has failed is made up for by the next.
+
+use super::build::{self, Prepared, Undone};
+use super::capture::{Captures, Undoing};
+use super::database::{Look, Looks, Question};
+use super::dereference::{Dereferenced, EntityFound, Place, SourceFound};
+use super::finalizer;
+use super::handing::Handing;
+use super::replicas::Replicas;
+use super::status::{Applied, serves, statuses};
+use super::tell::Teller;
+use super::trial::Trials;
+use super::validate::{self, Validated};
+use super::watch::{Snapshot, World};
+use crate::catalog::scope;
+use crate::generation::{self, Generation, Published, Publisher};
+use crate::manifest::values::Carried;
+use crate::manifest::{DataSource, Declared, Manifests};
+use crate::store::Bucket;
+use kube::{Client, Resource, ResourceExt};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tracing::info;
+
+/// Why a turn has failed; the next one tries again.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    /// A fault of the operator itself.
+    #[error("{0}")]
+    Fault(String),
+    /// The API server refuses or can't be reached.
+    #[error("the API server: {0}")]
+    Cluster(#[from] kube::Error),
+    /// The catalog can't be published.
+    #[error("the catalog can't be published: {0}")]
+    Publishing(#[from] generation::Error),
+    /// Some statuses could not be written.
+    #[error("{0} statuses could not be written")]
+    Statuses(usize),
+}
+
+/// What turns need, and what they know of each other.
+pub(super) struct Turns {
+    pub(super) client: Client,
+    pub(super) world: World,
+    pub(super) looks: Looks,
+    pub(super) replicas: watch::Receiver<Replicas>,
+    pub(super) catalog: Arc<dyn Bucket>,
+    pub(super) handing: Handing,
+    pub(super) captures: Captures,
+    pub(super) trials: Trials,
+    pub(super) teller: Teller,
+    pub(super) mqtt_prefix: String,
+    pub(super) memory: Memory,
+}
+
+/// What turns know of each other.
+#[derive(Default)]
+pub(super) struct Memory {
+    /// The generation that is published.
+    wanted: Option<Arc<Generation>>,
+    since: HashMap<String, u64>,
+    /// How often each source's database was asked for.
+    asked: HashMap<String, u64>,
+    /// Which question each entity waits for, by its uid and generation.
+    waits_for: HashMap<(String, i64), u64>,
+}
+
+impl Turns {
+    /// Looks at what is published, for the first time or again: somebody else may have published.
+    pub(super) async fn recall(&mut self) -> Result<(), Error> {
+        let publisher = Publisher::begin(Arc::clone(&self.catalog)).await?;
+        self.memory.note(publisher.before().cloned().map(Arc::new));
+        Ok(())
+    }
+
+    /// Takes one turn.
+    pub(super) async fn take(&mut self) -> Result<(), Error> {
+        // dereference
+        let snapshot = self.world.snapshot();
+        self.trials.forget(&snapshot.entities);
+        self.ask(&snapshot);
+        let mut validated = self.judge(&snapshot)?;
+        // The databases read the SQL that entities declare, which only a compiled entity can be asked about.
+        if self.trials.run(&validated).await {
+            validated = self.judge(&snapshot)?;
+        }
+        // build
+        let prepared = build::build(&validated).map_err(Error::Fault)?;
+        // apply
+        let applied = self.apply(&prepared, &validated).await;
+        // status: what is wrong with a resource is told, whatever else has failed
+        let told = self.tell(&validated).await;
+        applied.and(told)
+    }
+
+    /// When there is something to do though nothing has changed.
+    pub(super) fn again_at(&self) -> Option<Instant> {
+        self.captures.again_at()
+    }
+
+    /// Asks about every source's database, and anew where an entity has come or changed.
+    fn ask(&mut self, snapshot: &Snapshot) {
+        let sources: Vec<Declared<DataSource>> =
+            snapshot.sources.iter().map(|source| validate::declared_source(source)).collect();
+        let entities: Vec<_> = snapshot.entities.iter().map(|entity| validate::declared_entity(entity)).collect();
+        let there: HashSet<(String, i64)> = snapshot.entities.iter().map(|entity| version(&**entity)).collect();
+        self.memory.waits_for.retain(|version, _| there.contains(version));
+        let mut newly_asked = HashSet::new();
+        for (resource, declared) in snapshot.entities.iter().zip(&entities) {
+            let (version, source) = (version(&**resource), declared.source_key());
+            if self.memory.waits_for.contains_key(&version) {
+                continue;
+            }
+            // One question for all that came together.
+            let asked = self.memory.asked.entry(source.clone()).or_default();
+            if newly_asked.insert(source) {
+                *asked += 1;
+            }
+            self.memory.waits_for.insert(version, *asked);
+        }
+        let manifests = Manifests { sources: Vec::new(), entities, policies: Vec::new() };
+        for (resource, declared) in snapshot.sources.iter().zip(sources) {
+            let key = declared.key();
+            let Ok(secret) = validate::secret(resource, &snapshot.grants) else { continue };
+            if validate::unsupported(resource).is_some() {
+                continue;
+            }
+            let number = self.memory.asked.get(&key).copied().unwrap_or_default();
+            self.looks.ask(&key, Question { scope: scope(&manifests, &key), source: declared, secret, number });
+        }
+        let keys: HashSet<String> = snapshot.sources.iter().map(|source| validate::declared_source(source).key()).collect();
+        self.looks.retain(|key| keys.contains(key));
+        self.captures.retain(|key| keys.contains(key));
+    }
+
+    fn judge(&self, snapshot: &Snapshot) -> Result<Validated, Error> {
+        let replicas = self.replicas.borrow().clone();
+        let sources = snapshot.sources.iter().map(|resource| {
+            let look = self.looks.latest(&validate::declared_source(resource).key());
+            let place = self.place(resource, &look, &replicas);
+            SourceFound { resource: Arc::clone(resource), look, place }
+        });
+        let entities = snapshot.entities.iter().map(|resource| {
+            let source = validate::declared_entity(resource).source_key();
+            let waits_for = self.memory.waits_for.get(&version(&**resource)).copied().unwrap_or_default();
+            let is_looked_at = self.looks.latest(&source).answered >= waits_for;
+            EntityFound { resource: Arc::clone(resource), is_looked_at }
+        });
+        let found = Dereferenced {
+            sources: sources.collect(),
+            entities: entities.collect(),
+            policies: snapshot.policies.clone(),
+            grants: snapshot.grants.clone(),
+            unreadable: snapshot.unreadable.clone(),
+            published: self.memory.wanted.clone(),
+            trials: self.trials.problems(),
+        };
+        // validate
+        validate::validate(found).map_err(Error::Fault)
+    }
+
+    /// Where replicas have a source's URL, or will have it.
+    fn place(&self, resource: &DataSource, look: &Look, replicas: &Replicas) -> Option<Place> {
+        resource.spec.connection.secret_key_ref.as_ref()?;
+        let key = self.handing.key(&resource.namespace()?, &resource.name_any(), look.url.as_ref()?);
+        let is_handed = replicas.values().all(|told| told.databases.contains(&key));
+        Some(Place { file: self.handing.file(&key), key, is_handed })
+    }
+
+    /// Makes it so: hands over URLs, installs capture, publishes, and undoes capture where it is over.
+    async fn apply(&mut self, prepared: &Prepared, validated: &Validated) -> Result<(), Error> {
+        let mut needed = self.needed();
+        // The URL may be in no other place by the time that capture can be undone.
+        for undone in &prepared.undone {
+            needed.extend(self.handing.keys_of(&undone.resource.namespace().unwrap_or_default(), &undone.resource.name_any()));
+        }
+        self.handing.hand(&prepared.urls, &needed).await?;
+        for capture in &prepared.captures {
+            if !self.captures.is_due(capture) {
+                continue;
+            }
+            // Before anything is made that has to be undone.
+            finalizer::add(&self.client, &capture.resource).await?;
+            self.captures.install(capture, &validated.catalog).await;
+        }
+        self.publish(prepared.carried.clone()).await?;
+        for undone in &prepared.undone {
+            self.undo(undone).await?;
+        }
+        Ok(())
+    }
+
+    /// The URLs that replicas need besides those that are wanted: until all of them serve what is published, every one that
+    /// they were handed.
+    fn needed(&self) -> BTreeSet<String> {
+        let is_served = self
+            .memory
+            .wanted
+            .as_ref()
+            .is_some_and(|wanted| self.replicas.borrow().values().all(|told| serves(told, wanted.number, wanted)));
+        if !is_served {
+            return self.handing.keys();
+        }
+        let manifests = self.memory.wanted.as_ref().and_then(|wanted| wanted.unpack().ok()).unwrap_or_default();
+        let files = manifests.sources.iter().filter_map(|source| source.resource.spec.connection.file.as_deref());
+        files.filter_map(|file| self.handing.key_of(file)).map(ToOwned::to_owned).collect()
+    }
+
+    async fn publish(&mut self, carried: Vec<Carried>) -> Result<(), Error> {
+        let wanted = Generation::after(None, carried.clone()).digest;
+        let is_nothing = carried.is_empty() && self.memory.wanted.is_none();
+        if is_nothing || self.memory.wanted.as_ref().is_some_and(|there| there.digest == wanted) {
+            return Ok(());
+        }
+        let publisher = Publisher::begin(Arc::clone(&self.catalog)).await?;
+        self.memory.note(publisher.before().cloned().map(Arc::new));
+        match publisher.publish(carried).await? {
+            Published::Unchanged(_) => {}
+            Published::New(generation) => {
+                info!(generation = generation.number, resources = generation.manifests.len(), "published");
+                self.memory.note(Some(Arc::new(generation)));
+            }
+        }
+        Ok(())
+    }
+
+    async fn undo(&mut self, undone: &Undone) -> Result<(), Error> {
+        match self.captures.undo(undone, &self.handing).await {
+            Undoing::Over => info!(source = undone.key, "nothing is captured any more"),
+            Undoing::Waiting(reason) => {
+                info!(source = undone.key, reason, "capture can't be undone yet");
+                return Ok(());
+            }
+            Undoing::GivenUp(reason) => {
+                let message = format!("what captured changes is left behind in the database: {reason}");
+                self.teller.warn(&undone.resource.object_ref(&()), "CaptureLeftBehind", &message).await;
+            }
+        }
+        finalizer::remove(&self.client, &undone.resource).await?;
+        Ok(())
+    }
+
+    async fn tell(&self, validated: &Validated) -> Result<(), Error> {
+        let faults = validated
+            .sources
+            .iter()
+            .filter_map(|source| Some((source.key.clone(), self.captures.fault(&source.key)?.to_owned())));
+        let applied = Applied {
+            wanted: self.memory.wanted.clone(),
+            since: self.memory.since.clone(),
+            capture_faults: faults.collect(),
+            mqtt_prefix: self.mqtt_prefix.clone(),
+        };
+        let replicas = self.replicas.borrow().clone();
+        let now = jiff::Timestamp::now().round(jiff::Unit::Second).unwrap_or_default().to_string();
+        match self.teller.tell(statuses(validated, &applied, &replicas, &now)).await {
+            0 => Ok(()),
+            failed => Err(Error::Statuses(failed)),
+        }
+    }
+}
+
+impl Memory {
+    /// Takes note of what is published: each resource that is another one is so since this generation.
+    fn note(&mut self, published: Option<Arc<Generation>>) {
+        let Some(published) = published else {
+            (self.wanted, self.since) = (None, HashMap::new());
+            return;
+        };
+        if self.wanted.as_ref().is_some_and(|wanted| wanted.is(&published)) {
+            return;
+        }
+        let before = self.wanted.as_ref().filter(|before| before.number < published.number);
+        let before: HashMap<String, &Carried> =
+            before.iter().flat_map(|before| &before.manifests).map(|carried| (carried_origin(carried), carried)).collect();
+        let since = published.manifests.iter().map(|carried| {
+            let origin = carried_origin(carried);
+            let same =
+                before.get(&origin).is_some_and(|before| before.resource == carried.resource && before.table == carried.table);
+            let earlier = self.since.get(&origin).copied().filter(|_| same);
+            (origin, earlier.unwrap_or(published.number))
+        });
+        self.since = since.collect();
+        self.wanted = Some(published);
+    }
+}
+
+/// The origin that a resource has here, whoever has published it.
+fn carried_origin(carried: &Carried) -> String {
+    let field = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    let (kind, metadata) = (&carried.resource["kind"], &carried.resource["metadata"]);
+    format!("{} {}/{}", field(kind), field(&metadata["namespace"]), field(&metadata["name"]))
+}
+
+fn version(resource: &impl ResourceExt) -> (String, i64) {
+    (resource.uid().unwrap_or_default(), resource.meta().generation.unwrap_or_default())
+}

@@ -1,0 +1,168 @@
+//! One entity before it is held against its database: whether it may be, and as what.
+
+use super::{Before, JudgedSource, is_leaving, is_paused, origin};
+use crate::manifest::problem::Cause;
+use crate::manifest::status::{Condition, Truth};
+use crate::manifest::{Declared, Entity, Problem};
+use crate::operator::dereference::{Dereferenced, EntityFound};
+use crate::operator::grant::Reference;
+use crate::operator::verdict::{Finding, Verdict, reason};
+use kube::ResourceExt;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// What entities stand on.
+pub(super) struct Ground<'f> {
+    pub(super) found: &'f Dereferenced,
+    pub(super) sources: &'f HashMap<&'f str, &'f JudgedSource>,
+    pub(super) before: &'f Before,
+}
+
+/// An entity on its way into the catalog.
+pub(super) struct Candidate {
+    pub(super) resource: Arc<Entity>,
+    pub(super) source: String,
+    pub(super) verdict: Option<Verdict>,
+    /// What is held against the database, or goes out as it is while the database is not known.
+    pub(super) form: Form,
+    /// What is published now, to fall back to.
+    pub(super) published: Option<Declared<Entity>>,
+    /// What its table came to when it was published.
+    pub(super) published_table: Option<String>,
+    /// Relations that were left out, since they lead nowhere.
+    pub(super) dropped: Vec<Problem>,
+}
+
+/// As what an entity is served.
+pub(super) enum Form {
+    /// As the resource says now.
+    Current(Declared<Entity>),
+    /// As it was published before.
+    Published(Declared<Entity>),
+    /// Not at all.
+    Out,
+}
+
+impl Ground<'_> {
+    /// As what an entity is tried.
+    pub(super) fn candidate(&self, found: &EntityFound) -> Candidate {
+        let resource = &found.resource;
+        let declared = declared(resource);
+        let published = self.before.entity(&declared.key(), &origin(&**resource));
+        let (source, declared_key) = (declared.source_key(), declared.key());
+        let candidate = |verdict: Option<Verdict>, form: Form| Candidate {
+            resource: Arc::clone(resource),
+            source: source.clone(),
+            verdict,
+            form,
+            published: published.clone(),
+            published_table: self.before.tables.get(&declared_key).cloned(),
+            dropped: Vec::new(),
+        };
+        let before = || published.clone().map_or(Form::Out, Form::Published);
+        if let Some(finding) = self.reference(&declared) {
+            return candidate(Some(Verdict::unresolved(finding)), Form::Out);
+        }
+        if let Some(policy) = self.policy(resource) {
+            let message = format!(
+                "the AccessPolicy '{policy}' holds for it, and policies can't be enforced yet; it is served to nobody until the policy is removed"
+            );
+            return candidate(Some(Verdict::refused(Finding::no("PolicyNotEnforced", message))), Form::Out);
+        }
+        if is_paused(&**resource) {
+            return candidate(None, before());
+        }
+        let judged = self.sources.get(source.as_str());
+        let is_known = judged.is_some_and(|source| source.look.facts.is_some());
+        match judged {
+            Some(source) if !is_known && source.look.fault.is_some() => candidate(Some(unknown(resource, source)), before()),
+            _ if !is_known || !found.is_looked_at => candidate(None, before()),
+            _ => match self.found.trials.get(&origin(&**resource)) {
+                Some(problems) if !problems.is_empty() => candidate(Some(refused(resource, problems)), before()),
+                _ => candidate(Some(Verdict::good()), Form::Current(declared)),
+            },
+        }
+    }
+
+    /// What is wrong with its reference to a source.
+    fn reference(&self, declared: &Declared<Entity>) -> Option<Finding> {
+        let (namespace, name) = (declared.source_namespace(), declared.resource.spec.source.as_str());
+        let asked = Reference {
+            kind: "Entity",
+            namespace: declared.namespace(),
+            to_group: "resolvespec.dev",
+            to_kind: "DataSource",
+            to_namespace: namespace,
+            to_name: name,
+        };
+        if !asked.is_permitted(&self.found.grants) {
+            // Whether it is there is told to those only who may refer to it.
+            return Some(Finding::no("RefNotPermitted", asked.advice()));
+        }
+        match self.sources.get(declared.source_key().as_str()) {
+            None => {
+                let message = format!("there is no DataSource '{name}' in the namespace '{namespace}'");
+                Some(Finding::no(reason(Cause::NoSource), message))
+            }
+            Some(source) if is_leaving(&*source.resource) => {
+                Some(Finding::no(reason(Cause::NoSource), format!("the DataSource '{name}' is being deleted")))
+            }
+            Some(source) if source.outgoing.is_none() && source.waits.is_none() && !source.is_paused => {
+                let bad = if source.verdict.resolved.holds() { &source.verdict.accepted } else { &source.verdict.resolved };
+                let is_bad = bad.truth == Truth::False;
+                is_bad.then(|| Finding::no("DataSourceNotReady", format!("the DataSource '{name}': {}", bad.message)))
+            }
+            Some(_) => None,
+        }
+    }
+
+    fn policy(&self, resource: &Entity) -> Option<String> {
+        let holds = |policy: &&Arc<crate::manifest::AccessPolicy>| {
+            policy.namespace() == resource.namespace() && policy.spec.entity == resource.name_any()
+        };
+        self.found.policies.iter().find(holds).map(|policy| policy.name_any())
+    }
+}
+
+/// A resource of the cluster as if it stood in a file, without what the cluster adds.
+pub(in crate::operator) fn declared(resource: &Entity) -> Declared<Entity> {
+    let mut bare = Entity::new(&resource.name_any(), resource.spec.clone());
+    bare.metadata.namespace = resource.namespace();
+    Declared::without_lines(bare, origin(resource))
+}
+
+/// What is said of one whose database was never seen: what was said before, if it holds for the resource as it is.
+fn unknown(resource: &Entity, source: &JudgedSource) -> Verdict {
+    let before =
+        |kind: &str| condition(resource, kind).filter(|before| before.observed_generation == resource.metadata.generation);
+    let finding = |kind: &str| before(kind).map(|before| Finding::new(before.status, &before.reason, before.message.clone()));
+    let why = source.verdict.degraded.as_ref().or(Some(&source.verdict.resolved)).filter(|finding| !finding.message.is_empty());
+    let pending = || {
+        let why = why.map_or("no reason is known", |finding| finding.message.as_str());
+        Finding::unknown("DatabaseUnavailable", format!("the database could not be looked at: {why}"))
+    };
+    Verdict {
+        accepted: finding("Accepted").filter(|before| before.truth != Truth::Unknown).unwrap_or_else(pending),
+        resolved: finding("ResolvedRefs").unwrap_or_else(|| Verdict::good().resolved),
+        degraded: finding("Degraded").filter(Finding::holds),
+    }
+}
+
+/// What is said of one that can't be served as it is now. Where nobody has changed it, the database has changed.
+pub(super) fn refused(resource: &Entity, problems: &[Problem]) -> Verdict {
+    let finding = Finding::of(problems);
+    let holds_still = |kind: &str, is: &dyn Fn(&Condition) -> bool| {
+        condition(resource, kind).is_some_and(|before| before.observed_generation == resource.metadata.generation && is(before))
+    };
+    let was_accepted = holds_still("Accepted", &|before| before.status == Truth::True);
+    let had_drifted = holds_still("Degraded", &|before| before.reason == "SchemaDrift");
+    let is_drift =
+        matches!(problems.first().map(|problem| problem.cause), Some(Cause::Invalid | Cause::NoTable | Cause::Database));
+    let degraded = ((was_accepted || had_drifted) && is_drift)
+        .then(|| Finding::yes("SchemaDrift", format!("the database has changed under it: {}", finding.message)));
+    Verdict { degraded, ..Verdict::refused(finding) }
+}
+
+fn condition<'r>(resource: &'r Entity, kind: &str) -> Option<&'r Condition> {
+    resource.status.as_ref()?.conditions.iter().find(|condition| condition.kind == kind)
+}

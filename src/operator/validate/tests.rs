@@ -1,0 +1,192 @@
+//! Judging, with databases and a cluster that are written down here.
+
+use super::*;
+use crate::catalog::Kind;
+use crate::catalog::facts::{ColumnFacts, Facts, TableFacts, Writable};
+use crate::database::Dialect;
+use crate::manifest::status::{Condition, EntityStatus, Truth};
+use crate::manifest::values::carry;
+use crate::manifest::{Manifests, read};
+use crate::operator::database::Fault;
+use crate::operator::dereference::{EntityFound, SourceFound};
+use std::path::Path;
+
+const SHOP: &str = "
+apiVersion: resolvespec.dev/v1alpha1
+kind: DataSource
+metadata: {name: shop, namespace: apps}
+spec: {engine: postgres, connection: {url: 'postgres://me@host/db'}}
+";
+
+fn entity(name: &str, more: &str) -> String {
+    format!(
+        "---\napiVersion: resolvespec.dev/v1alpha1\nkind: Entity\nmetadata: {{name: {name}, namespace: apps, generation: 1}}\nspec: {{source: shop{more}}}\n"
+    )
+}
+
+fn table(name: &str) -> TableFacts {
+    let column = |name: &str| ColumnFacts {
+        name: name.to_owned(),
+        declared_type: "integer".to_owned(),
+        kind: Kind::Integer,
+        nullable: false,
+        has_default: false,
+        auto_increment: false,
+        generated: false,
+        collation: crate::catalog::Collation::default(),
+        comment: None,
+    };
+    TableFacts {
+        schema: "public".to_owned(),
+        name: name.to_owned(),
+        columns: vec![column("id"), column("item")],
+        primary_key: vec!["id".to_owned()],
+        writable: Writable::FULLY,
+        ..TableFacts::default()
+    }
+}
+
+fn facts() -> Look {
+    let facts = Facts::new(Dialect::Postgres, "public", [table("items"), table("orders")]);
+    Look { facts: Some(Arc::new(facts)), ..Look::default() }
+}
+
+fn manifests(text: &str) -> Manifests {
+    read::text(Path::new("cluster.yaml"), text).expect("good manifests")
+}
+
+/// A cluster with these resources, in their order.
+fn found(text: &str, look: &Look) -> Dereferenced {
+    let Manifests { sources, entities, policies } = manifests(text);
+    let source =
+        |declared: Declared<DataSource>| SourceFound { resource: Arc::new(declared.resource), look: look.clone(), place: None };
+    let entity = |declared: Declared<Entity>| EntityFound { resource: Arc::new(declared.resource), is_looked_at: true };
+    Dereferenced {
+        sources: sources.into_iter().map(source).collect(),
+        entities: entities.into_iter().map(entity).collect(),
+        policies: policies.into_iter().map(|declared| Arc::new(declared.resource)).collect(),
+        grants: Vec::new(),
+        unreadable: Vec::new(),
+        published: None,
+        trials: HashMap::new(),
+    }
+}
+
+/// With these resources published before.
+fn after(mut found: Dereferenced, text: &str) -> Dereferenced {
+    found.published = Some(Arc::new(Generation::after(None, carry(&manifests(text)).expect("they can be published"))));
+    found
+}
+
+fn judged<'v>(validated: &'v Validated, name: &str) -> &'v JudgedEntity {
+    validated.entities.iter().find(|entity| entity.resource.name_any() == name).expect("it is judged")
+}
+
+fn reason(validated: &Validated, name: &str) -> String {
+    let verdict = judged(validated, name).verdict.as_ref().expect("a verdict");
+    if verdict.resolved.holds() { verdict.accepted.reason.clone() } else { verdict.resolved.reason.clone() }
+}
+
+fn served(validated: &Validated) -> Vec<String> {
+    validated.entities.iter().filter(|entity| entity.outgoing.is_some()).map(|entity| entity.resource.name_any()).collect()
+}
+
+#[test]
+fn who_is_wrong_goes_and_the_others_stay() {
+    let text = format!("{SHOP}{}{}{}", entity("items", ""), entity("nothing", ""), entity("orders", ", columns: [{name: itme}]"));
+    let validated = validate(found(&text, &facts())).expect("judged");
+    assert_eq!(served(&validated), ["items"]);
+    assert_eq!((reason(&validated, "nothing"), reason(&validated, "orders")), ("TableNotFound".to_owned(), "Invalid".to_owned()));
+    assert_eq!(judged(&validated, "items").named, Some(("public".to_owned(), "items".to_owned())));
+}
+
+#[test]
+fn a_path_is_the_older_ones_unless_that_is_wrong() {
+    let rival = entity("rival", ", table: orders, name: items");
+    let validated = validate(found(&format!("{SHOP}{}{rival}", entity("items", "")), &facts())).expect("judged");
+    assert_eq!((served(&validated), reason(&validated, "rival")), (vec!["items".to_owned()], "PathConflict".to_owned()));
+    let wrong = entity("items", ", columns: [{name: nothing}]");
+    let validated = validate(found(&format!("{SHOP}{wrong}{rival}"), &facts())).expect("judged");
+    assert_eq!((served(&validated), reason(&validated, "items")), (vec!["rival".to_owned()], "Invalid".to_owned()));
+}
+
+#[test]
+fn only_the_relation_goes_that_leads_nowhere() {
+    let relation = |target: &str| format!("{{name: {target}_row, kind: belongsTo, target: {target}, columns: [item]}}");
+    let orders = entity("orders", &format!(", relations: [{}, {}]", relation("nowhere"), relation("items")));
+    let validated = validate(found(&format!("{SHOP}{}{orders}", entity("items", "")), &facts())).expect("judged");
+    let orders = judged(&validated, "orders");
+    assert_eq!(reason(&validated, "orders"), "RelationNotFound");
+    let relations = orders.outgoing.as_ref().and_then(|orders| orders.resource.spec.relations.clone()).expect("relations");
+    assert_eq!(relations.iter().map(|one| one.name.as_str()).collect::<Vec<_>>(), ["items_row"]);
+    assert_eq!(orders.resource.spec.relations.as_ref().map(Vec::len), Some(2), "the resource itself is left alone");
+}
+
+#[test]
+fn a_change_for_the_worse_leaves_what_was_published() {
+    let before = format!("{SHOP}{}", entity("items", ""));
+    let worse = format!("{SHOP}{}", entity("items", ", columns: [{name: nothing}]"));
+    let validated = validate(after(found(&worse, &facts()), &before)).expect("judged");
+    let items = judged(&validated, "items");
+    assert!(items.is_former && items.outgoing.as_ref().is_some_and(|items| items.resource.spec.columns.is_empty()));
+    let degraded = items.verdict.as_ref().and_then(|verdict| verdict.degraded.clone()).expect("degraded");
+    assert_eq!((reason(&validated, "items").as_str(), degraded.reason.as_str()), ("Invalid", "FormerServed"));
+}
+
+#[test]
+fn what_the_database_has_taken_away_is_drift() {
+    let text = format!("{SHOP}{}", entity("items", ", columns: [{name: gone}]"));
+    let mut found = after(found(&text, &facts()), &text);
+    let condition = Condition {
+        kind: "Accepted".to_owned(),
+        status: Truth::True,
+        observed_generation: Some(1),
+        last_transition_time: String::new(),
+        reason: "Accepted".to_owned(),
+        message: String::new(),
+    };
+    let mut items = (*found.entities[0].resource).clone();
+    items.status = Some(EntityStatus { conditions: vec![condition], ..EntityStatus::default() });
+    found.entities[0].resource = Arc::new(items);
+    let validated = validate(found).expect("judged");
+    let verdict = judged(&validated, "items").verdict.as_ref().expect("a verdict");
+    assert_eq!(verdict.degraded.as_ref().map(|degraded| degraded.reason.as_str()), Some("SchemaDrift"));
+    assert!(served(&validated).is_empty());
+}
+
+#[test]
+fn while_a_database_is_away_what_was_published_stays() {
+    let before = format!("{SHOP}{}", entity("items", ""));
+    let now = format!("{before}{}", entity("orders", ""));
+    let away = Look { fault: Some(Fault::Unreachable("no route".to_owned())), ..Look::default() };
+    let validated = validate(after(found(&now, &away), &before)).expect("judged");
+    assert_eq!(served(&validated), ["items"]);
+    let verdict = judged(&validated, "orders").verdict.as_ref().expect("a verdict");
+    assert_eq!((verdict.accepted.truth, verdict.accepted.reason.as_str()), (Truth::Unknown, "DatabaseUnavailable"));
+    assert!(verdict.accepted.message.contains("no route"));
+}
+
+#[test]
+fn what_is_not_known_yet_is_not_judged() {
+    let before = format!("{SHOP}{}", entity("items", ""));
+    let now = format!("{SHOP}{}{}", entity("items", ", name: goods"), entity("orders", ""));
+    let mut found = after(found(&now, &facts()), &before);
+    for entity in &mut found.entities {
+        entity.is_looked_at = false;
+    }
+    let validated = validate(found).expect("judged");
+    assert_eq!(served(&validated), ["items"]);
+    assert!(validated.entities.iter().all(|entity| entity.verdict.is_none()));
+    assert_eq!(judged(&validated, "items").named, Some(("public".to_owned(), "items".to_owned())), "as it was published");
+}
+
+#[test]
+fn a_source_that_cannot_be_used_says_so_to_its_entities() {
+    let shop = SHOP.replace("{url: 'postgres://me@host/db'}", "{env: SHOP_URL}");
+    let validated = validate(found(&format!("{shop}{}", entity("items", "")), &Look::default())).expect("judged");
+    assert_eq!(validated.sources[0].verdict.accepted.reason, "UnsupportedConnection");
+    assert_eq!(reason(&validated, "items"), "DataSourceNotReady");
+    let lost = "---\napiVersion: resolvespec.dev/v1alpha1\nkind: Entity\nmetadata: {name: lost, namespace: apps}\nspec: {source: shop, sourceNamespace: data}\n";
+    let validated = validate(found(&format!("{SHOP}{lost}"), &facts())).expect("judged");
+    assert_eq!(reason(&validated, "lost"), "RefNotPermitted");
+}

@@ -1,0 +1,136 @@
+//! What the cluster has now: a reflector for each kind, which all parts share, and a word whenever anything changes.
+
+use super::grant::ReferenceGrant;
+use super::seen::{Seen, Unreadable};
+use crate::manifest::{AccessPolicy, DataSource, Entity};
+use futures_util::StreamExt;
+use k8s_openapi::NamespaceResourceScope;
+use kube::runtime::WatchStreamExt;
+use kube::runtime::reflector::{self, Store};
+use kube::runtime::watcher::{self, watcher};
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use std::fmt::Debug;
+use std::sync::Arc;
+use tokio::sync::Notify;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, warn};
+
+/// What the cluster has. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct World {
+    sources: Stores<DataSource>,
+    entities: Stores<Entity>,
+    policies: Stores<AccessPolicy>,
+    grants: Stores<ReferenceGrant>,
+}
+
+/// One for each namespace that is watched, or one for all of them.
+type Stores<K> = Vec<Store<Seen<K>>>;
+
+/// All of it at one moment, the oldest first.
+#[derive(Default)]
+pub(super) struct Snapshot {
+    pub(super) sources: Vec<Arc<DataSource>>,
+    pub(super) entities: Vec<Arc<Entity>>,
+    pub(super) policies: Vec<Arc<AccessPolicy>>,
+    pub(super) grants: Vec<Arc<ReferenceGrant>>,
+    /// What can't be read, with its kind.
+    pub(super) unreadable: Vec<(&'static str, Unreadable)>,
+}
+
+impl World {
+    /// Begins to watch, in some namespaces, or in all of them if none is named.
+    pub(super) fn watch(client: &Client, namespaces: &[String], changed: &Arc<Notify>, tasks: &TaskTracker) -> Self {
+        Self {
+            sources: reflect(client, namespaces, changed, tasks),
+            entities: reflect(client, namespaces, changed, tasks),
+            policies: reflect(client, namespaces, changed, tasks),
+            grants: reflect(client, namespaces, changed, tasks),
+        }
+    }
+
+    /// Waits until everything that is ours has been told once. Not every cluster has the kind of the grants.
+    pub(super) async fn is_known(&self) -> bool {
+        is_known(&self.sources).await && is_known(&self.entities).await && is_known(&self.policies).await
+    }
+
+    pub(super) fn snapshot(&self) -> Snapshot {
+        let mut unreadable = Vec::new();
+        Snapshot {
+            sources: readable("DataSource", &self.sources, &mut unreadable),
+            entities: readable("Entity", &self.entities, &mut unreadable),
+            policies: readable("AccessPolicy", &self.policies, &mut unreadable),
+            grants: readable("ReferenceGrant", &self.grants, &mut unreadable),
+            unreadable,
+        }
+    }
+}
+
+async fn is_known<K: Resource<DynamicType = ()> + Clone>(stores: &Stores<K>) -> bool {
+    for store in stores {
+        if store.wait_until_ready().await.is_err() {
+            return false;
+        }
+    }
+    true
+}
+
+/// The oldest first: who came first keeps what two want.
+fn readable<K>(kind: &'static str, stores: &Stores<K>, unreadable: &mut Vec<(&'static str, Unreadable)>) -> Vec<Arc<K>>
+where
+    K: Resource<DynamicType = ()> + Clone,
+{
+    let mut resources = Vec::new();
+    for seen in stores.iter().flat_map(Store::state) {
+        match &seen.0 {
+            Ok(resource) => resources.push(Arc::new(resource.clone())),
+            Err(error) => unreadable.push((kind, error.clone())),
+        }
+    }
+    resources.sort_by_key(|resource| {
+        let since = resource.creation_timestamp().map(|since| since.0);
+        (since, resource.namespace(), resource.name_any())
+    });
+    resources
+}
+
+fn reflect<K>(client: &Client, namespaces: &[String], changed: &Arc<Notify>, tasks: &TaskTracker) -> Stores<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    let apis: Vec<Api<Seen<K>>> = match namespaces {
+        [] => vec![Api::all(client.clone())],
+        some => some.iter().map(|namespace| Api::namespaced(client.clone(), namespace)).collect(),
+    };
+    apis.into_iter().map(|api| reflect_one(api, Arc::clone(changed), tasks)).collect()
+}
+
+fn reflect_one<K>(api: Api<Seen<K>>, changed: Arc<Notify>, tasks: &TaskTracker) -> Store<Seen<K>>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    let (store, writer) = reflector::store();
+    tasks.spawn(async move {
+        let mut events = std::pin::pin!(watcher(api, watcher::Config::default()).default_backoff().reflect(writer));
+        let kind = K::kind(&());
+        let mut told = false;
+        while let Some(event) = events.next().await {
+            match event {
+                // A list that begins need not come to its end.
+                Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => {}
+                Ok(watcher::Event::InitDone | watcher::Event::Apply(_) | watcher::Event::Delete(_)) => {
+                    told = false;
+                    changed.notify_one();
+                }
+                // A watch that ends is begun again, and one that can't begin is told of once.
+                Err(error) if told => debug!(%kind, %error, "can't be watched"),
+                Err(error) => {
+                    told = true;
+                    warn!(%kind, %error, "can't be watched; it is tried again");
+                }
+            }
+        }
+    });
+    store
+}

@@ -1,0 +1,42 @@
+//! The operator: its turns, what it writes, and whether it leads.
+
+use super::metrics::Families;
+use prometheus::{HistogramVec, IntCounterVec, IntGaugeVec};
+use std::time::Duration;
+
+/// What is counted of an operator. Cheap to clone.
+#[derive(Clone)]
+pub struct OperatorMetrics {
+    turns: IntCounterVec,
+    duration: HistogramVec,
+    writes: IntCounterVec,
+    leader: IntGaugeVec,
+}
+
+impl OperatorMetrics {
+    pub(super) fn new(families: &Families) -> Self {
+        Self {
+            turns: families.operator_turns.clone(),
+            duration: families.operator_turn_duration.clone(),
+            writes: families.operator_writes.clone(),
+            leader: families.operator_leader.clone(),
+        }
+    }
+
+    /// A turn has ended.
+    pub fn turn(&self, took: Duration, succeeded: bool) {
+        let result = if succeeded { "ok" } else { "error" };
+        self.turns.with_label_values(&[result]).inc();
+        self.duration.with_label_values(&[result]).observe(took.as_secs_f64());
+    }
+
+    /// A status was written.
+    pub fn written(&self, kind: &str) {
+        self.writes.with_label_values(&[kind]).inc();
+    }
+
+    /// This one leads, or another one does.
+    pub fn leads(&self, leads: bool) {
+        self.leader.with_label_values::<&str>(&[]).set(i64::from(leads));
+    }
+}

@@ -1,0 +1,195 @@
+//! What brokers ask us about their clients, on the admin port: `/mqtt/auth`, `/mqtt/acl`, `/mqtt/superuser`.
+//!
+//! The formats are those of EMQX 5 and of mosquitto-go-auth, JSON or form. A password is a bearer token. Who is let in is
+//! remembered as that client, for requests that carry no token of their own. An ACL allows a client its own topics and
+//! nothing else, and our own user what this service does.
+//!
+//! EMQX goes on to its next rule when it is answered with another status than 200, and lets everything through that no
+//! rule denies; mosquitto-go-auth looks at the status first. So EMQX, which says so in its body, is denied with 200 and
+//! everybody else with 403.
+
+use super::Mqtt;
+use super::topic;
+use crate::auth::{Credentials, Principal};
+use crate::engine::Session;
+use crate::store;
+use crate::transport::rest::answer::plain;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, Response, StatusCode};
+use axum::routing::post;
+use bytes::Bytes;
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+/// The routes.
+pub fn router(mqtt: Mqtt) -> Router {
+    Router::new()
+        .route("/mqtt/auth", post(authenticate))
+        .route("/mqtt/acl", post(authorize))
+        .route("/mqtt/superuser", post(async || verdict(false, Verdict::Deny("nobody is a superuser".to_owned()))))
+        .with_state(mqtt)
+}
+
+enum Verdict {
+    Allow,
+    Deny(String),
+    Unknown(String),
+}
+
+/// What a broker said of a client.
+struct Question(Map<String, Value>);
+
+impl Question {
+    fn read(headers: &HeaderMap, body: &[u8]) -> Option<Self> {
+        let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        if kind.starts_with("application/x-www-form-urlencoded") {
+            let pairs = url::form_urlencoded::parse(body);
+            return Some(Self(pairs.map(|(key, value)| (key.into_owned(), Value::String(value.into_owned()))).collect()));
+        }
+        serde_json::from_slice(body).ok().map(Self)
+    }
+
+    /// A value by any of its names; null and what EMQX writes for nothing are the empty text.
+    fn text(&self, names: &[&str]) -> &str {
+        let found = names.iter().find_map(|name| self.0.get(*name)).and_then(Value::as_str).unwrap_or_default();
+        if found == "undefined" { "" } else { found }
+    }
+
+    fn client(&self) -> &str {
+        self.text(&["clientid", "client_id"])
+    }
+
+    fn user(&self) -> &str {
+        self.text(&["username"])
+    }
+
+    fn is_of_emqx(&self) -> bool {
+        self.text(&["broker"]) == "emqx" || self.0.contains_key("action")
+    }
+
+    /// Whether it is asked for publishing, and whether for subscribing or being told.
+    fn wants(&self) -> Option<(bool, bool)> {
+        match self.text(&["action"]) {
+            "publish" => return Some((true, false)),
+            "subscribe" => return Some((false, true)),
+            _ => {}
+        }
+        let access = self.0.get("acc").or_else(|| self.0.get("access"));
+        let access = access.and_then(|value| value.as_u64().or_else(|| value.as_str()?.parse().ok()))?;
+        // mosquitto-go-auth: 1 is told, 2 publishes, 3 both, 4 subscribes.
+        match access {
+            1 | 4 => Some((false, true)),
+            2 => Some((true, false)),
+            3 => Some((true, true)),
+            _ => None,
+        }
+    }
+}
+
+async fn authenticate(State(mqtt): State<Mqtt>, headers: HeaderMap, body: Bytes) -> Response<Body> {
+    let Some(question) = Question::read(&headers, &body) else { return unreadable() };
+    let decided = admit(&mqtt, &question).await;
+    if let Verdict::Deny(reason) | Verdict::Unknown(reason) = &decided {
+        tracing::info!(client = question.client(), reason, "a client of a broker is not let in");
+    }
+    verdict(question.is_of_emqx(), decided)
+}
+
+/// What the hooks say to somebody who comes in. Where that is, only the broker knows.
+async fn hooked(mqtt: &Mqtt, principal: &Principal) -> Verdict {
+    match mqtt.engine.may_connect(Session { id: Uuid::new_v4(), principal, remote: None }).await {
+        Ok(()) => Verdict::Allow,
+        Err(refused) => Verdict::Deny(refused.message),
+    }
+}
+
+async fn admit(mqtt: &Mqtt, question: &Question) -> Verdict {
+    let (client, user, password) = (question.client(), question.user(), question.text(&["password"]));
+    let own = mqtt.settings.servers.iter().filter_map(|server| server.user.as_ref());
+    if own.clone().any(|own| own.name == user) {
+        return if own.clone().any(|own| own.is(user, password)) {
+            Verdict::Allow
+        } else {
+            Verdict::Deny("it is not the service that it says it is".to_owned())
+        };
+    }
+    if !topic::names_client(client) {
+        return Verdict::Deny("its client id can't be a level of a topic".to_owned());
+    }
+    let identity = &mqtt.0.identity;
+    if !identity.authenticator.takes_tokens() || (password.is_empty() && identity.authenticator.admits_anonymous()) {
+        return match identity.remembered.find(client).await {
+            Ok(None) => hooked(mqtt, &Principal::anonymous()).await,
+            Ok(Some(_)) => Verdict::Deny("the client id is somebody's who has a token".to_owned()),
+            Err(error) => Verdict::Unknown(error.to_string()),
+        };
+    }
+    let token = password.strip_prefix("Bearer ").unwrap_or(password);
+    let credentials = if token.is_empty() { Credentials::none() } else { Credentials::bearer(token) };
+    let principal = match identity.authenticator.authenticate(credentials).await {
+        Ok(principal) => principal,
+        Err(error) if error.retryable() => return Verdict::Unknown(error.to_string()),
+        Err(error) => return Verdict::Deny(error.to_string()),
+    };
+    if let Err(error) = identity.check_claim(client, &principal) {
+        return Verdict::Deny(error.message);
+    }
+    if let Verdict::Deny(reason) = hooked(mqtt, &principal).await {
+        return Verdict::Deny(reason);
+    }
+    match identity.remembered.remember(client, &principal, identity.claim.is_some()).await {
+        Ok(true) => Verdict::Allow,
+        Ok(false) => Verdict::Deny("the client id is somebody else's".to_owned()),
+        Err(error @ (store::Error::Unavailable(_) | store::Error::Unusable(_))) => Verdict::Unknown(error.to_string()),
+    }
+}
+
+async fn authorize(State(mqtt): State<Mqtt>, headers: HeaderMap, body: Bytes) -> Response<Body> {
+    let Some(question) = Question::read(&headers, &body) else { return unreadable() };
+    let Some((publishes, hears)) = question.wants() else { return unreadable() };
+    let (prefix, topic) = (&mqtt.settings.prefix, question.text(&["topic"]));
+    let own = mqtt.settings.servers.iter().filter_map(|server| server.user.as_ref());
+    let allowed = if own.into_iter().any(|own| own.name == question.user()) {
+        let rest = topic.strip_prefix(prefix.as_str()).and_then(|rest| rest.strip_prefix('/'));
+        let of_client = rest.and_then(|rest| rest.split_once('/'));
+        // Brokers ask with the group of a shared subscription or without it.
+        let unshared = topic.strip_prefix("$share/").and_then(|rest| rest.split_once('/')).map_or(topic, |(_, filter)| filter);
+        let may_publish = of_client.is_some_and(|(client, rest)| topic::is_own(prefix, client, topic) && rest != "request");
+        let may_hear = unshared == format!("{prefix}/+/request") || topic::client_of(prefix, topic).is_some();
+        (!publishes || may_publish) && (!hears || may_hear)
+    } else {
+        let client = question.client();
+        let space = topic::names_client(client).then(|| format!("{prefix}/{client}/"));
+        let below = space.as_ref().and_then(|space| topic.strip_prefix(space.as_str()));
+        let may_publish = below == Some("request");
+        (!publishes || may_publish) && (!hears || below.is_some_and(|rest| !rest.is_empty()))
+    };
+    let decided = if allowed { Verdict::Allow } else { Verdict::Deny("the topic is not the client's".to_owned()) };
+    verdict(question.is_of_emqx(), decided)
+}
+
+fn unreadable() -> Response<Body> {
+    let body = json!({"result": "deny", "ok": false, "error": "the question can't be read"});
+    plain(StatusCode::BAD_REQUEST, Bytes::from(body.to_string()))
+}
+
+fn verdict(emqx: bool, verdict: Verdict) -> Response<Body> {
+    let (status, body) = match verdict {
+        Verdict::Allow => (StatusCode::OK, json!({"result": "allow", "ok": true, "is_superuser": false})),
+        Verdict::Deny(reason) => {
+            let status = if emqx { StatusCode::OK } else { StatusCode::FORBIDDEN };
+            (status, json!({"result": "deny", "ok": false, "is_superuser": false, "error": reason}))
+        }
+        Verdict::Unknown(reason) if emqx => {
+            // Nobody is let in for want of knowing who it is.
+            (StatusCode::OK, json!({"result": "deny", "ok": false, "is_superuser": false, "error": reason}))
+        }
+        Verdict::Unknown(reason) => {
+            (StatusCode::SERVICE_UNAVAILABLE, json!({"result": "deny", "ok": false, "is_superuser": false, "error": reason}))
+        }
+    };
+    plain(status, Bytes::from(body.to_string()))
+}

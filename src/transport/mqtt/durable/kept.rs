@@ -1,0 +1,98 @@
+//! A durable subscription as it is kept in the bucket, and the names of keys.
+
+use crate::auth::Principal;
+use crate::event::capture::Sight;
+use crate::protocol::subscribe::Said;
+use crate::protocol::{Error, Position, Subscribe};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+use uuid::Uuid;
+use xxhash_rust::xxh3::Xxh3;
+
+/// What the keys of subscriptions begin with.
+const SUBSCRIPTION: &str = "subscription.";
+
+/// A subscription as it is kept.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Kept {
+    /// The broker that its client is connected to.
+    pub broker: String,
+    /// The client's name in its topics.
+    pub client: String,
+    pub subject: Option<String>,
+    pub roles: Vec<String>,
+    pub claims: Map<String, Value>,
+    /// The entity's public names.
+    pub schema: String,
+    pub entity: String,
+    pub said: Said,
+    /// Everything after this is told.
+    pub began: Position,
+    /// What the snapshot has shown of that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<Sight>,
+    /// The revision under which it was kept first, in all that are written later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<u64>,
+    /// The process that answers its client, until the broker has the answer: nothing is told before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answering: Option<String>,
+    /// When its client began it, and when it was heard last, in seconds since 1970.
+    pub created: u64,
+    pub heard: u64,
+}
+
+impl Kept {
+    /// Whose it is. It outlives the token that it was begun with, and ends some time after its client was heard last.
+    pub(super) fn principal(&self) -> Arc<Principal> {
+        let (subject, roles, claims) = (self.subject.clone(), self.roles.clone(), self.claims.clone());
+        Arc::new(Principal { subject, roles, claims, expires_at: None })
+    }
+
+    /// Whether someone is the one whose it is, whatever else the token says.
+    pub(super) fn is_of(&self, principal: &Principal) -> bool {
+        self.subject == principal.subject && self.claims.get("iss") == principal.claims.get("iss")
+    }
+
+    pub(super) fn asked(&self) -> Result<Subscribe, Error> {
+        Subscribe::read(self.said.clone())
+    }
+}
+
+pub(super) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// The key of a subscription.
+pub(super) fn key(id: &str) -> String {
+    format!("{SUBSCRIPTION}{id}")
+}
+
+/// The subscription of a key.
+pub(super) fn id_of(key: &str) -> Option<&str> {
+    key.strip_prefix(SUBSCRIPTION)
+}
+
+/// The same for the same wish of the same client, said by the same message: a request that is told again begins nothing more.
+pub(super) fn id(broker: &str, client: &str, principal: &Principal, message: &[u8]) -> String {
+    let issuer = principal.claims.get("iss").map(ToString::to_string).unwrap_or_default();
+    let mut hash = Xxh3::new();
+    for part in [
+        broker.as_bytes(),
+        client.as_bytes(),
+        principal.subject.as_deref().unwrap_or_default().as_bytes(),
+        issuer.as_bytes(),
+        message,
+    ] {
+        hash.update(&(part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    uuid::Builder::from_custom_bytes(hash.digest128().to_be_bytes()).into_uuid().to_string()
+}
+
+/// Whether a text can be the id of a subscription.
+pub(super) fn is_id(text: &str) -> bool {
+    Uuid::try_parse(text).is_ok()
+}

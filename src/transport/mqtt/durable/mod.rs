@@ -1,0 +1,322 @@
+//! Subscriptions over MQTT. A client of a broker is not connected to us, so that what it subscribed to is kept in a bucket and
+//! outlives every replica; what happens is told by whoever holds the lease of the record's part.
+//!
+//! In reading order: `kept` is a subscription in the bucket, `entering` one whose client is being answered, `roll` what one watcher knows of all, `lease` who tells of a part,
+//! `keeper` takes and hands over leases, a `tenure` is the time between, `serve` tells, by `delivery`,
+//! `owed` is what a broker did not take of that, and `complete` where a client can go on that has lost it.
+
+mod admin;
+mod complete;
+mod delivery;
+mod entering;
+mod keeper;
+mod kept;
+mod lease;
+mod owed;
+mod roll;
+mod serve;
+mod tenure;
+mod text;
+
+pub use admin::router as admin_router;
+
+use super::topic;
+use super::{Answer, Broker, Speaker, Subscriptions};
+use crate::auth::Principal;
+use crate::engine::Engine;
+use crate::event::hub::{self, Hub};
+use crate::protocol::{Code, Error, Subscribe};
+use crate::store::{self, Bucket};
+use crate::telemetry::DurableMetrics;
+use crate::transport::message::{self, Subscription};
+use bytes::Bytes;
+use entering::Entering;
+use futures_util::future::BoxFuture;
+use keeper::Keeper;
+use kept::Kept;
+use roll::{Entered, Roll};
+use serde_json::json;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+/// Limits and times of durable subscriptions.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How long a part's lease holds after its last renewal.
+    pub lease: Duration,
+    /// How long a subscription is kept after its client was heard last.
+    pub lifetime: Duration,
+    /// Subscriptions of all clients.
+    pub max_subscriptions: usize,
+    /// Notifications of a part that may wait for the broker.
+    pub max_waiting: usize,
+    /// Bytes of them.
+    pub max_waiting_bytes: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            lease: Duration::from_secs(3),
+            lifetime: Duration::from_hours(7 * 24),
+            max_subscriptions: 100_000,
+            max_waiting: 100_000,
+            max_waiting_bytes: 32 << 20,
+        }
+    }
+}
+
+/// What durable subscriptions are made of.
+pub struct Parts {
+    /// Who is asked about hooks.
+    pub engine: Engine,
+    /// What tells.
+    pub hub: Hub,
+    /// Limits of a connection, which a client has as well.
+    pub of_client: hub::Settings,
+    /// Where subscriptions and leases are.
+    pub bucket: Arc<dyn Bucket>,
+    /// The replica's name, for people.
+    pub replica: String,
+    /// What topics begin with.
+    pub prefix: String,
+    /// What is counted.
+    pub metrics: DurableMetrics,
+    /// Limits and times.
+    pub settings: Settings,
+}
+
+struct Shared {
+    parts: Parts,
+    /// This process.
+    holder: String,
+    roll: Roll,
+    leaving: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl std::ops::Deref for Shared {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.parts
+    }
+}
+
+/// Durable subscriptions. Cheap to clone.
+#[derive(Clone)]
+pub struct Durable(Arc<Shared>);
+
+impl From<Parts> for Durable {
+    fn from(parts: Parts) -> Self {
+        let (leaving, tasks) = (CancellationToken::new(), TaskTracker::new());
+        Self(Arc::new(Shared { parts, holder: Uuid::new_v4().to_string(), roll: Roll::new(), leaving, tasks }))
+    }
+}
+
+impl Durable {
+    /// Follows the bucket, and tells of this replica's share of every broker's parts.
+    pub fn start(&self, brokers: &[Broker]) {
+        let tasks = &self.0.tasks;
+        let shared = Arc::clone(&self.0);
+        tasks.spawn(async move {
+            shared.leaving.run_until_cancelled(shared.roll.follow(&*shared.bucket)).await;
+        });
+        let (shared, all) = (Arc::clone(&self.0), brokers.to_vec());
+        tasks.spawn(async move {
+            shared.leaving.run_until_cancelled(shared.tell_life(&all)).await;
+            // So that nobody waits for this replica; without an answer it is taken for gone a moment later.
+            _ = tokio::time::timeout(Duration::from_secs(1), shared.bucket.delete(&lease::replica_key(&shared.holder))).await;
+        });
+        for broker in brokers {
+            tasks.spawn(Keeper::new(Arc::clone(&self.0), broker.clone()).run());
+        }
+    }
+
+    /// Hands every part over, and waits until that is done.
+    pub async fn leave(&self) {
+        self.0.leaving.cancel();
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
+    }
+}
+
+impl Subscriptions for Durable {
+    fn subscription(&self, speaker: Speaker, asked: Subscription, message: Bytes) -> BoxFuture<'static, Result<Answer, Error>> {
+        let shared = Arc::clone(&self.0);
+        Box::pin(async move {
+            match asked {
+                Subscription::Subscribe(asked) => shared.subscribe(&speaker, *asked, &message).await,
+                Subscription::Unsubscribe { subscription_id } => {
+                    shared.unsubscribe(&speaker, &subscription_id).await.map(Answer::from)
+                }
+                Subscription::UnsubscribeAll => shared.unsubscribe_all(&speaker).await.map(Answer::from),
+                Subscription::Acknowledge { .. } => Err(Error::new(
+                    Code::InvalidSubscriptionOperation,
+                    "there is nothing to acknowledge over MQTT: a notification is told when the broker has it, and the broker keeps it",
+                )),
+            }
+        })
+    }
+
+    fn heard(&self, broker: &Broker, client: &str, principal: &Principal) {
+        let rarely = self.0.settings.lifetime.as_secs() / 8;
+        for (id, entered) in self.0.roll.of_client(broker.name(), client) {
+            let kept = &entered.kept;
+            let is_late = kept::now().saturating_sub(kept.heard) > rarely;
+            if kept.is_of(principal) && (is_late || kept.roles != principal.roles) {
+                let (shared, principal) = (Arc::clone(&self.0), principal.clone());
+                self.0.tasks.spawn(async move { shared.renew(&id, &entered, principal).await });
+            }
+        }
+    }
+}
+
+impl Shared {
+    async fn subscribe(self: &Arc<Self>, speaker: &Speaker, asked: Subscribe, message: &[u8]) -> Result<Answer, Error> {
+        let (broker, client, principal) = (speaker.broker.name(), &*speaker.client, &speaker.principal);
+        let id = kept::id(broker, client, principal, message);
+        self.make_room(broker, client, &id, &asked)?;
+        let said = asked.said.clone();
+        let (begun, seen) = self.hub.begin_durable(principal, asked, &id).await?;
+        let topic = topic::notify(&self.prefix, client, &id);
+        let max_bytes = speaker.broker.max_payload_bytes().saturating_sub(1024);
+        let answer = message::begun(&begun, Some(("notify_topic", &topic)), max_bytes)?;
+        let now = kept::now();
+        let kept = Kept {
+            broker: broker.to_owned(),
+            client: client.to_owned(),
+            subject: principal.subject.clone(),
+            roles: principal.roles.clone(),
+            claims: principal.claims.clone(),
+            schema: begun.schema,
+            entity: begun.entity,
+            said,
+            began: begun.position,
+            seen,
+            since: None,
+            answering: Some(self.holder.clone()),
+            created: now,
+            heard: now,
+        };
+        let put = self.bucket.put(&kept::key(&id), written(&kept)?, Some(self.settings.lifetime)).await;
+        let revision = put.map_err(|error| unreachable(&error))?;
+        let entering = Entering { shared: Arc::clone(self), id, kept, revision };
+        Ok(Answer { data: answer, then: Some(Box::new(move |fate| Box::pin(entering.ends(fate)))) })
+    }
+
+    fn make_room(&self, broker: &str, client: &str, id: &str, asked: &Subscribe) -> Result<(), Error> {
+        let refuse = |message: String| Err(Error::new(Code::LimitExceeded, message));
+        let (bytes, limits) = (asked.said.len(), &self.of_client);
+        if bytes > limits.max_subscription_bytes {
+            let most = limits.max_subscription_bytes;
+            return refuse(format!("the subscription is said in {bytes} bytes, and {most} are allowed; filter by less"));
+        }
+        let own = self.roll.of_client(broker, client);
+        let others = own.iter().filter(|(other, _)| **other != *id);
+        let (count, all) = others.fold((0, bytes), |(count, all), (_, one)| (count + 1, all + one.kept.said.len()));
+        if count >= limits.max_subscriptions {
+            return refuse(format!("a client may have {} subscriptions; end one", limits.max_subscriptions));
+        }
+        if all > limits.max_session_bytes {
+            let most = limits.max_session_bytes;
+            return refuse(format!("the client's subscriptions are said in {all} bytes, and {most} are allowed; end one"));
+        }
+        if self.roll.count() >= self.settings.max_subscriptions && count == own.len() {
+            return refuse("there are as many subscriptions of all clients as there may be; try again later".to_owned());
+        }
+        Ok(())
+    }
+
+    async fn unsubscribe(&self, speaker: &Speaker, id: &str) -> Result<Bytes, Error> {
+        let unknown = || {
+            let message = "this client has no subscription with this id; it may have ended";
+            Error::new(Code::SubscriptionNotFound, message).with_detail(id.chars().take(80).collect::<String>())
+        };
+        if !kept::is_id(id) {
+            return Err(unknown());
+        }
+        let entry = self.bucket.get(&kept::key(id)).await.map_err(|error| unreachable(&error))?.ok_or_else(unknown)?;
+        let kept: Kept = serde_json::from_slice(&entry.value).map_err(|_| unknown())?;
+        if kept.broker != speaker.broker.name() || kept.client != *speaker.client || !kept.is_of(&speaker.principal) {
+            return Err(unknown());
+        }
+        self.end(speaker, id, &kept).await?;
+        Ok(json!({ "unsubscribed": true, "subscription_id": id }).to_string().into())
+    }
+
+    async fn unsubscribe_all(&self, speaker: &Speaker) -> Result<Bytes, Error> {
+        let mut count = 0;
+        for (id, entered) in self.roll.of_client(speaker.broker.name(), &speaker.client) {
+            if entered.kept.is_of(&speaker.principal) {
+                self.end(speaker, &id, &entered.kept).await?;
+                count += 1;
+            }
+        }
+        Ok(json!({ "unsubscribed": count }).to_string().into())
+    }
+
+    async fn end(&self, speaker: &Speaker, id: &str, kept: &Kept) -> Result<(), Error> {
+        let current = self.engine.current();
+        let entity = current.served().catalog.named(&kept.schema, &kept.entity);
+        if let Some(entity) = entity {
+            self.engine.unsubscribing(&current, &speaker.principal, entity, id).await?;
+        }
+        self.bucket.delete(&kept::key(id)).await.map_err(|error| unreachable(&error))?;
+        if let Some(entity) = entity {
+            self.engine.unsubscribed(&current, &speaker.principal, entity, id).await;
+        }
+        Ok(())
+    }
+
+    /// Keeps a subscription for another lifetime, under what its client may do now.
+    async fn renew(&self, id: &str, entered: &Entered, principal: Principal) {
+        let (since, heard) = (Some(entered.since()), kept::now());
+        let kept = Kept { since, heard, roles: principal.roles, claims: principal.claims, ..Kept::clone(&entered.kept) };
+        let Ok(text) = written(&kept) else { return };
+        let renewed = self.bucket.replace(&kept::key(id), text, Some(entered.revision), Some(self.settings.lifetime)).await;
+        if let Err(error) = renewed {
+            tracing::warn!(%error, "a subscription can't be kept for longer yet");
+        }
+    }
+
+    /// Removes a subscription that has ended by itself.
+    fn remove(self: &Arc<Self>, id: Arc<str>) {
+        let shared = Arc::clone(self);
+        self.tasks.spawn(async move {
+            if let Err(error) = shared.bucket.delete(&kept::key(&id)).await {
+                tracing::warn!(%error, "a subscription that has ended can't be removed, and may be told so again");
+            }
+        });
+    }
+
+    /// Tells again and again that this replica is there, and which brokers it can reach.
+    async fn tell_life(&self, brokers: &[Broker]) {
+        let often = self.settings.lease / 3;
+        let key = lease::replica_key(&self.holder);
+        loop {
+            let reached: Vec<&str> = brokers.iter().filter(|broker| broker.is_connected()).map(Broker::name).collect();
+            let value = Bytes::from(json!(reached).to_string());
+            let put = self.bucket.put(&key, value, Some(self.settings.lease * 4)).await;
+            if let Err(error) = put {
+                tracing::debug!(%error, "that this replica is there can't be told for now");
+            }
+            tokio::time::sleep(often).await;
+        }
+    }
+}
+
+fn written(kept: &Kept) -> Result<Bytes, Error> {
+    serde_json::to_vec(kept).map(Bytes::from).map_err(|error| {
+        tracing::error!(%error, "a subscription can't be written");
+        Error::internal()
+    })
+}
+
+fn unreachable(error: &store::Error) -> Error {
+    tracing::warn!(%error, "subscriptions can't be reached");
+    Error::new(Code::Unavailable, "subscriptions can't be reached now; try again")
+}

@@ -1,0 +1,239 @@
+//! What the bucket has, as one watcher of it was told: subscriptions, leases of parts, and replicas.
+//!
+//! Times are those at which this replica learned of something, by its own clock: no two clocks are ever compared.
+
+use super::kept::{self, Kept};
+use super::lease::{self, Lease, Unit};
+use crate::store::{Bucket, Entry, Told};
+use futures_util::StreamExt;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{broadcast, watch};
+use tokio::time::Instant;
+
+/// Changes of subscriptions that a server of a part may be behind before it looks at all of them.
+const CHANGES: usize = 1024;
+const RETRY: Duration = Duration::from_millis(500);
+
+/// The roll.
+pub(super) struct Roll {
+    inner: Mutex<Inner>,
+    /// The ids of subscriptions that were put or removed.
+    changes: broadcast::Sender<Arc<str>>,
+    /// Counts what was told, for who waits for any of it.
+    told: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct Inner {
+    /// Everything was told once.
+    is_current: bool,
+    subscriptions: HashMap<Arc<str>, Entered>,
+    clients: HashMap<(String, String), BTreeSet<Arc<str>>>,
+    leases: HashMap<Unit, Seen<Lease>>,
+    replicas: HashMap<String, Seen<Vec<String>>>,
+}
+
+/// A subscription, and its revision.
+#[derive(Clone)]
+pub(super) struct Entered {
+    pub kept: Arc<Kept>,
+    pub revision: u64,
+}
+
+/// Something that has to be renewed, and when that was seen last.
+#[derive(Debug, Clone)]
+pub(super) struct Seen<T> {
+    pub value: T,
+    pub revision: u64,
+    pub at: Instant,
+}
+
+impl Entered {
+    /// The revision under which it was kept first.
+    pub(super) fn since(&self) -> u64 {
+        self.kept.since.unwrap_or(self.revision)
+    }
+}
+
+impl Roll {
+    pub(super) fn new() -> Self {
+        Self { inner: Mutex::default(), changes: broadcast::channel(CHANGES).0, told: watch::channel(0).0 }
+    }
+
+    /// Follows the bucket for ever.
+    pub(super) async fn follow(&self, bucket: &dyn Bucket) {
+        loop {
+            match bucket.watch().await {
+                Ok(mut watch) => {
+                    let mut anew: Option<HashSet<String>> = None;
+                    while let Some(told) = watch.next().await {
+                        self.take(told, &mut anew);
+                    }
+                }
+                Err(error) => tracing::warn!(%error, "subscriptions can't be followed for now"),
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    fn take(&self, told: Told, anew: &mut Option<HashSet<String>>) {
+        let mut changed = Vec::new();
+        {
+            let mut inner = self.inner();
+            match told {
+                Told::Beginning => *anew = Some(HashSet::new()),
+                Told::Put(entry) => {
+                    if let Some(anew) = anew {
+                        anew.insert(entry.key.clone());
+                    }
+                    changed.extend(inner.put(&entry));
+                }
+                Told::Removed { key } => changed.extend(inner.remove(&key)),
+                Told::Current => {
+                    if let Some(there) = anew.take() {
+                        for key in inner.keys().into_iter().filter(|key| !there.contains(key)) {
+                            changed.extend(inner.remove(&key));
+                        }
+                    }
+                    inner.is_current = true;
+                }
+            }
+        }
+        for id in changed {
+            // Nobody may serve a part here.
+            _ = self.changes.send(id);
+        }
+        self.told.send_modify(|count| *count += 1);
+    }
+
+    /// The ids of subscriptions that change from now on.
+    pub(super) fn changes(&self) -> broadcast::Receiver<Arc<str>> {
+        self.changes.subscribe()
+    }
+
+    /// Is told of everything.
+    pub(super) fn told(&self) -> watch::Receiver<u64> {
+        self.told.subscribe()
+    }
+
+    pub(super) fn is_current(&self) -> bool {
+        self.inner().is_current
+    }
+
+    pub(super) fn subscription(&self, id: &str) -> Option<Entered> {
+        self.inner().subscriptions.get(id).cloned()
+    }
+
+    /// All of a broker.
+    pub(super) fn of_broker(&self, broker: &str) -> Vec<(Arc<str>, Entered)> {
+        let inner = self.inner();
+        let all = inner.subscriptions.iter().filter(|(_, one)| one.kept.broker == broker);
+        all.map(|(id, one)| (Arc::clone(id), one.clone())).collect()
+    }
+
+    /// All of a client.
+    pub(super) fn of_client(&self, broker: &str, client: &str) -> Vec<(Arc<str>, Entered)> {
+        let inner = self.inner();
+        let ids = inner.clients.get(&(broker.to_owned(), client.to_owned()));
+        let found = ids.into_iter().flatten().filter_map(|id| Some((Arc::clone(id), inner.subscriptions.get(id)?.clone())));
+        found.collect()
+    }
+
+    /// Some of all, for people.
+    pub(super) fn some(&self, most: usize) -> Vec<(Arc<str>, Entered)> {
+        self.inner().subscriptions.iter().take(most).map(|(id, one)| (Arc::clone(id), one.clone())).collect()
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.inner().subscriptions.len()
+    }
+
+    pub(super) fn count_of(&self, broker: &str) -> usize {
+        let inner = self.inner();
+        let of_broker = inner.clients.iter().filter(|((other, _), _)| other == broker);
+        of_broker.map(|(_, ids)| ids.len()).sum()
+    }
+
+    pub(super) fn leases(&self, broker: &str) -> HashMap<Unit, Seen<Lease>> {
+        let inner = self.inner();
+        let of_broker = inner.leases.iter().filter(|(unit, _)| unit.broker.as_ref() == broker);
+        of_broker.map(|(unit, seen)| (unit.clone(), seen.clone())).collect()
+    }
+
+    /// The replicas that said so lately that they can reach a broker.
+    pub(super) fn replicas(&self, broker: &str, lately: Duration) -> BTreeSet<String> {
+        let inner = self.inner();
+        let live = inner.replicas.iter().filter(|(_, seen)| seen.at.elapsed() < lately);
+        live.filter(|(_, seen)| seen.value.iter().any(|one| one == broker)).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Whether a process has told lately that it is there.
+    pub(super) fn lives(&self, holder: &str, lately: Duration) -> bool {
+        self.inner().replicas.get(holder).is_some_and(|seen| seen.at.elapsed() < lately)
+    }
+
+    /// Held for as long as it takes to look something up.
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn put(&mut self, entry: &Entry) -> Option<Arc<str>> {
+        if let Some(id) = kept::id_of(&entry.key) {
+            let kept: Kept = read(entry)?;
+            let id: Arc<str> = id.into();
+            self.clients.entry((kept.broker.clone(), kept.client.clone())).or_default().insert(Arc::clone(&id));
+            let entered = Entered { kept: Arc::new(kept), revision: entry.revision };
+            self.subscriptions.insert(Arc::clone(&id), entered);
+            return Some(id);
+        }
+        if let Some(unit) = Unit::of_key(&entry.key) {
+            renewed(&mut self.leases, unit, read(entry)?, entry.revision);
+        } else if let Some(name) = lease::replica_of(&entry.key) {
+            renewed(&mut self.replicas, name.to_owned(), read(entry)?, entry.revision);
+        }
+        None
+    }
+
+    fn remove(&mut self, key: &str) -> Option<Arc<str>> {
+        if let Some(id) = kept::id_of(key) {
+            let (id, one) = self.subscriptions.remove_entry(id)?;
+            let client = (one.kept.broker.clone(), one.kept.client.clone());
+            if let Some(ids) = self.clients.get_mut(&client) {
+                ids.remove(&id);
+                if ids.is_empty() {
+                    self.clients.remove(&client);
+                }
+            }
+            return Some(id);
+        }
+        if let Some(unit) = Unit::of_key(key) {
+            self.leases.remove(&unit);
+        } else if let Some(name) = lease::replica_of(key) {
+            self.replicas.remove(name);
+        }
+        None
+    }
+
+    fn keys(&self) -> Vec<String> {
+        let subscriptions = self.subscriptions.keys().map(|id| kept::key(id));
+        let leases = self.leases.keys().map(Unit::key);
+        subscriptions.chain(leases).chain(self.replicas.keys().map(|name| lease::replica_key(name))).collect()
+    }
+}
+
+/// Takes what was told; the same told again is not seen later for that.
+fn renewed<K: std::hash::Hash + Eq, T>(all: &mut HashMap<K, Seen<T>>, key: K, value: T, revision: u64) {
+    if all.get(&key).is_none_or(|before| before.revision != revision) {
+        all.insert(key, Seen { value, revision, at: Instant::now() });
+    }
+}
+
+fn read<T: serde::de::DeserializeOwned>(entry: &Entry) -> Option<T> {
+    serde_json::from_slice(&entry.value)
+        .inspect_err(|error| tracing::error!(%error, key = entry.key, "a value of the bucket can't be read"))
+        .ok()
+}

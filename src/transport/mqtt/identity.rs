@@ -1,0 +1,81 @@
+//! Who asks: the token in the message, or whom the broker has let in as this client.
+//!
+//! Where both are there they have to agree, and a token can be bound to a client by a claim.
+
+use super::remembered::Remembered;
+use crate::auth::{self, Authenticator, Credentials, Principal};
+use crate::protocol::{Code, Error};
+use serde_json::Value;
+
+/// Finds out who asks.
+pub(super) struct Identity {
+    pub authenticator: Authenticator,
+    pub remembered: Remembered,
+    /// The claim that names the clients that may use a token.
+    pub claim: Option<String>,
+}
+
+impl Identity {
+    /// Who sent a message by a client's topic, with a token beside it or in it.
+    pub(super) async fn of(&self, client: &str, authorization: Option<&str>, token: Option<&str>) -> Result<Principal, Error> {
+        if !self.authenticator.takes_tokens() {
+            return Ok(Principal::anonymous());
+        }
+        let credentials = match (authorization, token) {
+            (None, None) => return self.without_token(client).await,
+            (Some(_), _) => Credentials::from_authorization(authorization).map_err(refused)?,
+            (None, Some(token)) => Credentials::bearer(token),
+        };
+        let principal = self.authenticator.authenticate(credentials).await.map_err(refused)?;
+        self.check_claim(client, &principal)?;
+        match self.remembered.known(client) {
+            Some(other) if !same(&other, &principal) => {
+                let message = format!("the broker knows the client '{client}' as somebody else than the token names");
+                Err(Error::new(Code::Forbidden, message))
+            }
+            _ => Ok(principal),
+        }
+    }
+
+    async fn without_token(&self, client: &str) -> Result<Principal, Error> {
+        let found = self.remembered.find(client).await.map_err(|error| {
+            tracing::warn!(%error, "who a client is can't be looked up");
+            Error::new(Code::Unavailable, "who this client is can't be looked up at the moment; try again later")
+        })?;
+        match found {
+            Some(principal) => Ok(principal),
+            None if self.authenticator.admits_anonymous() => Ok(Principal::anonymous()),
+            None => Err(Error::new(
+                Code::Unauthorized,
+                "credentials are missing; send the user property 'authorization' with 'Bearer <token>', or a field 'token'",
+            )),
+        }
+    }
+
+    /// Whether a token may be used by a client.
+    pub(super) fn check_claim(&self, client: &str, principal: &Principal) -> Result<(), Error> {
+        let Some(claim) = &self.claim else { return Ok(()) };
+        let bound = match principal.claims.get(claim) {
+            Some(Value::String(one)) => one == client,
+            Some(Value::Array(many)) => many.iter().any(|one| one == client),
+            _ => false,
+        };
+        if bound {
+            return Ok(());
+        }
+        let message = format!("the token is not for the client '{client}': its claim '{claim}' does not name it");
+        Err(Error::new(Code::Forbidden, message))
+    }
+}
+
+/// Whether two are the same caller, whatever else their tokens say.
+pub(super) fn same(one: &Principal, other: &Principal) -> bool {
+    one.subject == other.subject
+        && one.claims.get("iss") == other.claims.get("iss")
+        && (one.subject.is_some() || one.claims == other.claims)
+}
+
+fn refused(error: auth::Error) -> Error {
+    let code = if error.retryable() { Code::Unavailable } else { Code::Unauthorized };
+    Error::new(code, error.to_string()).with_detail(error.reason())
+}

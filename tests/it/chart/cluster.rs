@@ -1,0 +1,135 @@
+//! What a real API server says to the chart: it takes every resource, lets the pods into a restricted namespace, and grants the two
+//! accounts what is committed and nothing else.
+
+use super::{EXAMPLES, RELEASE, name_of, pods, render_in, repository, resources};
+use serde_json::{Value, json};
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Kinds that a cluster has from others; without them it knows nothing of these.
+const OTHERS: [&str; 4] = ["HTTPRoute", "GRPCRoute", "ServiceMonitor", "PrometheusRule"];
+
+fn try_kubectl(arguments: &[&str], input: Option<&Value>) -> Result<String, String> {
+    let kubectl = std::env::var("TEST_KUBECTL").unwrap_or_else(|_| "kubectl".to_owned());
+    let kubeconfig = std::env::var("TEST_KUBECONFIG").expect("TEST_KUBECONFIG is set by tests/run");
+    let mut command = Command::new(kubectl);
+    command
+        .args(["--kubeconfig", &kubeconfig])
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().expect("kubectl runs");
+    let mut stdin = child.stdin.take().expect("piped");
+    if let Some(input) = input {
+        stdin.write_all(input.to_string().as_bytes()).expect("it is taken");
+    }
+    drop(stdin);
+    let output = child.wait_with_output().expect("it ends");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+}
+
+fn kubectl(arguments: &[&str], input: Option<&Value>) -> String {
+    try_kubectl(arguments, input).unwrap_or_else(|error| panic!("kubectl {arguments:?}: {error}"))
+}
+
+/// A namespace of a test's own, at the level `restricted`.
+struct Namespace(String);
+
+impl Namespace {
+    fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let name = format!("it-chart-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let labels = json!({"pod-security.kubernetes.io/enforce": "restricted"});
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}});
+        kubectl(&["create", "-f", "-"], Some(&namespace));
+        Self(name)
+    }
+
+    fn render(&self, example: &str) -> Vec<Value> {
+        let watched = format!("operator.watchNamespaces={{{}}}", self.0);
+        resources(&render_in(&self.0, example, &[&watched]).unwrap_or_else(|error| panic!("{example}: {error}")))
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        _ = try_kubectl(&["delete", "namespace", &self.0, "--wait=false"], None);
+    }
+}
+
+#[test]
+fn the_api_server_takes_every_resource() {
+    let namespace = Namespace::new();
+    for example in EXAMPLES {
+        for resource in namespace.render(example).iter().filter(|one| !OTHERS.iter().any(|kind| one["kind"] == *kind)) {
+            let arguments = ["apply", "--server-side", "--dry-run=server", "--validate=strict", "--force-conflicts", "-f", "-"];
+            if let Err(error) = try_kubectl(&arguments, Some(resource)) {
+                panic!("{} of {example}: {error}", name_of(resource));
+            }
+        }
+    }
+}
+
+#[test]
+fn pods_may_run_in_a_restricted_namespace() {
+    let namespace = Namespace::new();
+    let create = |spec: &Value| {
+        let mut spec = spec.clone();
+        let fields = spec.as_object_mut().expect("an object");
+        // What has to be in a cluster beforehand is not what this is about.
+        fields.remove("priorityClassName");
+        fields.remove("serviceAccountName");
+        fields.entry("restartPolicy").or_insert(json!("Always"));
+        if let Some(volumes) = fields.get_mut("volumes").and_then(Value::as_array_mut) {
+            volumes.push(json!({"name": "data", "emptyDir": {}}));
+            volumes.dedup_by(|one, other| one["name"] == other["name"]);
+        }
+        let pod =
+            json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "probe", "namespace": namespace.0}, "spec": spec});
+        try_kubectl(&["create", "--dry-run=server", "-f", "-"], Some(&pod))
+    };
+    for example in EXAMPLES {
+        let rendered = namespace.render(example);
+        for (whose, _, spec) in pods(&rendered) {
+            if let Err(error) = create(spec) {
+                panic!("{whose} of {example}: {error}");
+            }
+            let mut careless = spec.clone();
+            careless["containers"][0]["securityContext"]["allowPrivilegeEscalation"] = json!(true);
+            let error = create(&careless).expect_err("the namespace is restricted");
+            assert!(error.contains("violates PodSecurity"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn the_accounts_may_do_what_is_committed() {
+    let namespace = Namespace::new();
+    let rendered = namespace.render("minimal");
+    for resource in
+        rendered.iter().filter(|one| ["Role", "RoleBinding", "ServiceAccount"].iter().any(|kind| one["kind"] == *kind))
+    {
+        kubectl(&["apply", "-f", "-"], Some(resource));
+    }
+    for (account, file) in [("api-resolvespec", "replicas"), ("api-resolvespec-operator", "operator")] {
+        let of = format!("system:serviceaccount:{}:{account}", namespace.0);
+        let list = kubectl(&["auth", "can-i", "--list", "--namespace", &namespace.0, "--as", &of], None);
+        // Columns by their content, and without what every account may: to ask what it may, and for versions.
+        let mut lines: Vec<String> =
+            list.lines().skip(1).map(columns).filter(|line| !line.starts_with("self") && !line.contains("[/")).collect();
+        lines.sort();
+        let granted = format!("{}\n", lines.join("\n"));
+        let place = repository().join(format!("tests/it/chart/snapshots/rights-of-{file}.txt"));
+        if std::env::var_os("TEST_UPDATE_SNAPSHOTS").is_some() {
+            std::fs::write(&place, &granted).expect("it can be written");
+        }
+        assert_eq!(std::fs::read_to_string(&place).unwrap_or_default(), granted, "the account {account} of {RELEASE}");
+    }
+}
+
+fn columns(line: &str) -> String {
+    line.split("  ").map(str::trim).filter(|column| !column.is_empty()).collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,54 @@
+//! What has to be said and what can't be said together: refused before anything is installed, in words that help.
+
+use super::{render, try_render};
+
+fn refused(example: &str, more: &[&str], advice: &str) {
+    match try_render(example, more) {
+        Ok(_) => panic!("{example} with {more:?} is taken"),
+        Err(error) => assert!(error.contains(advice), "{more:?}: {error}"),
+    }
+}
+
+#[test]
+fn who_may_enter_has_to_be_said() {
+    refused("minimal", &["authentication.jwks="], "authentication.jwtSecret.name");
+    refused("minimal", &["authentication.jwtSecret.name=tokens"], "not both");
+    render("minimal", &["authentication.jwks=", "authentication.allowAnonymous=true"]);
+    render("minimal", &["authentication.jwks=", "authentication.jwtSecret.name=tokens"]);
+}
+
+#[test]
+fn nats_has_to_be_somewhere() {
+    refused("minimal", &["nats.servers=null"], "nats.servers");
+    refused("minimal", &["nats.enabled=true"], "not both");
+}
+
+#[test]
+fn secrets_are_named_with_their_keys() {
+    refused("minimal", &["nats.credentials.secretName=nats"], "passwordKey");
+    refused("minimal", &["nats.credentials.tokenKey=token"], "nats.credentials.secretName");
+    let two = ["nats.credentials.secretName=nats", "nats.credentials.tokenKey=token", "nats.credentials.credsKey=creds"];
+    refused("minimal", &two, "needs one of");
+    refused("minimal", &["nats.credentials.user=me"], "go together");
+    refused("minimal", &["nats.tls.secretName=tls"], "caKey");
+    refused("minimal", &["mqtt.tls.secretName=tls", "mqtt.tls.certKey=tls.crt"], "go together");
+    refused("minimal", &["mqtt.credentials.user=me"], "go together");
+}
+
+#[test]
+fn passwords_are_not_values() {
+    refused("minimal", &["nats.servers={nats://me:secret@nats:4222}"], "/nats/servers/0");
+    refused("minimal", &["mqtt.brokers={mqtt://me:secret@broker:1883}"], "/mqtt/brokers/0");
+}
+
+#[test]
+fn contradictions_are_told() {
+    refused("trial", &["mqtt.brokers={mqtt://broker:1883}"], "not both");
+    refused("minimal", &["operator.watchAllNamespaces=true", "operator.watchNamespaces={a}"], "not both");
+    refused("minimal", &["ingress.enabled=true"], "ingress.hosts");
+    refused("minimal", &["ingress.grpc.enabled=true"], "ingress.grpc.hosts");
+    refused("minimal", &["gateway.enabled=true"], "gateway.parentRefs");
+    refused("full", &["gateway.grpcHostnames={api.example.org}"], "never both");
+    refused("minimal", &["autoscaling.enabled=true", "autoscaling.minReplicas=20"], "more than");
+    refused("minimal", &["autoscaling.enabled=true", "autoscaling.targetCPU=0"], "needs one of");
+}

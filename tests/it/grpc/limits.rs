@@ -1,0 +1,108 @@
+//! What gRPC costs a replica is bounded and told: compressed messages, pings without end, streams among the connections.
+
+use crate::live::Stage;
+use crate::support::client::{Call, Client};
+use crate::support::database::Kind;
+use crate::support::grpc::{Talk, connect, message, reason, value};
+use axum::http::Method;
+use resolvespec::config::Config;
+use resolvespec::transport::http;
+use serde_json::json;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tonic::Request;
+use tonic::codec::CompressionEncoding;
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
+const PING: &[u8] = &[0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_may_be_compressed_both_ways_and_its_limit_holds_for_what_is_in_it() {
+    let stage = Stage::open(Kind::Sqlite).await;
+    let mut plain = connect(stage.first.address).await;
+    let gzip = CompressionEncoding::Gzip;
+    let mut client = connect(stage.first.address).await.send_compressed(gzip).accept_compressed(gzip);
+    for id in 0..200 {
+        let row = json!({"operation": "create", "entity": "boxes", "data": {"id": id, "size": 7}});
+        client.call(message(&row)).await.expect("it is written");
+    }
+    let read = json!({"operation": "read", "entity": "boxes", "options": {"sort": [{"column": "id"}]}});
+    let answer = client.call(message(&read)).await.expect("rows");
+    assert_eq!(answer.metadata().get("grpc-encoding").map(tonic::metadata::MetadataValue::as_bytes), Some(&b"gzip"[..]));
+    let same = plain.call(message(&read)).await.expect("rows");
+    assert!(same.metadata().get("grpc-encoding").is_none(), "who does not ask for it gets none");
+    assert_eq!(value(answer.into_inner())["data"], value(same.into_inner())["data"]);
+    // Small when it comes, large when it is read.
+    let text = "x".repeat(64 << 20);
+    let bomb = json!({"operation": "read", "entity": "boxes", "options": {"columns": [text]}});
+    let refused = client.call(message(&bomb)).await.expect_err("it is larger than a message may be");
+    assert_eq!(reason(&refused)["code"], "payload_too_large", "{refused:?}");
+    // What is told to many is not compressed for each.
+    let subscribe = json!({"operation": "subscribe", "entity": "boxes"});
+    let told = client.subscribe(Request::new(message(&subscribe))).await.expect("a stream");
+    assert!(told.metadata().get("grpc-encoding").is_none());
+    drop(told);
+    stage.close().await;
+}
+
+/// Whether the replica ends the connection while so many pings come, this long after each other.
+async fn is_sent_away(address: std::net::SocketAddr, pings: usize, pause: Duration) -> bool {
+    let mut stream = TcpStream::connect(address).await.expect("a connection");
+    stream.write_all(&[PREFACE, SETTINGS].concat()).await.expect("it listens");
+    let (mut reading, mut writing) = stream.into_split();
+    let read = async {
+        let mut buffer = [0; 4096];
+        while reading.read(&mut buffer).await.is_ok_and(|count| count > 0) {}
+    };
+    let write = async {
+        for _ in 0..pings {
+            if writing.write_all(PING).await.is_err() {
+                return;
+            }
+            tokio::time::sleep(pause).await;
+        }
+    };
+    tokio::select! {
+        () = read => true,
+        () = write => false,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_pings_without_end_is_sent_away() {
+    let stage = Stage::open(Kind::Sqlite).await;
+    let address = stage.first.address;
+    assert!(!is_sent_away(address, 50, Duration::from_millis(1)).await, "some are welcome");
+    assert!(is_sent_away(address, 100_000, Duration::from_millis(1)).await);
+    let page = Client::new(address).send(&Call::new(Method::GET, "/metrics")).await.expect("an answer").body;
+    let counted = page.as_str().is_some_and(|text| text.lines().any(|line| line.contains("\"pings\"") && line.ends_with(" 1")));
+    assert!(counted, "{page}");
+    stage.close().await;
+    let strict = |config| Config { http: http::Settings { max_pings: 20, ..http::Settings::default() }, ..config };
+    let stage = Stage::with(Kind::Sqlite, strict, Vec::new()).await;
+    assert!(is_sent_away(stage.first.address, 50, Duration::from_millis(10)).await, "so many are too many by its setting");
+    stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_is_among_the_connections_and_what_it_works_on_in_flight() {
+    let stage = Stage::open(Kind::Sqlite).await;
+    let client = Client::new(stage.first.address);
+    let mut talk = Talk::begin(&mut connect(stage.first.address).await).await;
+    assert_eq!(talk.ask(&json!({"id": "p", "type": "ping"})).await["type"], "pong");
+    let listed = client.send(&Call::new(Method::GET, "/admin/connections")).await.expect("an answer").body;
+    assert_eq!(listed["connections"][0]["transport"], "grpc", "{listed}");
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let page = client.send(&Call::new(Method::GET, "/metrics")).await.expect("an answer").body;
+        let idle = page.as_str().is_some_and(|text| text.lines().any(|line| line == "resolvespec_grpc_requests_in_flight 0"));
+        if idle {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{page}");
+    }
+    drop(talk);
+    stage.close().await;
+}

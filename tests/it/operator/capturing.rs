@@ -1,0 +1,94 @@
+//! Capture is installed where it is asked for and undone with its source, and a database that is gone holds nothing up.
+
+use super::stage::{Stage, source};
+use crate::cluster::until;
+use crate::support::database::Kind;
+use crate::support::own::Own;
+use resolvespec::database::{Database, Settings, Statement};
+use serde_json::{Value, json};
+
+const TRIGGERS: &str = "select to_json(count(*)) from pg_trigger where tgname like '0_resolvespec_%'";
+
+async fn triggers(url: &str) -> String {
+    let database = Database::connect(&Settings::new("test", url)).await.expect("the database answers");
+    let count = database.fetch_texts(Statement::new(TRIGGERS)).await.expect("the database answers").concat();
+    database.close().await;
+    count
+}
+
+fn captured() -> Value {
+    let mut spec = source();
+    spec["capture"] = json!({"mode": "trigger"});
+    spec
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn capture_comes_and_goes_with_its_source() {
+    let stage = Stage::new().await;
+    let (operator, one) = (stage.operator("one"), stage.replica("one"));
+    let url = stage.deployment.database_url().to_owned();
+    stage.apply("DataSource", "shop", captured()).await;
+    stage.apply_entity("items").await;
+    stage.ready("Entity", "items").await;
+    until("the triggers", async || triggers(&url).await != "0").await;
+    let all = triggers(&url).await;
+    let finalizers = stage.api("DataSource").get("shop").await.expect("it is there").metadata.finalizers;
+    assert_eq!(finalizers, Some(vec!["resolvespec.dev/capture".to_owned()]));
+
+    // A new table is captured too.
+    stage.deployment.run_script("create table tags (id int primary key)").await;
+    stage.apply_entity("tags").await;
+    stage.ready("Entity", "tags").await;
+    until("more triggers", async || triggers(&url).await > all).await;
+
+    stage.delete("DataSource", "shop").await;
+    until("the end of the source", async || stage.api("DataSource").get_opt("shop").await.expect("an answer").is_none()).await;
+    assert_eq!(triggers(&url).await, "0");
+    let said = stage.told("Entity", "items", "ResolvedRefs", "False", "DataSourceNotFound").await;
+    assert!(said.contains("'shop'"), "{said}");
+    until("not being served", async || one.status_of("items").await == 404).await;
+    drop((operator, one));
+    stage.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mode_that_is_taken_away_takes_its_triggers_along() {
+    let stage = Stage::new().await;
+    let (operator, one) = (stage.operator("one"), stage.replica("one"));
+    let url = stage.deployment.database_url().to_owned();
+    stage.apply("DataSource", "shop", captured()).await;
+    stage.apply_entity("items").await;
+    until("the triggers", async || triggers(&url).await != "0").await;
+    let mut spec = source();
+    spec["capture"] = json!({"mode": "none"});
+    stage.apply("DataSource", "shop", spec).await;
+    until("no triggers", async || triggers(&url).await == "0").await;
+    let finalizers =
+        async || stage.api("DataSource").get("shop").await.expect("it is there").metadata.finalizers.unwrap_or_default();
+    until("no finalizer", async || finalizers().await.is_empty()).await;
+    stage.ready("Entity", "items").await;
+    assert_eq!(one.status_of("items").await, 200);
+    drop((operator, one));
+    stage.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_gone_does_not_keep_its_source() {
+    let stage = Stage::new().await;
+    let own = Own::start(Kind::Postgres, "gone");
+    let url = own.database().await;
+    let database = Database::connect(&Settings::new("test", &url)).await.expect("the database answers");
+    database.run_script("create table items (id int primary key)").await.expect("the script runs");
+    database.close().await;
+    stage.secret("shop-database", &url).await;
+    let operator = stage.operator_with("one", &["--give-up-seconds", "3"]);
+    stage.apply("DataSource", "shop", captured()).await;
+    stage.apply_entity("items").await;
+    until("the triggers", async || triggers(&url).await != "0").await;
+    own.kill();
+    stage.delete("DataSource", "shop").await;
+    until("the end of the source", async || stage.api("DataSource").get_opt("shop").await.expect("an answer").is_none()).await;
+    until("an event", async || stage.events("shop").await.contains(&"CaptureLeftBehind".to_owned())).await;
+    drop(operator);
+    stage.remove().await;
+}

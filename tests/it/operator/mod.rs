@@ -1,0 +1,12 @@
+//! The operator and the custom resources on a real API server: what is applied is served, and what is told of it is true.
+
+mod capturing;
+mod crds;
+mod faults;
+mod leading;
+mod referring;
+mod resting;
+mod rights;
+mod secrets;
+mod serving;
+mod stage;

@@ -1,0 +1,85 @@
+//! References into another namespace need its consent.
+
+use super::stage::{Stage, api, namespace, resource, source};
+use crate::cluster::until;
+use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::Api;
+use kube::api::{DeleteParams, Patch, PatchParams};
+use serde_json::{Value, json};
+
+/// As much of the Gateway API's kind as is asked of it.
+fn reference_grants() -> Value {
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {
+            "name": "referencegrants.gateway.networking.k8s.io",
+            "annotations": {"api-approved.kubernetes.io": "https://github.com/kubernetes-sigs/gateway-api"},
+        },
+        "spec": {
+            "group": "gateway.networking.k8s.io",
+            "names": {"kind": "ReferenceGrant", "plural": "referencegrants", "singular": "referencegrant"},
+            "scope": "Namespaced",
+            "versions": [{
+                "name": "v1beta1", "served": true, "storage": true,
+                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}},
+            }],
+        },
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_namespace_has_to_agree() {
+    let stage = Stage::new().await;
+    let definitions: Api<CustomResourceDefinition> = Api::all(stage.client.clone());
+    let name = "referencegrants.gateway.networking.k8s.io";
+    definitions.patch(name, &PatchParams::apply("tests").force(), &Patch::Apply(reference_grants())).await.expect("taken");
+    let apps = namespace(&stage.client).await;
+    let operator = stage.operator_with("one", &["--watch-namespace", &apps]);
+    let one = stage.replica("one");
+    stage.apply_source().await;
+    let entities = api(&stage.client, &apps, "Entity");
+    let items = resource("Entity", "items", json!({"source": "shop", "sourceNamespace": stage.namespace}));
+    entities.patch("items", &PatchParams::apply("tests"), &Patch::Apply(items)).await.expect("taken");
+    let reason = async || {
+        let there = entities.get("items").await.expect("it is there");
+        let conditions = there.data["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        conditions.iter().find(|one| one["type"] == "Ready").map(|one| one["reason"].clone()).unwrap_or_default()
+    };
+    until("being refused", async || reason().await == "RefNotPermitted").await;
+
+    let grants = api(&stage.client, &stage.namespace, "ReferenceGrant");
+    let grant = |to: Value| {
+        json!({
+            "apiVersion": "gateway.networking.k8s.io/v1beta1", "kind": "ReferenceGrant", "metadata": {"name": "apps"},
+            "spec": {"from": [{"group": "resolvespec.dev", "kind": "Entity", "namespace": apps}], "to": [to]},
+        })
+    };
+    let to = json!({"group": "resolvespec.dev", "kind": "DataSource"});
+    grants.patch("apps", &PatchParams::apply("tests"), &Patch::Apply(grant(to))).await.expect("taken");
+    until("being permitted", async || reason().await == "Ready").await;
+    assert_eq!(one.status_of("items").await, 200);
+
+    // Consent that is taken back ends it.
+    grants.delete("apps", &DeleteParams::default()).await.expect("deleted");
+    until("being refused again", async || reason().await == "RefNotPermitted").await;
+    until("being out", async || one.status_of("items").await == 404).await;
+
+    // A Secret in another namespace is no different.
+    let mut elsewhere = source();
+    elsewhere["connection"]["secretKeyRef"]["namespace"] = json!(stage.namespace);
+    let sources = api(&stage.client, &apps, "DataSource");
+    let patch = Patch::Apply(resource("DataSource", "borrowed", elsewhere));
+    sources.patch("borrowed", &PatchParams::apply("tests"), &patch).await.expect("taken");
+    let reason = async || {
+        let there = sources.get("borrowed").await.expect("it is there");
+        let conditions = there.data["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        conditions.iter().find(|one| one["type"] == "ResolvedRefs").map(|one| one["reason"].clone()).unwrap_or_default()
+    };
+    until("being refused", async || reason().await == "RefNotPermitted").await;
+    drop((operator, one));
+    let namespaces: Api<Namespace> = Api::all(stage.client.clone());
+    namespaces.delete(&apps, &DeleteParams::default()).await.expect("it can be deleted");
+    stage.remove().await;
+}

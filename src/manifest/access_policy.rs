@@ -1,6 +1,6 @@
 //! AccessPolicy: which rows and columns of an entity a caller may see and write.
 //!
-//! The type exists so that manifests can carry it. It is not enforced yet: `dev`, `serve` and `check` refuse it.
+//! It is not enforced yet: `dev`, `serve` and `check` refuse it, and the operator publishes it and keeps its entity back.
 
 use super::rules::rules;
 use super::status::AccessPolicyStatus;

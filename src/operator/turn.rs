@@ -189,7 +189,7 @@ impl Turns {
             finalizer::add(&self.client, &capture.resource).await?;
             self.captures.install(capture, &validated.catalog).await;
         }
-        self.publish(prepared.carried.clone()).await?;
+        self.publish(prepared.carried.clone(), validated.declares_nothing()).await?;
         for undone in &prepared.undone {
             self.undo(undone).await?;
         }
@@ -212,10 +212,13 @@ impl Turns {
         files.filter_map(|file| self.handing.key_of(file)).map(ToOwned::to_owned).collect()
     }
 
-    async fn publish(&mut self, carried: Vec<Carried>) -> Result<(), Error> {
+    /// Publishes what differs from what is there. Before anything was published, a cluster without an entity publishes that it
+    /// has none, so that replicas are ready; entities that can't be served yet may be ones that replicas serve still, from a
+    /// NATS that has lost them.
+    async fn publish(&mut self, carried: Vec<Carried>, declares_nothing: bool) -> Result<(), Error> {
         let wanted = Generation::after(None, carried.clone()).digest;
-        let is_nothing = carried.is_empty() && self.memory.wanted.is_none();
-        if is_nothing || self.memory.wanted.as_ref().is_some_and(|there| there.digest == wanted) {
+        let is_too_early = carried.is_empty() && self.memory.wanted.is_none() && !declares_nothing;
+        if is_too_early || self.memory.wanted.as_ref().is_some_and(|there| there.digest == wanted) {
             return Ok(());
         }
         let publisher = Publisher::begin(Arc::clone(&self.catalog)).await?;

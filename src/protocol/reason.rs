@@ -10,7 +10,10 @@ use serde_json::Error;
 pub fn reason(error: &Error) -> String {
     let text = error.to_string();
     if error.is_syntax() || error.is_eof() {
-        return text;
+        return match text.split_once(" at line ") {
+            Some((what, place)) => format!("{} at line {place}", broken(what)),
+            None => text,
+        };
     }
     let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(text, _)| text);
     let mismatch = text.strip_prefix("invalid type: ").or_else(|| text.strip_prefix("invalid value: "));
@@ -25,6 +28,20 @@ pub fn reason(error: &Error) -> String {
         return format!("{} is unknown; known are {}", quoted(name), known.replace(" or ", ", "));
     }
     text.to_owned()
+}
+
+fn broken(what: &str) -> &str {
+    match what {
+        "expected ident" | "expected value" => "no JSON value begins",
+        "EOF while parsing a list" => "the text ends within a list",
+        "EOF while parsing an object" => "the text ends within an object",
+        "EOF while parsing a string" => "the text ends within a string",
+        "EOF while parsing a value" => "the text ends where a value should be",
+        "key must be a string" => "a key must be a string in double quotes",
+        "trailing characters" => "something follows the end of the value",
+        "recursion limit exceeded" => "lists and objects are nested too deep",
+        other => other,
+    }
 }
 
 fn wanted(expected: &str) -> &str {
@@ -97,6 +114,21 @@ mod tests {
         ] {
             assert_eq!(said(text), expected, "{text}");
         }
-        assert_eq!(said("{\"limit\": \n nil}"), "expected ident at line 2 column 3");
+    }
+
+    #[test]
+    fn what_is_no_json_is_told_with_its_place() {
+        for (text, expected) in [
+            ("nonsense", "no JSON value begins at line 1 column 2"),
+            ("{\"limit\": \n nil}", "no JSON value begins at line 2 column 3"),
+            ("{\"limit\": +1}", "no JSON value begins at line 1 column 11"),
+            ("", "the text ends where a value should be at line 1 column 0"),
+            ("{\"limit\"", "the text ends within an object at line 1 column 8"),
+            ("{\"limit\": 1} 2", "something follows the end of the value at line 1 column 15"),
+            ("{limit: 1}", "a key must be a string in double quotes at line 1 column 2"),
+            ("{\"limit\": 1,}", "trailing comma at line 1 column 13"),
+        ] {
+            assert_eq!(said(text), expected, "{text}");
+        }
     }
 }

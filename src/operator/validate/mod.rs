@@ -9,6 +9,7 @@ mod policy;
 mod source;
 
 pub(super) use entity::declared as declared_entity;
+pub(super) use policy::declared as declared_policy;
 pub(super) use source::{declared as declared_source, secret, unsupported};
 
 use super::database::Look;
@@ -34,6 +35,13 @@ pub(super) struct Validated {
     pub(super) unreadable: Vec<(&'static str, Unreadable)>,
     /// The entities that could be held against their databases.
     pub(super) catalog: Catalog,
+}
+
+impl Validated {
+    /// Whether the cluster has no entity at all.
+    pub(super) fn declares_nothing(&self) -> bool {
+        self.entities.is_empty() && self.unreadable.iter().all(|(kind, _)| *kind != "Entity")
+    }
 }
 
 /// A source, judged.
@@ -80,7 +88,7 @@ pub(super) fn validate(found: Dereferenced) -> Result<Validated, String> {
         found.entities.iter().filter(|entity| !is_leaving(&*entity.resource)).map(|entity| standing.candidate(entity)).collect();
     let catalog::Compiled { catalog, entities, at_sources } = catalog::compile_all(&sources, candidates)?;
     let sources = sources.into_iter().map(|source| source::with_problems(source, &at_sources)).collect();
-    let policies = found.policies.iter().map(|policy| (Arc::clone(policy), policy::judge(policy, &entities, &catalog))).collect();
+    let policies = found.policies.iter().map(|policy| (Arc::clone(policy), policy::judge(policy, &entities))).collect();
     Ok(Validated { sources, entities, policies, unreadable: found.unreadable, catalog })
 }
 

@@ -1,13 +1,12 @@
 //! One policy: whether it fits its entity. Nothing enforces it yet, and its entity is served to nobody meanwhile.
 
-use super::JudgedEntity;
-use crate::catalog::Catalog;
-use crate::manifest::AccessPolicy;
+use super::{JudgedEntity, origin};
+use crate::manifest::{AccessPolicy, Declared};
 use crate::operator::verdict::{Finding, Verdict};
 use kube::ResourceExt;
 
 /// Judges one policy.
-pub(super) fn judge(policy: &AccessPolicy, entities: &[JudgedEntity], _catalog: &Catalog) -> Verdict {
+pub(super) fn judge(policy: &AccessPolicy, entities: &[JudgedEntity]) -> Verdict {
     let is_named = |entity: &&JudgedEntity| {
         entity.resource.namespace() == policy.namespace() && entity.resource.name_any() == policy.spec.entity
     };
@@ -16,4 +15,11 @@ pub(super) fn judge(policy: &AccessPolicy, entities: &[JudgedEntity], _catalog: 
         return Verdict::unresolved(Finding::no("EntityNotFound", message));
     }
     Verdict::good()
+}
+
+/// A policy of the cluster as if it stood in a file, without what the cluster adds.
+pub(in crate::operator) fn declared(policy: &AccessPolicy) -> Declared<AccessPolicy> {
+    let mut bare = AccessPolicy::new(&policy.name_any(), policy.spec.clone());
+    bare.metadata.namespace = policy.namespace();
+    Declared::without_lines(bare, origin(policy))
 }

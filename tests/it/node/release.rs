@@ -37,19 +37,16 @@ pub(super) struct Pod {
     restarts: u64,
 }
 
-/// Installs it into a namespace that enforces the level `restricted`, and waits until it can be told what to serve: before
-/// that replicas are not ready. Comes to where the Service is from outside: a port of the node.
+/// Installs it into a namespace that enforces the level `restricted`, and waits as Flux and Argo do: it is ready before it
+/// has anything to serve. Comes to where the Service is from outside: a port of the node.
 pub(super) fn install() -> SocketAddr {
     let labels = json!({"pod-security.kubernetes.io/enforce": "restricted"});
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}});
     kubectl_with(&["create", "-f", "-"], &namespace.to_string());
     let trial = Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/resolvespec/ci/trial-values.yaml").display().to_string();
-    let mut arguments = vec!["install", RELEASE, chart(), "--values", &trial];
+    let mut arguments = vec!["install", RELEASE, chart(), "--values", &trial, "--wait", "--timeout", "3m"];
     arguments.extend(VALUES.iter().flat_map(|value| ["--set", value]));
     helm(&arguments);
-    for part in ["deployment/NAME-operator", "deployment/NAME-mosquitto", "statefulset/NAME-nats"] {
-        kubectl(&["rollout", "status", &part.replace("NAME", NAME), "--timeout=120s"]);
-    }
     let port = kubectl(&["get", "service", NAME, "-o", "jsonpath={.spec.ports[?(@.name=='http')].nodePort}"]);
     let address: IpAddr = told("TEST_NODE_ADDRESS").parse().expect("an address");
     SocketAddr::new(address, port.parse().expect("a port"))
@@ -60,7 +57,6 @@ pub(super) fn declare(resources: &str) {
     apply(resources);
     // A kubelet takes up to two minutes to bring the file with a database's URL to pods that run already.
     kubectl(&["wait", "--for=condition=Ready", "datasource,entity", "--all", "--timeout=180s"]);
-    kubectl(&["rollout", "status", &format!("deployment/{NAME}"), "--timeout=60s"]);
 }
 
 /// A rolling update, by values more.

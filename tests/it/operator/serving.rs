@@ -10,6 +10,11 @@ async fn what_is_applied_is_served_and_tells_where() {
     let stage = Stage::new().await;
     let operator = stage.operator("one");
     let (one, two) = (stage.replica("one"), stage.replica("two"));
+    // Ready before there is anything to serve, as `helm install --wait` needs it.
+    for replica in [&one, &two] {
+        replica.serves(1).await;
+        assert_eq!(replica.status_of("items").await, 404);
+    }
     stage.apply_source().await;
     stage.apply_entity("items").await;
     stage.ready("Entity", "items").await;

@@ -124,7 +124,7 @@ mod tests {
             ("{\"limit\": +1}", "no JSON value begins at line 1 column 11"),
             ("", "the text ends where a value should be at line 1 column 0"),
             ("{\"limit\"", "the text ends within an object at line 1 column 8"),
-            ("{\"limit\": 1} 2", "something follows the end of the value at line 1 column 15"),
+            ("{\"limit\": 1} 2", "something follows the end of the value at line 1 column 14"),
             ("{limit: 1}", "a key must be a string in double quotes at line 1 column 2"),
             ("{\"limit\": 1,}", "trailing comma at line 1 column 13"),
         ] {

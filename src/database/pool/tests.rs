@@ -1,0 +1,165 @@
+use super::*;
+use std::sync::atomic::AtomicBool;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::oneshot;
+
+const SOON: Duration = Duration::from_secs(20);
+
+/// Opens numbers, and counts them.
+#[derive(Default)]
+struct Numbers {
+    opened: AtomicUsize,
+    broken: AtomicBool,
+}
+
+impl Manage for Numbers {
+    type Connection = usize;
+
+    async fn connect(&self) -> Result<usize, Error> {
+        Ok(self.opened.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn is_usable(&self, _: &usize) -> bool {
+        !self.broken.load(Ordering::Relaxed)
+    }
+
+    async fn abandon(&self, _: usize) {}
+}
+
+fn pool(size: usize) -> Pool<Numbers> {
+    Pool::new(Numbers::default(), size, SOON)
+}
+
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+async fn lent(pool: &Pool<Numbers>) -> Lease<Numbers> {
+    pool.acquire(Instant::now() + SOON).await.unwrap()
+}
+
+/// Two runtimes whose places differ, as those of two cores do.
+fn cores(pool: &Pool<Numbers>) -> (Runtime, Runtime) {
+    let first = runtime();
+    let place = |of: &Runtime| of.block_on(async { here() }) % pool.shared.places.len();
+    let second = std::iter::repeat_with(runtime).find(|other| pool.shared.places.len() == 1 || place(other) != place(&first));
+    (first, second.unwrap())
+}
+
+#[test]
+fn a_connection_stays_with_the_runtime_that_opened_it() {
+    let pool = pool(8);
+    let (first, second) = cores(&pool);
+    let mine = first.block_on(async { *lent(&pool).await });
+    let theirs = second.block_on(async { *lent(&pool).await });
+    assert_ne!(mine, theirs, "it may open one of its own");
+    for _ in 0..3 {
+        assert_eq!(first.block_on(async { *lent(&pool).await }), mine);
+        assert_eq!(second.block_on(async { *lent(&pool).await }), theirs);
+    }
+    assert_eq!(pool.usage(), (2, 0));
+}
+
+#[test]
+fn one_runtime_can_have_all_and_gives_them_back_to_where_they_are_from() {
+    let pool = pool(4);
+    let (first, second) = cores(&pool);
+    let all = first.block_on(async { [lent(&pool).await, lent(&pool).await, lent(&pool).await, lent(&pool).await] });
+    assert_eq!(pool.usage(), (4, 4));
+    let mut opened: Vec<usize> = all.iter().map(|lease| **lease).collect();
+    drop(all);
+    // No more may be opened, so that the other one borrows.
+    let borrowed = second.block_on(async { *lent(&pool).await });
+    assert!(opened.contains(&borrowed));
+    let all = first.block_on(async { [lent(&pool).await, lent(&pool).await, lent(&pool).await, lent(&pool).await] });
+    let mut again: Vec<usize> = all.iter().map(|lease| **lease).collect();
+    (opened.sort_unstable(), again.sort_unstable());
+    assert_eq!(again, opened);
+    assert_eq!(pool.shared.manage.opened.load(Ordering::Relaxed), 4);
+}
+
+#[test]
+fn whoever_waits_long_takes_what_another_core_gives_back() {
+    let pool = pool(2);
+    let (first, second) = cores(&pool);
+    // One of each place, and both in use.
+    let kept = first.block_on(lent(&pool));
+    let given_back = second.block_on(lent(&pool));
+    let (begun, begins) = oneshot::channel();
+    let waits = pool.clone();
+    let waiting = std::thread::spawn(move || {
+        first.block_on(async {
+            begun.send(()).unwrap();
+            drop(lent(&waits).await);
+        });
+    });
+    second.block_on(async {
+        begins.await.unwrap();
+        tokio::time::sleep(PATIENCE * 2).await;
+        drop(given_back);
+    });
+    waiting.join().unwrap();
+    drop(kept);
+    assert_eq!(pool.usage().1, 0);
+}
+
+#[test]
+fn no_more_are_lent_than_there_are_and_nobody_is_left_waiting() {
+    let pool = pool(3);
+    let busiest = Arc::new(AtomicUsize::new(0));
+    let lending = Arc::new(AtomicUsize::new(0));
+    let threads: Vec<_> = (0..4)
+        .map(|_| {
+            let (pool, busiest, lending) = (pool.clone(), Arc::clone(&busiest), Arc::clone(&lending));
+            std::thread::spawn(move || {
+                runtime().block_on(async {
+                    let tasks = (0..25).map(|_| async {
+                        let lease = lent(&pool).await;
+                        busiest.fetch_max(lending.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                        tokio::time::sleep(Duration::from_millis(1)).await;
+                        lending.fetch_sub(1, Ordering::SeqCst);
+                        drop(lease);
+                    });
+                    futures_util::future::join_all(tasks).await;
+                });
+            })
+        })
+        .collect();
+    for thread in threads {
+        thread.join().unwrap();
+    }
+    assert!(busiest.load(Ordering::SeqCst) <= 3);
+    let opened = pool.shared.manage.opened.load(Ordering::Relaxed);
+    assert!(opened <= 3, "{opened} were opened");
+    assert_eq!(pool.usage(), (opened, 0));
+}
+
+#[test]
+fn a_closed_pool_refuses_who_waits_and_who_comes() {
+    let pool = pool(1);
+    let runtime = runtime();
+    runtime.block_on(async {
+        let kept = lent(&pool).await;
+        let waiting = pool.acquire(Instant::now() + SOON);
+        let closing = async {
+            tokio::task::yield_now().await;
+            drop(kept);
+            pool.close().await;
+        };
+        let (_, ()) = tokio::join!(waiting, closing);
+        assert!(matches!(pool.acquire(Instant::now() + SOON).await, Err(Error::Unavailable(_))));
+    });
+    assert_eq!(pool.usage().0, 0);
+}
+
+#[test]
+fn what_can_not_be_lent_any_more_is_opened_anew() {
+    let pool = pool(2);
+    runtime().block_on(async {
+        let first = *lent(&pool).await;
+        pool.shared.manage.broken.store(true, Ordering::Relaxed);
+        let second = *lent(&pool).await;
+        assert_ne!(first, second);
+        assert_eq!(pool.usage(), (0, 0), "nothing broken is kept");
+    });
+}

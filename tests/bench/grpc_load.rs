@@ -71,7 +71,11 @@ async fn main() -> Outcome<()> {
 }
 
 async fn connect(way: &str, address: &str) -> Outcome<Way> {
-    let http = |two| Client::builder(TokioExecutor::new()).http2_only(two).build_http();
+    let http = |two| {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        Client::builder(TokioExecutor::new()).http2_only(two).build(connector)
+    };
     Ok(match way {
         "rest" => Way::Rest(http(false), format!("http://{address}/api/bench/users")),
         "rest2" => Way::Rest(http(true), format!("http://{address}/api/bench/users")),

@@ -3,10 +3,11 @@
 use super::Outcome;
 use bytes::Bytes;
 use rumqttc_v5::mqttbytes::QoS;
-use rumqttc_v5::{AsyncClient, Broker, Event, EventLoop, MqttOptions, Packet, PublishOptions};
+use rumqttc_v5::{AsyncClient, Broker, Event, EventLoop, MqttOptions, NetworkOptions, Packet, PublishOptions};
 
 /// Messages of a client that wait to be written.
 const WAITING: usize = 1000;
+const IN_FLIGHT: u16 = 100;
 
 pub(super) struct Station {
     client: AsyncClient,
@@ -17,7 +18,14 @@ impl Station {
     /// Connects, and subscribes.
     pub(super) async fn enter(port: u16, id: String, topics: &[String]) -> Outcome<Self> {
         let mut options = MqttOptions::new(id, Broker::tcp("127.0.0.1", port));
-        options.set_clean_start(true).set_keep_alive(60);
+        let mut network = NetworkOptions::new();
+        network.set_tcp_nodelay(true);
+        // A client has a place for each message in flight from the start, and here are thousands of clients.
+        options
+            .set_clean_start(true)
+            .set_keep_alive(60)
+            .set_outgoing_inflight_upper_limit(IN_FLIGHT)
+            .set_network_options(network);
         let (client, events) = AsyncClient::builder(options).capacity(WAITING).build();
         let mut station = Self { client, events };
         for topic in topics {

@@ -39,6 +39,13 @@ impl Version {
     }
 }
 
+/// How both connect: a small packet leaves at once, and does not wait until the one before it is acknowledged.
+fn network() -> rumqttc_v5::NetworkOptions {
+    let mut network = rumqttc_v5::NetworkOptions::new();
+    network.set_tcp_nodelay(true);
+    network
+}
+
 /// What speaks on a connection. Cheap to clone; of a connection that is lost it only fails.
 #[derive(Clone)]
 pub(super) enum Client {

@@ -29,7 +29,7 @@ pub(super) fn open(server: &Server, settings: &Settings) -> (Client, EventLoop) 
         .set_inflight(settings.max_in_flight)
         .set_max_request_batch(64);
     let (client, mut events) = AsyncClient::builder(options).unbounded().build();
-    let mut network = rumqttc_v4::NetworkOptions::new();
+    let mut network = super::network();
     network.set_connection_timeout(settings.connect_timeout.as_secs().max(1));
     events.set_network_options(network);
     (Client::V4(client), EventLoop::V4(Box::new(events)))

@@ -29,12 +29,18 @@ pub(super) fn open(server: &Server, settings: &Settings) -> (Client, EventLoop) 
         .set_connect_timeout(settings.connect_timeout)
         .set_session_expiry_interval(Some(u32::try_from(kept.as_secs()).unwrap_or(u32::MAX)))
         .set_receive_maximum(Some(settings.max_in_flight))
+        // The client has a place for each from the start.
+        .set_outgoing_inflight_upper_limit(settings.max_in_flight)
+        .set_network_options(super::network())
         .set_incoming_packet_size_limit(IncomingPacketSizeLimit::Bytes(
             u32::try_from(settings.max_message_bytes.saturating_mul(2).saturating_add(OVERHEAD)).unwrap_or(u32::MAX),
         ))
         .set_max_request_batch(64);
     if !kept.is_zero() {
-        options.set_session_store(NothingOutgoing { expiry: options.session_expiry_interval() });
+        options.set_session_store(NothingOutgoing {
+            expiry: options.session_expiry_interval(),
+            in_flight: options.get_outgoing_inflight_upper_limit(),
+        });
     }
     let (client, events) = AsyncClient::builder(options).unbounded().build();
     (Client::V5(client), EventLoop::V5(Box::new(events)))
@@ -162,6 +168,7 @@ pub(super) async fn unsubscribed(notice: UnsubscribeNotice) -> Result<(), Failur
 #[derive(Debug)]
 struct NothingOutgoing {
     expiry: Option<u32>,
+    in_flight: Option<u16>,
 }
 
 type Stored<'a, T> = BoxFuture<'a, Result<T, SessionStoreError>>;
@@ -173,7 +180,7 @@ impl SessionStore for NothingOutgoing {
             client_id: key.client_id().to_owned(),
             clean_start: false,
             session_expiry_interval: self.expiry,
-            outgoing_inflight_upper_limit: None,
+            outgoing_inflight_upper_limit: self.in_flight,
             ack_mode: PersistedAckMode::Manual,
             last_pkid: 0,
             last_puback: 0,

@@ -94,13 +94,12 @@ impl<M: Manage> Pool<M> {
     /// Lends a connection; opens one if none is idle.
     pub(super) async fn acquire(&self, deadline: Instant) -> Result<Lease<M>, Error> {
         let shared = &self.shared;
-        let permit = match shared.free_permit() {
-            Some(permit) => permit,
-            None => {
-                let latest = deadline.min(Instant::now() + shared.acquire_timeout);
-                let waited = tokio::time::timeout_at(latest, shared.permit()).await;
-                waited.map_err(|_| Error::Busy)?.map_err(|_| Error::Unavailable("the pool is closed".to_owned()))?
-            }
+        let permit = if let Some(permit) = shared.free_permit() {
+            permit
+        } else {
+            let latest = deadline.min(Instant::now() + shared.acquire_timeout);
+            let waited = tokio::time::timeout_at(latest, shared.permit()).await;
+            waited.map_err(|_| Error::Busy)?.map_err(|_| Error::Unavailable("the pool is closed".to_owned()))?
         };
         let lend = |Idle { connection, home }| Lease {
             shared: Arc::clone(shared),

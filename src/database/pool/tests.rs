@@ -73,7 +73,8 @@ fn one_runtime_can_have_all_and_gives_them_back_to_where_they_are_from() {
     assert!(opened.contains(&borrowed));
     let all = first.block_on(async { [lent(&pool).await, lent(&pool).await, lent(&pool).await, lent(&pool).await] });
     let mut again: Vec<usize> = all.iter().map(|lease| **lease).collect();
-    (opened.sort_unstable(), again.sort_unstable());
+    opened.sort_unstable();
+    again.sort_unstable();
     assert_eq!(again, opened);
     assert_eq!(pool.shared.manage.opened.load(Ordering::Relaxed), 4);
 }

@@ -1,7 +1,8 @@
 //! A fixed number of connections, lent to one statement or transaction at a time.
 //!
 //! A lease that is dropped in the middle of a statement is never lent again: its statement is cancelled and its
-//! connection closed, so that nobody gets another's rows. Nothing here knows which database it is.
+//! connection closed, so that nobody gets another's rows. Each core has a share of the connections, and lends them to others
+//! while it has nothing to do. Nothing here knows which database it is.
 
 use super::error::Error;
 use futures_util::StreamExt;
@@ -293,9 +294,13 @@ impl<M: Manage> Drop for Lease<M> {
     fn drop(&mut self) {
         let Some(connection) = self.connection.take() else { return };
         let place = &self.shared.places[self.home % self.shared.places.len()];
-        if self.finished && !place.permits.is_closed() && self.shared.manage.is_usable(&connection) {
-            place.idle().push(Idle { connection, home: self.home });
-            return;
+        if self.finished && self.shared.manage.is_usable(&connection) {
+            let mut idle = place.idle();
+            // Who closes the pool takes what is idle after this can be seen.
+            if !place.permits.is_closed() {
+                idle.push(Idle { connection, home: self.home });
+                return;
+            }
         }
         self.shared.open.fetch_sub(1, Ordering::Relaxed);
         if !self.finished && tokio::runtime::Handle::try_current().is_ok() {

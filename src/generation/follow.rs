@@ -9,11 +9,11 @@ use crate::catalog::facts::FactsBySource;
 use crate::database::Database;
 use crate::engine::{Engine, Served};
 use crate::load;
-use crate::manifest::{Declared, Problem};
+use crate::manifest::Problem;
 use crate::readiness::{CatalogState, Readiness};
 use crate::store::{self, Bucket};
 use crate::telemetry::Metrics;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -201,10 +201,7 @@ impl Follower {
     }
 
     async fn make(&mut self, generation: &Generation, known: &HashMap<String, Database>) -> Result<Served, load::Failure> {
-        let mut manifests = generation.unpack()?;
-        // One whose entity is not there holds for nothing that is served; the catalog refuses the others.
-        let entities: HashSet<String> = manifests.entities.iter().map(Declared::key).collect();
-        manifests.policies.retain(|policy| entities.contains(&policy.entity_key()));
+        let manifests = generation.unpack()?;
         load::resolve_again(&manifests, known, &mut self.facts, false).await
     }
 

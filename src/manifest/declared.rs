@@ -1,6 +1,5 @@
 //! A resource and the place that declares it, so that whoever finds a fault can name file and line.
 
-use super::access_policy::AccessPolicy;
 use super::entity::Entity;
 use super::problem::{Cause, Problem};
 use super::tree::Lines;
@@ -112,14 +111,6 @@ impl Declared<Entity> {
     #[must_use]
     pub fn source_key(&self) -> String {
         key(self.source_namespace(), &self.resource.spec.source)
-    }
-}
-
-impl Declared<AccessPolicy> {
-    /// The key of its Entity, which is of its own namespace.
-    #[must_use]
-    pub fn entity_key(&self) -> String {
-        key(self.namespace(), &self.resource.spec.entity)
     }
 }
 

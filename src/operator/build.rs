@@ -1,6 +1,6 @@
 //! The third step, which asks nobody either: from what can be served to what has to be there.
 
-use super::validate::{Validated, declared_policy, is_leaving, origin};
+use super::validate::{Validated, is_leaving, origin};
 use crate::auth::Secret;
 use crate::database::Database;
 use crate::manifest::data_source::CaptureMode;
@@ -61,12 +61,10 @@ fn carried(validated: &Validated) -> Result<Vec<Carried>, String> {
     };
     let used: HashSet<&str> = outgoing().map(|(_, entity)| entity.source.as_str()).collect();
     let sources = validated.sources.iter().filter(|source| used.contains(source.key.as_str()));
-    // A policy goes out though its entity does not: who can enforce it one day needs both, and nobody serves one without the other.
-    let policies = validated.policies.iter().filter(|(policy, verdict)| verdict.resolved.holds() && !is_leaving(&**policy));
     let manifests = Manifests {
         sources: sources.filter_map(|source| source.outgoing.clone()).collect(),
         entities: outgoing().map(|(declared, _)| declared.clone()).collect(),
-        policies: policies.map(|(policy, _)| declared_policy(policy)).collect(),
+        policies: Vec::new(),
     };
     let mut carried = carry(&manifests).map_err(|problems| format!("what was judged good can't be published: {problems:?}"))?;
     let tables: HashMap<String, &String> =

@@ -212,9 +212,8 @@ impl Turns {
         files.filter_map(|file| self.handing.key_of(file)).map(ToOwned::to_owned).collect()
     }
 
-    /// Publishes what differs from what is there. Before anything was published, a cluster without an entity publishes that it
-    /// has none, so that replicas are ready; entities that can't be served yet may be ones that replicas serve still, from a
-    /// NATS that has lost them.
+    /// Publishes what differs from what is there. Nothing at all is published first only by a cluster without entities, whose
+    /// replicas are ready by it: a NATS that has lost the catalog looks the same, and replicas serve on what it had.
     async fn publish(&mut self, carried: Vec<Carried>, declares_nothing: bool) -> Result<(), Error> {
         let wanted = Generation::after(None, carried.clone()).digest;
         let is_too_early = carried.is_empty() && self.memory.wanted.is_none() && !declares_nothing;

@@ -32,7 +32,7 @@ pub fn reason(error: &Error) -> String {
 
 fn broken(what: &str) -> &str {
     match what {
-        "expected ident" | "expected value" => "no JSON value begins",
+        "expected ident" | "expected value" => "no JSON value can be read",
         "EOF while parsing a list" => "the text ends within a list",
         "EOF while parsing an object" => "the text ends within an object",
         "EOF while parsing a string" => "the text ends within a string",
@@ -119,9 +119,9 @@ mod tests {
     #[test]
     fn what_is_no_json_is_told_with_its_place() {
         for (text, expected) in [
-            ("nonsense", "no JSON value begins at line 1 column 2"),
-            ("{\"limit\": \n nil}", "no JSON value begins at line 2 column 3"),
-            ("{\"limit\": +1}", "no JSON value begins at line 1 column 11"),
+            ("nonsense", "no JSON value can be read at line 1 column 2"),
+            ("{\"limit\": \n nil}", "no JSON value can be read at line 2 column 3"),
+            ("{\"limit\": +1}", "no JSON value can be read at line 1 column 11"),
             ("", "the text ends where a value should be at line 1 column 0"),
             ("{\"limit\"", "the text ends within an object at line 1 column 8"),
             ("{\"limit\": 1} 2", "something follows the end of the value at line 1 column 14"),

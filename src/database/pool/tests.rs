@@ -1,4 +1,7 @@
+//! Connections of two runtimes, lent, borrowed, waited for and closed.
+
 use super::*;
+use futures_util::poll;
 use std::sync::atomic::AtomicBool;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
@@ -71,6 +74,8 @@ fn one_runtime_can_have_all_and_gives_them_back_to_where_they_are_from() {
     // No more may be opened, so that the other one borrows.
     let borrowed = second.block_on(async { *lent(&pool).await });
     assert!(opened.contains(&borrowed));
+    let home = first.block_on(async { here() }) % pool.shared.places.len();
+    assert_eq!(pool.shared.places[home].idle().len(), 4, "what was borrowed is back where it is from");
     let all = first.block_on(async { [lent(&pool).await, lent(&pool).await, lent(&pool).await, lent(&pool).await] });
     let mut again: Vec<usize> = all.iter().map(|lease| **lease).collect();
     opened.sort_unstable();
@@ -90,8 +95,10 @@ fn whoever_waits_long_takes_what_another_core_gives_back() {
     let waits = pool.clone();
     let waiting = std::thread::spawn(move || {
         first.block_on(async {
+            let mut waiting = pin!(lent(&waits));
+            assert!(poll!(waiting.as_mut()).is_pending());
             begun.send(()).unwrap();
-            drop(lent(&waits).await);
+            drop(waiting.await);
         });
     });
     second.block_on(async {
@@ -141,13 +148,11 @@ fn a_closed_pool_refuses_who_waits_and_who_comes() {
     let runtime = runtime();
     runtime.block_on(async {
         let kept = lent(&pool).await;
-        let waiting = pool.acquire(Instant::now() + SOON);
-        let closing = async {
-            tokio::task::yield_now().await;
-            drop(kept);
-            pool.close().await;
-        };
-        let (_, ()) = tokio::join!(waiting, closing);
+        let mut waiting = pin!(pool.acquire(Instant::now() + SOON));
+        assert!(poll!(waiting.as_mut()).is_pending());
+        pool.close().await;
+        assert!(matches!(waiting.await, Err(Error::Unavailable(_))));
+        drop(kept);
         assert!(matches!(pool.acquire(Instant::now() + SOON).await, Err(Error::Unavailable(_))));
     });
     assert_eq!(pool.usage().0, 0);

@@ -6,6 +6,7 @@ use crate::manifest::status::{Condition, Truth};
 use crate::manifest::{Declared, Entity, Problem};
 use crate::operator::dereference::{Dereferenced, EntityFound};
 use crate::operator::grant::Reference;
+use crate::operator::seen::Unreadable;
 use crate::operator::verdict::{Finding, Verdict, reason};
 use kube::ResourceExt;
 use std::collections::HashMap;
@@ -116,11 +117,17 @@ impl Ground<'_> {
         }
     }
 
+    /// The policy that holds for an entity. One that can't be read can be of any entity of its namespace, and is of all.
     fn policy(&self, resource: &Entity) -> Option<String> {
         let holds = |policy: &&Arc<crate::manifest::AccessPolicy>| {
             policy.namespace() == resource.namespace() && policy.spec.entity == resource.name_any()
         };
-        self.found.policies.iter().find(holds).map(|policy| policy.name_any())
+        let is_unreadable = |(kind, policy): &&(&'static str, Unreadable)| {
+            *kind == "AccessPolicy" && policy.metadata.namespace == resource.namespace()
+        };
+        let unreadable = self.found.unreadable.iter().filter(is_unreadable);
+        let readable = self.found.policies.iter().filter(holds).map(|policy| policy.name_any());
+        readable.chain(unreadable.filter_map(|(_, policy)| policy.metadata.name.clone())).next()
     }
 }
 

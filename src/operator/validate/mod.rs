@@ -9,7 +9,6 @@ mod policy;
 mod source;
 
 pub(super) use entity::declared as declared_entity;
-pub(super) use policy::declared as declared_policy;
 pub(super) use source::{declared as declared_source, secret, unsupported};
 
 use super::database::Look;

@@ -1,7 +1,7 @@
 //! One policy: whether it fits its entity. Nothing enforces it yet, and its entity is served to nobody meanwhile.
 
-use super::{JudgedEntity, origin};
-use crate::manifest::{AccessPolicy, Declared};
+use super::JudgedEntity;
+use crate::manifest::AccessPolicy;
 use crate::operator::verdict::{Finding, Verdict};
 use kube::ResourceExt;
 
@@ -15,11 +15,4 @@ pub(super) fn judge(policy: &AccessPolicy, entities: &[JudgedEntity]) -> Verdict
         return Verdict::unresolved(Finding::no("EntityNotFound", message));
     }
     Verdict::good()
-}
-
-/// A policy of the cluster as if it stood in a file, without what the cluster adds.
-pub(in crate::operator) fn declared(policy: &AccessPolicy) -> Declared<AccessPolicy> {
-    let mut bare = AccessPolicy::new(&policy.name_any(), policy.spec.clone());
-    bare.metadata.namespace = policy.namespace();
-    Declared::without_lines(bare, origin(policy))
 }

@@ -190,3 +190,21 @@ fn a_source_that_cannot_be_used_says_so_to_its_entities() {
     let validated = validate(found(&format!("{SHOP}{lost}"), &facts())).expect("judged");
     assert_eq!(reason(&validated, "lost"), "RefNotPermitted");
 }
+
+#[test]
+fn a_policy_that_can_not_be_read_keeps_its_namespace_back() {
+    let unreadable = |kind, namespace: &str| {
+        let mut found = found(&format!("{SHOP}{}", entity("items", "")), &facts());
+        let metadata = kube::api::ObjectMeta {
+            name: Some("of a later version".to_owned()),
+            namespace: Some(namespace.to_owned()),
+            ..kube::api::ObjectMeta::default()
+        };
+        found.unreadable.push((kind, Unreadable { metadata, reason: "unknown field".to_owned() }));
+        validate(found).expect("judged")
+    };
+    let validated = unreadable("AccessPolicy", "apps");
+    assert_eq!((served(&validated), reason(&validated, "items")), (Vec::new(), "PolicyNotEnforced".to_owned()));
+    assert_eq!(served(&unreadable("AccessPolicy", "others")), ["items"]);
+    assert_eq!(served(&unreadable("Entity", "apps")), ["items"]);
+}

@@ -7,7 +7,7 @@ use crate::support::session::Session;
 use futures_util::{StreamExt, stream};
 use resolvespec::database::{Database, Settings, Statement};
 use serde_json::json;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const SESSIONS: usize = 200;
 const EACH: usize = 50;
@@ -17,8 +17,7 @@ const AT_ONCE: usize = 8;
 /// How long statements are watched for while nothing happens.
 const WATCHED: Duration = Duration::from_secs(5);
 
-/// The most statements in that time, whoever subscribes: the relay looks at its outbox once a second or so, and every replica
-/// at the tables' capture.
+/// The relay looks at its outbox once a second or so, and every replica at the tables' capture.
 const OWN_STATEMENTS: u64 = 100;
 
 /// A session with subscriptions to rows of its own.
@@ -56,7 +55,7 @@ async fn ten_thousand_subscriptions_make_no_consumer_in_nats_and_no_statement() 
     until("a follower for each replica", async || shop.followers().await == 2).await;
     let database = Database::connect(&Settings::new("watch", shop.database_url())).await.expect("the database answers");
 
-    let (before, since) = (statements(&database).await, Instant::now());
+    let before = statements(&database).await;
     let subscribing = stream::iter((0..SESSIONS).map(|number| subscriber(&one, number)));
     let mut sessions: Vec<Session> = subscribing.buffered(AT_ONCE).collect().await;
     assert_eq!(
@@ -64,9 +63,7 @@ async fn ten_thousand_subscriptions_make_no_consumer_in_nats_and_no_statement() 
         [format!("resolvespec_live_subscriptions {}", SESSIONS * EACH)]
     );
     let subscribed = statements(&database).await - before;
-    let (took, all) = (since.elapsed(), SESSIONS * EACH);
-    let own = OWN_STATEMENTS * (took.as_secs() / WATCHED.as_secs() + 1);
-    assert!(subscribed < own, "{subscribed} statements while {all} subscriptions began in {took:?}");
+    assert!(subscribed < (SESSIONS * EACH) as u64 / 10, "{subscribed} statements while they subscribed");
 
     assert_eq!(shop.followers().await, 2, "consumers of the stream of changes");
     let before = statements(&database).await;

@@ -10,8 +10,10 @@ mod live;
 mod outage;
 mod rolling;
 
-use crate::support::DEADLINE;
 use std::time::{Duration, Instant};
+
+/// Longer than anything that is waited for may take on a busy machine.
+const DEADLINE: Duration = Duration::from_secs(90);
 
 /// Asks again and again until it is so.
 pub(crate) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {

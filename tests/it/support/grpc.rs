@@ -1,17 +1,20 @@
 //! A client of gRPC: JSON out, JSON in, and the details of errors.
 
-use super::DEADLINE;
 use bytes::Bytes;
 use resolvespec::transport::grpc::proto::Message;
 use resolvespec::transport::grpc::proto::message::Form;
 use resolvespec::transport::grpc::proto::resolve_spec_client::ResolveSpecClient;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
+use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status, Streaming};
 use tonic_types::StatusExt;
+
+/// How long anything may take.
+const DEADLINE: Duration = Duration::from_secs(20);
 
 pub(crate) type Client = ResolveSpecClient<Channel>;
 

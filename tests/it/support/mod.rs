@@ -15,10 +15,6 @@ pub(crate) mod session;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
-
-/// Longer than anything that is waited for may take on a busy machine.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(90);
 
 /// An empty folder that nobody else has, whoever has the same name for one.
 pub(crate) fn folder(name: &str) -> PathBuf {

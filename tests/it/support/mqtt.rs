@@ -2,7 +2,6 @@
 
 mod kept;
 
-use super::DEADLINE;
 use super::ports::free_port;
 use kept::NothingToSend;
 use resolvespec::auth::Secret;
@@ -18,6 +17,9 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 use url::Url;
+
+/// How long anything may take.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
 /// The broker that all tests share.
 pub(crate) fn shared() -> String {

@@ -6,6 +6,7 @@
 pub mod connect;
 pub mod dialect;
 pub mod error;
+mod home;
 mod mysql;
 mod mysql_error;
 mod mysql_watch;

@@ -1,5 +1,6 @@
-//! Connections of two runtimes, lent, borrowed, waited for and closed.
+//! Connections of two runtimes, lent, borrowed, moved, waited for, given up and closed.
 
+use super::lease::MOVES_AFTER;
 use super::*;
 use futures_util::poll;
 use std::sync::atomic::AtomicBool;
@@ -12,13 +13,22 @@ const SOON: Duration = Duration::from_secs(20);
 #[derive(Default)]
 struct Numbers {
     opened: AtomicUsize,
+    abandoned: AtomicUsize,
     broken: AtomicBool,
+    away: AtomicBool,
+    hangs: AtomicBool,
 }
 
 impl Manage for Numbers {
     type Connection = usize;
 
     async fn connect(&self) -> Result<usize, Error> {
+        if self.away.load(Ordering::Relaxed) {
+            return Err(Error::Unavailable("the numbers are away".to_owned()));
+        }
+        if self.hangs.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
         Ok(self.opened.fetch_add(1, Ordering::Relaxed))
     }
 
@@ -26,7 +36,9 @@ impl Manage for Numbers {
         !self.broken.load(Ordering::Relaxed)
     }
 
-    async fn abandon(&self, _: usize) {}
+    async fn abandon(&self, _: usize) {
+        self.abandoned.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 fn pool(size: usize) -> Pool<Numbers> {
@@ -41,11 +53,11 @@ async fn lent(pool: &Pool<Numbers>) -> Lease<Numbers> {
     pool.acquire(Instant::now() + SOON).await.unwrap()
 }
 
-/// Two runtimes whose places differ, as those of two cores do.
+/// Two runtimes whose shares differ, as those of two cores do.
 fn cores(pool: &Pool<Numbers>) -> (Runtime, Runtime) {
     let first = runtime();
-    let place = |of: &Runtime| of.block_on(async { here() }) % pool.shared.places.len();
-    let second = std::iter::repeat_with(runtime).find(|other| pool.shared.places.len() == 1 || place(other) != place(&first));
+    let place = |of: &Runtime| of.block_on(async { here() }) % pool.shared.shares.len();
+    let second = std::iter::repeat_with(runtime).find(|other| pool.shared.shares.len() == 1 || place(other) != place(&first));
     (first, second.unwrap())
 }
 
@@ -74,8 +86,8 @@ fn one_runtime_can_have_all_and_gives_them_back_to_where_they_are_from() {
     // No more may be opened, so that the other one borrows.
     let borrowed = second.block_on(async { *lent(&pool).await });
     assert!(opened.contains(&borrowed));
-    let home = first.block_on(async { here() }) % pool.shared.places.len();
-    assert_eq!(pool.shared.places[home].idle().len(), 4, "what was borrowed is back where it is from");
+    let home = first.block_on(async { here() }) % pool.shared.shares.len();
+    assert_eq!(pool.shared.shares[home].idle().len(), 4, "what was borrowed is back where it is from");
     let all = first.block_on(async { [lent(&pool).await, lent(&pool).await, lent(&pool).await, lent(&pool).await] });
     let mut again: Vec<usize> = all.iter().map(|lease| **lease).collect();
     opened.sort_unstable();
@@ -85,10 +97,109 @@ fn one_runtime_can_have_all_and_gives_them_back_to_where_they_are_from() {
 }
 
 #[test]
+fn what_is_always_borrowed_moves_to_who_borrows_it() {
+    let pool = pool(2);
+    let (first, second) = cores(&pool);
+    let both = first.block_on(async { [lent(&pool).await, lent(&pool).await] });
+    drop(both);
+    second.block_on(async {
+        for _ in 0..MOVES_AFTER {
+            assert!(*lent(&pool).await < 2, "it is borrowed until it is worth another one");
+        }
+        while pool.usage().1 > 0 {
+            tokio::task::yield_now().await;
+        }
+        let moved = *lent(&pool).await;
+        assert_eq!(moved, 2);
+        assert_eq!(*lent(&pool).await, moved);
+    });
+    first.block_on(async { assert!(*lent(&pool).await < 2, "the other one has stayed") });
+    assert_eq!(pool.usage(), (2, 0));
+}
+
+#[test]
+fn what_is_used_at_home_in_between_stays_there() {
+    let pool = pool(1);
+    let (first, second) = cores(&pool);
+    for _ in 0..MOVES_AFTER {
+        assert_eq!(first.block_on(async { *lent(&pool).await }), 0);
+        assert_eq!(second.block_on(async { *lent(&pool).await }), 0);
+    }
+    assert_eq!(pool.usage(), (1, 0));
+}
+
+#[test]
+fn a_move_that_fails_leaves_room_for_who_needs_it() {
+    let pool = pool(1);
+    let (first, second) = cores(&pool);
+    first.block_on(async { drop(lent(&pool).await) });
+    second.block_on(async {
+        for _ in 1..MOVES_AFTER {
+            drop(lent(&pool).await);
+        }
+        pool.shared.manage.away.store(true, Ordering::Relaxed);
+        drop(lent(&pool).await);
+        assert!(matches!(pool.acquire(Instant::now() + SOON).await, Err(Error::Unavailable(_))));
+        assert_eq!(pool.usage(), (0, 0));
+        pool.shared.manage.away.store(false, Ordering::Relaxed);
+        assert_eq!(*lent(&pool).await, 1);
+    });
+}
+
+#[test]
+fn whoever_gives_up_connecting_or_fails_takes_no_room() {
+    let pool = pool(1);
+    runtime().block_on(async {
+        pool.shared.manage.hangs.store(true, Ordering::Relaxed);
+        let mut connecting = Box::pin(pool.acquire(Instant::now() + SOON));
+        assert!(poll!(connecting.as_mut()).is_pending());
+        assert_eq!(pool.usage(), (1, 1), "the room is taken while it connects");
+        drop(connecting);
+        assert_eq!(pool.usage(), (0, 0));
+        let short = pool.acquire(Instant::now() + Duration::from_millis(1)).await;
+        assert!(matches!(short, Err(Error::Deadline)));
+        pool.shared.manage.away.store(true, Ordering::Relaxed);
+        assert!(matches!(pool.acquire(Instant::now() + SOON).await, Err(Error::Unavailable(_))));
+        assert_eq!(pool.usage(), (0, 0));
+    });
+}
+
+#[test]
+fn what_is_given_up_in_the_middle_is_ended_and_not_lent_again() {
+    let pool = pool(1);
+    runtime().block_on(async {
+        let mut lease = lent(&pool).await;
+        lease.begin();
+        drop(lease);
+        assert_eq!(*lent(&pool).await, 1);
+        let mut lease = lent(&pool).await;
+        lease.begin();
+        lease.finish();
+        drop(lease);
+        assert_eq!(*lent(&pool).await, 1, "what is finished is lent again");
+        pool.close().await;
+    });
+    assert_eq!(pool.shared.manage.abandoned.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn what_is_forgotten_is_opened_anew_and_what_is_lent_stays() {
+    let pool = pool(2);
+    runtime().block_on(async {
+        let kept = lent(&pool).await;
+        drop(lent(&pool).await);
+        pool.forget_idle();
+        assert_eq!(pool.usage(), (1, 1));
+        assert_eq!(*lent(&pool).await, 2);
+        assert_eq!(*kept, 0);
+    });
+}
+
+#[test]
 fn whoever_waits_long_takes_what_another_core_gives_back() {
     let pool = pool(2);
     let (first, second) = cores(&pool);
-    // One of each place, and both in use.
+    // One of each share, and both in use.
     let kept = first.block_on(lent(&pool));
     let given_back = second.block_on(lent(&pool));
     let (begun, begins) = oneshot::channel();

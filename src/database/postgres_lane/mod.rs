@@ -9,7 +9,7 @@ mod batch;
 mod lane;
 
 use super::error::Error;
-use super::pool::here;
+use super::home::{cores, here};
 use super::postgres::{Manager, classify};
 use super::rows::Fetched;
 use super::statement::Statement;
@@ -45,7 +45,7 @@ struct Place {
 impl Lanes {
     /// As many as there are cores, and at most a third of the connections that a database may have.
     pub(super) fn most(max_connections: usize) -> usize {
-        std::thread::available_parallelism().map_or(1, usize::from).min(max_connections / 3)
+        cores().min(max_connections / 3)
     }
 
     /// Places for so many lanes; each is opened by the first statement that comes to it.

@@ -23,6 +23,9 @@ pub enum Error {
     /// The reader of a large result took none of it for too long.
     #[error("the reader took no rows for too long")]
     Stalled,
+    /// A row came without its text, which MySQL and MariaDB answer in the place of one that they may not build.
+    #[error("a row came without its text: it may be longer than the database builds (max_allowed_packet)")]
+    TooLarge,
     /// A constraint refuses the row.
     #[error("{kind:?} violation of {constraint:?}, columns {columns:?}: {text}")]
     Violation {
@@ -76,6 +79,7 @@ impl Error {
             Error::Busy => "busy",
             Error::Deadline => "deadline",
             Error::Stalled => "stalled",
+            Error::TooLarge => "too_large",
             Error::Violation { .. } => "violation",
             Error::Value(_) => "value",
             Error::Serialization(_) => "serialization",

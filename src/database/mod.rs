@@ -15,6 +15,8 @@ mod pool;
 mod postgres;
 mod postgres_lane;
 mod postgres_replication;
+mod postgres_row;
+mod postgres_timestamp;
 mod postgres_tls;
 mod postgres_watch;
 pub mod rows;

@@ -293,9 +293,7 @@ fn read_row(
         }
     }
     let text: Option<&[u8]> = row.try_get_unchecked(0).map_err(|error| classify(&error))?;
-    if let Some(text) = text {
-        gather.push(text);
-    }
+    gather.push(text.ok_or(Error::TooLarge)?);
     Ok(())
 }
 

@@ -36,9 +36,11 @@ pub(super) fn classify(error: &sqlx::Error) -> Error {
     let message = mysql.message();
     match mysql.number() {
         1062 | 1169 => Error::violation(Violation::Unique, key_name(message).as_deref(), Vec::new(), message),
-        1451 | 1452 | 1216 | 1217 => {
+        number @ (1451 | 1452 | 1216 | 1217) => {
+            // A row that is still referred to is at fault by what is referred to.
+            let before = if matches!(number, 1451 | 1217) { "REFERENCES " } else { "FOREIGN KEY " };
             let constraint = message.split_once("CONSTRAINT `").and_then(|(_, rest)| rest.split_once('`')).map(|(name, _)| name);
-            let columns = message.split_once("FOREIGN KEY ").map_or_else(Vec::new, |(_, rest)| names_between(rest, '(', ')'));
+            let columns = message.split_once(before).map_or_else(Vec::new, |(_, rest)| names_between(rest, '(', ')'));
             Error::violation(Violation::ForeignKey, constraint, columns, message)
         }
         1048 | 1364 => Error::violation(Violation::NotNull, None, names_between(message, '\'', '\''), message),

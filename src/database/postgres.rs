@@ -1,13 +1,14 @@
-//! PostgreSQL through tokio-postgres: every value goes as text, every row comes back as one JSON text.
+//! PostgreSQL through tokio-postgres: every value goes as text, every row becomes one JSON text.
 //!
 //! Values in text form let the database read them by its own types, so that no type is mirrored here.
 
 use super::error::{Error, Violation, names_between};
 use super::pool::{Lease, Manage, Pool};
+use super::postgres_row::read_row;
 use super::postgres_tls;
 use super::rows::{Fetched, Gather, MAX_NUMBERS};
 use super::settings::Settings;
-use super::statement::{Bind, Statement};
+use super::statement::{Bind, RowForm, Statement};
 use crate::protocol::RowText;
 use bytes::{BufMut, BytesMut};
 use futures_util::future::BoxFuture;
@@ -20,7 +21,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::MakeTlsConnect;
-use tokio_postgres::types::{Format, FromSql, IsNull, ToSql, Type};
+use tokio_postgres::types::{Format, IsNull, ToSql, Type};
 use tokio_postgres::{CancelToken, Client, Config, RowStream, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -190,7 +191,7 @@ pub(super) async fn fetch(pool: &Pool<Manager>, statement: &Statement, deadline:
     let (mut session, driver) = lease.parts();
     let first = driver.drive(async {
         let mut rows = session.start(statement).await?;
-        let first = read_chunk(&mut rows, statement.numbers).await;
+        let first = read_chunk(&mut rows, &statement.row, statement.numbers).await;
         first.map(|chunk| (rows, chunk))
     });
     let outcome = timeout_at(deadline, first).await.unwrap_or(Err(Error::Deadline));
@@ -199,15 +200,15 @@ pub(super) async fn fetch(pool: &Pool<Manager>, statement: &Statement, deadline:
         lease.finish();
         return Ok(Fetched { rows: chunk.rows, numbers: chunk.numbers, more: None });
     }
-    let more = stream::try_unfold(Some((lease, rows)), move |state| async move {
-        let Some((mut lease, mut rows)) = state else { return Ok(None) };
-        let next = lease.driver.drive(read_chunk(&mut rows, 0));
+    let more = stream::try_unfold(Some((lease, rows, statement.row.clone())), move |state| async move {
+        let Some((mut lease, mut rows, form)) = state else { return Ok(None) };
+        let next = lease.driver.drive(read_chunk(&mut rows, &form, 0));
         let chunk = timeout_at(deadline, next).await.unwrap_or(Err(Error::Deadline))?;
         let next = if chunk.last {
             lease.finish();
             None
         } else {
-            Some((lease, rows))
+            Some((lease, rows, form))
         };
         Ok(Some((chunk.rows, next)))
     });
@@ -243,18 +244,18 @@ pub(super) async fn fetch_all(lease: &mut Lease<Manager>, statement: &Statement)
     let (mut session, driver) = lease.parts();
     let all = async {
         let mut rows = session.start(statement).await?;
-        read_all(rows.as_mut(), statement.numbers).await
+        read_all(rows.as_mut(), &statement.row, statement.numbers).await
     };
     driver.drive(all).await
 }
 
 /// Takes all rows of a statement.
-pub(super) async fn read_all(mut rows: Pin<&mut RowStream>, n_numbers: usize) -> Result<Fetched, Error> {
+pub(super) async fn read_all(mut rows: Pin<&mut RowStream>, form: &RowForm, n_numbers: usize) -> Result<Fetched, Error> {
     let mut gather = Gather::default();
     let mut numbers = [None; MAX_NUMBERS];
     while let Some(row) = rows.next().await {
         let row = row.map_err(|error| classify(&error))?;
-        read_row(&row, n_numbers, &mut gather, &mut numbers)?;
+        read_row(&row, form, n_numbers, &mut gather, &mut numbers)?;
     }
     Ok(Fetched { rows: gather.take(), numbers, more: None })
 }
@@ -282,47 +283,17 @@ struct Chunk {
     last: bool,
 }
 
-async fn read_chunk(rows: &mut Pin<Box<RowStream>>, n_numbers: usize) -> Result<Chunk, Error> {
+async fn read_chunk(rows: &mut Pin<Box<RowStream>>, form: &RowForm, n_numbers: usize) -> Result<Chunk, Error> {
     let mut gather = Gather::default();
     let mut numbers = [None; MAX_NUMBERS];
     while let Some(row) = rows.next().await {
         let row = row.map_err(|error| classify(&error))?;
-        read_row(&row, n_numbers, &mut gather, &mut numbers)?;
+        read_row(&row, form, n_numbers, &mut gather, &mut numbers)?;
         if gather.is_full() {
             return Ok(Chunk { rows: gather.take(), numbers, last: false });
         }
     }
     Ok(Chunk { rows: gather.take(), numbers, last: true })
-}
-
-fn read_row(
-    row: &tokio_postgres::Row,
-    n_numbers: usize,
-    gather: &mut Gather,
-    numbers: &mut [Option<i64>; MAX_NUMBERS],
-) -> Result<(), Error> {
-    if gather.is_new() {
-        for (place, number) in numbers.iter_mut().enumerate().take(n_numbers) {
-            *number = row.try_get(place + 1).map_err(|error| classify(&error))?;
-        }
-    }
-    if let Some(Raw(text)) = row.try_get::<_, Option<Raw<'_>>>(0).map_err(|error| classify(&error))? {
-        gather.push(text);
-    }
-    Ok(())
-}
-
-/// The bytes of a text or json value.
-pub(super) struct Raw<'a>(pub(super) &'a [u8]);
-
-impl<'a> FromSql<'a> for Raw<'a> {
-    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
-        Ok(Raw(raw))
-    }
-
-    fn accepts(kind: &Type) -> bool {
-        matches!(*kind, Type::TEXT | Type::JSON | Type::VARCHAR | Type::NAME)
-    }
 }
 
 /// A value in the text form of whatever type the database expects.
@@ -382,7 +353,8 @@ pub(super) fn classify(error: &tokio_postgres::Error) -> Error {
         &SqlState::NOT_NULL_VIOLATION => violation(Violation::NotNull),
         // The last is what triggers and functions refuse with.
         &SqlState::CHECK_VIOLATION | &SqlState::WITH_CHECK_OPTION_VIOLATION | &SqlState::RAISE_EXCEPTION => {
-            violation(Violation::Check)
+            // Its detail has the row's values and no names.
+            Error::violation(Violation::Check, db.constraint(), Vec::new(), &text)
         }
         &SqlState::T_R_SERIALIZATION_FAILURE | &SqlState::T_R_DEADLOCK_DETECTED | &SqlState::LOCK_NOT_AVAILABLE => {
             Error::Serialization(text)

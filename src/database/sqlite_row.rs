@@ -44,7 +44,7 @@ fn write_fields(row: &rusqlite::Row<'_>, fields: &[RowField], buffer: &mut Bytes
             (ValueForm::Boolean, value) => buffer.put_slice(if is_true(value) { b"true" } else { b"false" }),
             (ValueForm::Timestamp, value) => write_quoted(timestamp(value), buffer),
             (ValueForm::Bytes, value) => write_quoted(base64(value), buffer),
-            (ValueForm::Json | ValueForm::Stored, value) => write_stored(value, buffer),
+            (ValueForm::Json | ValueForm::Stored | ValueForm::Number, value) => write_stored(value, buffer),
         }
     }
     buffer.put_u8(b'}');

@@ -26,8 +26,7 @@ pub enum RowForm {
     /// One column with the JSON text.
     #[default]
     Text,
-    /// A column for each field. SQLite alone: it is in this process, where encoding a value costs less than having it made
-    /// and joined in SQL.
+    /// A column for each field. Of SQLite and PostgreSQL: encoding a value here costs less than having it made and joined in SQL.
     Fields(Vec<RowField>),
 }
 
@@ -47,11 +46,13 @@ pub enum ValueForm {
     Json,
     /// By the type that it is stored with.
     Stored,
-    /// A number as a truth value.
+    /// A decimal's text, on PostgreSQL.
+    Number,
+    /// A number as a truth value, on SQLite.
     Boolean,
-    /// As RFC 3339.
+    /// As RFC 3339, on SQLite.
     Timestamp,
-    /// As base64.
+    /// As base64, on SQLite.
     Bytes,
 }
 

@@ -24,6 +24,14 @@ pub fn from_database(error: database::Error, entity: &Entity) -> Error {
         }
         Database::Deadline => Error::new(Code::DeadlineExceeded, "the statement did not finish within its deadline"),
         Database::Stalled => Error::new(Code::DeadlineExceeded, "the rows were not taken in time"),
+        Database::TooLarge => {
+            let message = format!(
+                "a row of {} with all that was asked of it is larger than its database builds (max_allowed_packet); ask for fewer \
+                 columns or related rows",
+                entity.full_name()
+            );
+            Error::new(Code::LimitExceeded, message)
+        }
         Database::Busy => Error::new(Code::Unavailable, "every database connection is busy; try again"),
         Database::Unprepared(text) => {
             tracing::warn!(source = entity.source, %text, "the database can't prepare statements");

@@ -114,6 +114,10 @@ async fn pages_of_listed_origins_may_call_and_no_others() {
     let read = send(&server, get(HEADER_STYLE).header("Origin", "https://app.example")).await;
     assert_eq!((read.status.as_u16(), read.header("access-control-allow-origin")), (200, "https://app.example"));
     assert!(varies(&read, "origin"), "{read:?}");
+    let metadata = send(&server, Call::new(Method::OPTIONS, HEADER_STYLE).header("Origin", "https://app.example")).await;
+    assert_eq!((metadata.status.as_u16(), &metadata.body["table"]), (200, &json!("notes")), "this is no preflight");
+    assert_eq!(metadata.header("access-control-allow-origin"), "https://app.example");
+    assert!(!metadata.header("x-request-id").is_empty(), "{metadata:?}");
     for header in ["content-range", "etag", "x-api-range-total", "x-request-id", "retry-after"] {
         assert!(read.header("access-control-expose-headers").contains(header), "{header}: {read:?}");
     }

@@ -5,7 +5,9 @@
 
 use super::batch;
 use crate::database::error::Error;
-use crate::database::postgres::{AsText, Raw, SessionDriver, classify, read_all};
+use crate::database::postgres::{AsText, SessionDriver, classify, read_all};
+use crate::database::postgres_row::Raw;
+use crate::database::statement::RowForm;
 use crate::database::rows::{Fetched, MAX_NUMBERS};
 use crate::database::statement::{Bind, Placeholders, Statement};
 use crate::protocol::RowText;
@@ -191,7 +193,7 @@ async fn answer(client: &Client, mut asks: Vec<Ask>) {
 async fn answer_one(client: &Client, ask: &Ask) -> Result<Fetched, Error> {
     let prepared = ask.known.single(client).await?;
     let rows = client.query_raw(prepared, ask.binds.iter().map(AsText)).await;
-    read_all(pin!(rows.map_err(|error| classify(&error))?), 0).await
+    read_all(pin!(rows.map_err(|error| classify(&error))?), &RowForm::Text, 0).await
 }
 
 /// What each finds, in their order; `None` if the statement can't be asked for many.

@@ -2,9 +2,10 @@
 //!
 //! Rows that this row refers to come first, then the row, then rows that refer to it; a delete goes the other way round.
 
+use super::blame::{blamed, still_referred};
 use super::run::Writer;
 use crate::catalog::relation::Link;
-use crate::catalog::{ColumnId, Entity, RelationKind};
+use crate::catalog::{ColumnId, Entity, Relation, RelationKind};
 use crate::engine::observe::Verb;
 use crate::engine::plan::write::{Action, Related, RowWrite, WritePlan};
 use crate::engine::plan::{Comparison, Field, Key, Match, Node, Operand, Paging, Predicate, ReadPlan, Shape, Value};
@@ -47,26 +48,31 @@ pub(super) fn write_row<'a, 'p: 'a>(
         }
         let mut values = row.values.clone();
         let mut related = Vec::new();
+        let mut let_go = Vec::new();
         for group in &row.referred {
             let mut written = Vec::new();
+            let Relation { columns, target_columns, .. } = group.relation;
             for child in &group.rows {
-                let keeps = child.action != Action::Delete;
-                let done = if keeps { Some(write_row(writer, child, Vec::new()).await?) } else { None };
-                let there = match &done {
-                    Some(done) => values_of(writer, done, &group.relation.target_columns).await?,
-                    // The row goes once nothing here refers to it.
-                    None => vec![Value::Null; group.relation.columns.len()],
+                let there = if child.action == Action::Delete {
+                    // The row goes once nothing here refers to it, and only if this row does now.
+                    let held = held_by(writer, row, child, columns).await?;
+                    let_go.push((child, target_columns.iter().copied().zip(held).collect::<Vec<_>>()));
+                    vec![Value::Null; columns.len()]
+                } else {
+                    let done = write_row(writer, child, Vec::new()).await?;
+                    let there = values_of(writer, &done, target_columns).await?;
+                    written.push(done);
+                    there
                 };
-                link(row, &mut values, group.relation.columns.iter().copied().zip(there))?;
-                written.extend(done);
+                link(row, &mut values, columns.iter().copied().zip(there))?;
             }
             related.push((group, written));
         }
         link(row, &mut values, linked)?;
         let key = write_own(writer, row, &values).await?;
         let mut done = Done { row, key, related };
-        for child in row.referred.iter().flat_map(|group| &group.rows).filter(|child| child.action == Action::Delete) {
-            write_row(writer, child, Vec::new()).await?;
+        for (child, held) in let_go {
+            write_row(writer, child, held).await?;
         }
         for group in &row.referring {
             let written = write_referring(writer, &done, group).await?;
@@ -74,6 +80,23 @@ pub(super) fn write_row<'a, 'p: 'a>(
         }
         Ok(done)
     })
+}
+
+/// What a row holds of one that it refers to, before it is written.
+async fn held_by<'p>(
+    writer: &mut Writer<'_>,
+    row: &'p RowWrite<'p>,
+    child: &RowWrite<'_>,
+    columns: &[ColumnId],
+) -> Result<Vec<Value>, Error> {
+    match &row.key {
+        Some(key) if row.action != Action::Insert => {
+            let now = Done { row, key: key.clone(), related: Vec::new() };
+            values_of(writer, &now, columns).await
+        }
+        // A new row refers to nothing yet.
+        _ => Err(not_found(child.grant.entity())),
+    }
 }
 
 /// Removes the rows below, then the row, which must hold what a parent decides.
@@ -90,7 +113,8 @@ async fn delete_row<'p>(writer: &mut Writer<'_>, row: &'p RowWrite<'p>, linked: 
     let belongs = Predicate::All(belongs.collect());
     let before = writer.before(entity, &key).await?;
     let statement = statements::delete(&row.grant, &key, Some(&belongs));
-    if writer.execute(Verb::Delete, entity, statement).await?.rows == 0 {
+    let executed = writer.execute(Verb::Delete, entity, statement).await;
+    if executed.map_err(|error| still_referred(entity, error))?.rows == 0 {
         return Err(not_found(entity));
     }
     writer.deleted(entity, &before).await?;
@@ -132,12 +156,14 @@ async fn write_own(writer: &mut Writer<'_>, row: &RowWrite<'_>, values: &[(Colum
         }
         Action::Upsert => {
             let key = row.key.as_ref().ok_or_else(|| Error::new(Code::MissingId, "an upsert needs the row's key"))?;
-            let others: Vec<_> = values.iter().filter(|(id, _)| !entity.primary_key.contains(id)).cloned().collect();
-            if update(writer, row, key, &others).await? {
-                return Ok(key.clone());
+            // A parent may move the row by a part of its key.
+            let part = |id: &ColumnId| entity.primary_key.iter().position(|other| other == id).and_then(|place| key.0.get(place));
+            let new: Vec<_> = values.iter().filter(|(id, value)| part(id) != Some(value)).cloned().collect();
+            if update(writer, row, key, &new).await? {
+                return Ok(key_after(entity, key, &new));
             }
-            let mut all = others;
-            put(&mut all, entity.primary_key.iter().copied().zip(key.0.iter().cloned()));
+            let mut all: Vec<_> = entity.primary_key.iter().copied().zip(key.0.iter().cloned()).collect();
+            new.into_iter().for_each(|value| put(&mut all, [value]));
             insert(writer, entity, &all).await
         }
         Action::Delete => Err(Error::internal()),
@@ -151,8 +177,10 @@ async fn update(writer: &mut Writer<'_>, row: &RowWrite<'_>, key: &Key, values: 
         return Ok(writer.select(entity, statements::lock(&row.grant, key)).await?.rows.count > 0);
     }
     let before = writer.before(entity, key).await?;
-    if writer.execute(Verb::Update, entity, statements::update(&row.grant, key, values)).await?.rows == 0 {
-        return Ok(false);
+    match writer.execute(Verb::Update, entity, statements::update(&row.grant, key, values)).await {
+        Ok(executed) if executed.rows == 0 => return Ok(false),
+        Ok(_) => {}
+        Err(error) => return Err(blamed(writer, entity, values, error).await),
     }
     writer.updated(entity, &before, &key_after(entity, key, values)).await?;
     Ok(true)
@@ -169,7 +197,10 @@ fn key_after(entity: &Entity, key: &Key, values: &[(ColumnId, Value)]) -> Key {
 
 /// Adds a row and tells of it.
 async fn insert(writer: &mut Writer<'_>, entity: &Entity, values: &[(ColumnId, Value)]) -> Result<Key, Error> {
-    let key = add(writer, entity, values).await?;
+    let key = match add(writer, entity, values).await {
+        Ok(key) => key,
+        Err(error) => return Err(blamed(writer, entity, values, error).await),
+    };
     writer.created(entity, &key).await?;
     Ok(key)
 }

@@ -1,5 +1,6 @@
 //! Plans carried out: statements rendered, run, and their rows handed on as texts.
 
+mod blame;
 mod graph;
 pub(super) mod idempotency;
 mod journal;

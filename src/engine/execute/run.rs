@@ -4,7 +4,7 @@
 
 use super::journal::Journal;
 use super::signature;
-use crate::catalog::Entity;
+use crate::catalog::{Catalog, Entity};
 use crate::database::{Database, Error, Executed, Fetched, Statement, Transaction};
 use crate::engine::error::from_database;
 use crate::engine::hook::Context;
@@ -42,7 +42,8 @@ impl<'s> Runner<'s> {
         let subject = context.principal.subject.as_deref();
         let opening = signature::opening(self.database.dialect(), context.catalog.capture(source), subject);
         let transaction = self.database.begin_with(opening, deadline).await?;
-        Ok(Writer { transaction, tallies: self.tallies, journal: Journal::of(context.catalog, source) })
+        let journal = Journal::of(context.catalog, source);
+        Ok(Writer { transaction, tallies: self.tallies, catalog: context.catalog, journal })
     }
 }
 
@@ -70,6 +71,7 @@ pub(super) struct Writer<'s> {
     /// For statements about no entity.
     pub(super) transaction: Transaction,
     tallies: &'s Tallies,
+    pub(super) catalog: &'s Catalog,
     /// Where the engine tells what it does.
     pub(super) journal: Option<Journal<'s>>,
 }

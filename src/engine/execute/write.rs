@@ -141,11 +141,12 @@ async fn delete<'p>(
     let mut count = 0;
     let mut before = Vec::new();
     for row in &plan.rows {
-        if let Some(text) = row_before(writer, plan, row).await? {
-            before.push(Told { entity: row.grant.entity(), action: row.action, text });
-        }
+        let text = row_before(writer, plan, row).await?;
         match write_row(writer, row, Vec::new()).await {
-            Ok(_) => count += 1,
+            Ok(_) => {
+                count += 1;
+                before.extend(text.map(|text| Told { entity: row.grant.entity(), action: row.action, text }));
+            }
             Err(error) if plan.many && error.code == Code::NotFound => {}
             Err(error) => return Err(error),
         }

@@ -14,6 +14,7 @@ mod select;
 pub(in crate::engine) mod turn;
 mod value;
 pub mod write;
+mod write_options;
 
 pub use key::Key;
 pub use operand::{Operand, OperandSource, PathStep};

@@ -9,7 +9,7 @@ use super::operand::unknown_column;
 use super::predicate::Predicate;
 use super::read::ReadPlan;
 use super::value::Value;
-use super::{Field, Node, Scope, plan_read, within};
+use super::{Field, Node, Scope, plan_read, within, write_options};
 use crate::catalog::{ColumnId, Entity, Relation, RelationKind};
 use crate::engine::authorize::{Grant, authorize};
 use crate::protocol::{Code, Error, KeyInput, Operation, Options, Selector};
@@ -86,25 +86,24 @@ pub fn plan_write<'c>(
     options: &Options,
 ) -> Result<WritePlan<'c>, Error> {
     let (entity, operation) = (grant.entity(), grant.operation());
-    let (rows, many) = match operation {
+    let condition = write_options::condition(scope, entity, operation, options)?;
+    let (mut rows, many) = match operation {
         Operation::Create => plan_create(scope, grant, data)?,
         Operation::Update => plan_update(scope, grant, selector, data)?,
         _ => plan_delete(grant, selector, data)?,
     };
     within(rows.iter().map(RowWrite::rows).sum(), entity.limits.max_write_rows, "rows to write")?;
-    let answer = match authorize(scope.principal, entity, Operation::Read) {
-        // The rows of the answer are chosen by what was written, whatever else the options say.
-        Ok(read) => {
-            let projection = Options {
-                columns: options.columns.clone(),
-                omit_columns: options.omit_columns.clone(),
-                computed_columns: options.computed_columns.clone(),
-                preload: options.preload.clone(),
-                skip_count: true,
-                ..Options::default()
-            };
-            Some(plan_read(scope, read, &Selector::None, &projection)?)
+    if !condition.is_always() {
+        for row in &mut rows {
+            if row.action == Action::Upsert {
+                let message = "an upsert adds the row that a filter does not find; leave filters and customOperators out";
+                return Err(Error::new(Code::InvalidOption, message));
+            }
+            row.grant.narrow(condition.clone());
         }
+    }
+    let answer = match authorize(scope.principal, entity, Operation::Read) {
+        Ok(read) => Some(plan_read(scope, read, &Selector::None, &write_options::projection(options))?),
         Err(_) => None,
     };
     let mut related = Vec::new();

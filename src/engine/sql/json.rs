@@ -1,6 +1,7 @@
 //! How a column's value leaves as JSON, on each database.
 //!
 //! On PostgreSQL this is an expression that `row_to_json` renders; elsewhere it is the JSON text itself, `null` included.
+//! The fields of a page leave PostgreSQL and SQLite as they are stored where this process can write the same text from that.
 
 use super::writer::{Alias, Sql};
 use crate::catalog::{Column, ColumnId, Entity, Kind};
@@ -25,18 +26,54 @@ pub(super) fn computed(sql: &mut Sql, entity: &Entity, place: usize) {
     value(sql, &computed.kind, None, &raw);
 }
 
-/// Writes a column as SQLite stores it, and says how it is to be encoded.
+/// Writes a column that is encoded outside of SQL, and says how.
 pub(super) fn stored_column(sql: &mut Sql, entity: &Entity, alias: Alias, id: ColumnId) -> ValueForm {
-    stored(sql, &entity.column(id).kind, &|sql| _ = sql.column(alias, entity, id))
+    let column = entity.column(id);
+    stored(sql, &column.kind, Some(column), &|sql| _ = sql.column(alias, entity, id))
 }
 
-/// Writes a declared column as SQLite makes it, and says how it is to be encoded.
+/// Writes a declared column that is encoded outside of SQL, and says how.
 pub(super) fn stored_computed(sql: &mut Sql, entity: &Entity, place: usize) -> ValueForm {
     let computed = &entity.computed[place];
-    stored(sql, &computed.kind, &|sql| _ = sql.push("(").push(&computed.expression).push(")"))
+    stored(sql, &computed.kind, None, &|sql| _ = sql.push("(").push(&computed.expression).push(")"))
 }
 
-fn stored(sql: &mut Sql, kind: &Kind, raw: &dyn Fn(&mut Sql)) -> ValueForm {
+fn stored(sql: &mut Sql, kind: &Kind, column: Option<&Column>, raw: &dyn Fn(&mut Sql)) -> ValueForm {
+    if sql.dialect == Dialect::Postgres { stored_in_postgres(sql, kind, column, raw) } else { stored_in_sqlite(sql, kind, raw) }
+}
+
+/// What is known in its binary form comes in it; of anything else PostgreSQL makes the JSON.
+fn stored_in_postgres(sql: &mut Sql, kind: &Kind, column: Option<&Column>, raw: &dyn Fn(&mut Sql)) -> ValueForm {
+    let declared = column.map_or("", |column| column.declared_type.as_str());
+    let is_binary = match kind {
+        Kind::Integer => matches!(declared, "smallint" | "integer" | "bigint"),
+        Kind::Text => declared == "text" || declared.starts_with("character varying"),
+        Kind::Boolean => declared == "boolean",
+        Kind::Uuid => declared == "uuid",
+        Kind::Timestamp { .. } => declared.starts_with("timestamp"),
+        _ => false,
+    };
+    if is_binary && !declared.ends_with("[]") {
+        raw(sql);
+        return ValueForm::Stored;
+    }
+    match kind {
+        Kind::Decimal if declared.starts_with("numeric") => {
+            around(sql, "(", raw, ")::text");
+            ValueForm::Number
+        }
+        Kind::Json if matches!(declared, "json" | "jsonb") => {
+            raw(sql);
+            ValueForm::Json
+        }
+        _ => {
+            around(sql, "to_json(", &|sql| postgres(sql, kind, column, raw), ")");
+            ValueForm::Json
+        }
+    }
+}
+
+fn stored_in_sqlite(sql: &mut Sql, kind: &Kind, raw: &dyn Fn(&mut Sql)) -> ValueForm {
     match kind {
         Kind::Boolean => {
             // Whatever is stored, as 0, 1 or NULL.

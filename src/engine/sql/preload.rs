@@ -40,7 +40,7 @@ pub(super) fn row_text(sql: &mut Sql, node: &Node<'_>, alias: Alias) {
     sql.push("'}'").push(close);
 }
 
-/// Writes a row's values for SQLite, which encodes them outside of SQL, as it does with nothing below the first level.
+/// Writes a row's values, which are encoded outside of SQL; nothing below the first level is.
 pub(super) fn select_values(sql: &mut Sql, node: &Node<'_>, alias: Alias) {
     let entity = node.entity();
     let mut fields = Vec::with_capacity(node.fields.len());

@@ -22,33 +22,29 @@ pub fn page(plan: &ReadPlan<'_>) -> Statement {
         sql.push(" from (");
     }
     let alias = sql.alias();
-    match sql.dialect {
-        Dialect::Postgres => {
-            sql.push("select row_to_json(r.*)");
-            if backward {
-                sql.push(" as ").push(ROW).push(", row_number() over () as ").push(PLACE);
-            } else {
-                counts(&mut sql, plan);
-            }
+    match (sql.dialect, backward) {
+        (Dialect::Postgres, true) => {
+            sql.push("select row_to_json(r.*) as ").push(ROW).push(", row_number() over () as ").push(PLACE);
             sql.push(" from (select ");
             select_list(&mut sql, &plan.node, alias);
             page_of(&mut sql, plan, alias, &order);
             sql.push(") r");
         }
-        Dialect::Mysql(_) | Dialect::Sqlite => {
+        (Dialect::Mysql(_) | Dialect::Sqlite, true) => {
             sql.push("select ");
-            if sql.dialect == Dialect::Sqlite && !backward {
-                select_values(&mut sql, &plan.node, alias);
-            } else {
-                row_text(&mut sql, &plan.node, alias);
+            row_text(&mut sql, &plan.node, alias);
+            sql.push(" as ").push(ROW).push(", row_number() over (order by ");
+            order_keys(&mut sql, plan.node.entity(), alias, &order);
+            sql.push(") as ").push(PLACE);
+            page_of(&mut sql, plan, alias, &order);
+        }
+        (dialect, false) => {
+            sql.push("select ");
+            match dialect {
+                Dialect::Postgres | Dialect::Sqlite => select_values(&mut sql, &plan.node, alias),
+                Dialect::Mysql(_) => row_text(&mut sql, &plan.node, alias),
             }
-            if backward {
-                sql.push(" as ").push(ROW).push(", row_number() over (order by ");
-                order_keys(&mut sql, plan.node.entity(), alias, &order);
-                sql.push(") as ").push(PLACE);
-            } else {
-                counts(&mut sql, plan);
-            }
+            counts(&mut sql, plan);
             page_of(&mut sql, plan, alias, &order);
         }
     }

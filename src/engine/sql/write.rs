@@ -111,6 +111,18 @@ fn one_row(sql: &mut Sql, grant: &Grant<'_>, alias: Alias, key: &Key, also: Opti
     }
 }
 
+/// The rows that hold these values.
+pub(crate) fn holding(entity: &Entity, columns: &[ColumnId], values: &[&Value]) -> Statement {
+    let mut sql = Sql::new(entity.dialect);
+    let alias = sql.alias();
+    sql.push("select '1' from ").table_as(&entity.table, alias).push(" where ");
+    sql.separated(" and ", columns.iter().zip(values), |sql, (id, value)| {
+        sql.column(alias, entity, *id).push(" = ").value(value);
+    });
+    sql.push(" limit 1");
+    sql.finish(0)
+}
+
 /// A row of a link table, unless it is there already.
 pub(crate) fn insert_link(dialect: Dialect, link: &Link, here: &[Value], there: &[Value]) -> Statement {
     let mut sql = Sql::new(dialect);

@@ -3,6 +3,7 @@
 pub mod answer;
 mod asyncapi_routes;
 pub mod body;
+mod cors;
 mod docs;
 pub mod enter;
 pub mod gate;
@@ -13,5 +14,6 @@ mod openapi_routes;
 pub mod router;
 pub mod status;
 
+pub(crate) use cors::cors;
 pub use enter::{Enter, with_range};
-pub use router::{Parts, Rest, cors, refused, router};
+pub use router::{Parts, Rest, refused, router};

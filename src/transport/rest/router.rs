@@ -16,12 +16,11 @@ use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request as HttpRequest, State};
 use axum::http::header::{AUTHORIZATION, IF_MATCH};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, Uri};
+use axum::http::{HeaderMap, HeaderValue, Response, Uri};
 use axum::response::Redirect;
 use axum::routing::{get, post};
 use std::sync::Arc;
 use std::time::Duration;
-use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer, ExposeHeaders};
 
 /// What the routes need. Cheap to clone, once a request.
 #[derive(Clone)]
@@ -63,23 +62,6 @@ impl std::ops::Deref for Rest {
     }
 }
 
-const EXPOSED: [&str; 14] = [
-    "content-range",
-    "etag",
-    "idempotency-replayed",
-    "retry-after",
-    "x-api-modelname",
-    "x-api-range-etotal",
-    "x-api-range-from",
-    "x-api-range-size",
-    "x-api-range-total",
-    "x-limit",
-    "x-no-data-found",
-    "x-offset",
-    "x-request-id",
-    "x-row-number",
-];
-
 /// All REST routes.
 pub fn router(rest: Rest) -> Router {
     let body_methods = || post(body_call).get(body_meta).options(body_meta).fallback(body_method);
@@ -96,22 +78,6 @@ pub fn router(rest: Rest) -> Router {
         .route("/ready", get(super::super::admin::ready))
         .fallback(unknown_path)
         .with_state(rest)
-}
-
-/// Origins of browsers that may call; none if none is listed, so that answers carry no headers about it.
-#[must_use]
-pub fn cors(rest: &Rest) -> Option<CorsLayer> {
-    let methods = [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
-    let layer = || {
-        CorsLayer::new()
-            .allow_origin(AllowOrigin::list(rest.cors_origins.iter().cloned()))
-            .allow_headers(AllowHeaders::mirror_request())
-            .allow_methods(AllowMethods::list(methods))
-            .allow_credentials(true)
-            .expose_headers(ExposeHeaders::list(EXPOSED.map(HeaderName::from_static)))
-            .max_age(Duration::from_hours(24))
-    };
-    (!rest.cors_origins.is_empty()).then(layer)
 }
 
 /// Finds out who asks.

@@ -19,7 +19,7 @@ pub(crate) struct Case {
     pub expect: Expected,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Style {
     Body,
@@ -40,6 +40,12 @@ impl Style {
             Style::Mqtt5 => "mqtt 5",
             Style::Mqtt311 => "mqtt 3.1.1",
         }
+    }
+
+    /// Whether its answers have a place for this key of the metadata.
+    pub(crate) fn carries(self, key: &str) -> bool {
+        // Headers tell how many rows meet the filter, and nothing of the others.
+        self != Style::Header || key != "total"
     }
 }
 
@@ -144,6 +150,7 @@ topics![
     "create",
     "update",
     "delete",
+    "conditional_writes",
     "nested_writes",
     "constraints",
 ];

@@ -3,10 +3,10 @@
 //! Numbers are equal when their digits are, without regard to zeros at the end of a fraction; the order of an object's
 //! keys has no meaning, that of a list has.
 
-use super::case::Expected;
+use super::case::{Expected, Style};
 use serde_json::{Map, Number, Value};
 
-/// What is looked at of an answer, the same for both styles.
+/// What is looked at of an answer, the same for every style.
 #[derive(Debug)]
 pub(crate) struct Seen {
     pub status: u16,
@@ -17,7 +17,7 @@ pub(crate) struct Seen {
 }
 
 /// Everything in which the answer is not as expected.
-pub(crate) fn differences(expected: &Expected, seen: &Seen) -> Vec<String> {
+pub(crate) fn differences(expected: &Expected, style: Style, seen: &Seen) -> Vec<String> {
     let mut problems = Vec::new();
     if expected.status != seen.status {
         problems.push(format!("the status is {}, not {}", seen.status, expected.status));
@@ -35,9 +35,10 @@ pub(crate) fn differences(expected: &Expected, seen: &Seen) -> Vec<String> {
         find(&format!("data.{key}"), value, &seen.data[key.as_str()], &mut problems);
     }
     for (key, value) in &expected.metadata {
-        // A style that doesn't carry a count leaves it out.
-        if let Some(seen) = seen.metadata.get(key) {
-            find(&format!("metadata.{key}"), value, seen, &mut problems);
+        match seen.metadata.get(key) {
+            Some(seen) => find(&format!("metadata.{key}"), value, seen, &mut problems),
+            None if style.carries(key) => problems.push(format!("metadata.{key} is missing")),
+            None => {}
         }
     }
     problems

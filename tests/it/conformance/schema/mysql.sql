@@ -63,6 +63,12 @@ create table documents (
   country_code varchar(50),
   constraint documents_country_fkey foreign key (country_code) references countries (code)
 );
+create table folders (
+  id int primary key,
+  name varchar(200) not null,
+  folder_id int,
+  constraint folders_folder_fkey foreign key (folder_id) references folders (id)
+);
 create table shifts (id smallint primary key, starts time(6), noted datetime, ratio double);
 create table lists (id integer primary key);
 create view staff as select id, name, department_id from employees where active;
@@ -95,3 +101,8 @@ insert into documents (id, title, country_code) values
   ('00000000-0000-4000-8000-000000000010', 'one', 'de'), ('00000000-0000-4000-8000-0000000000a0', 'two', 'de'), ('00000000-0000-4000-8000-0000000000b0', 'three', 'fr'), ('00000000-0000-4000-8000-0000000000ff', 'four', null);
 insert into shifts (id, starts, noted, ratio) values
   (1, '08:30:00', '2024-03-10 02:30:00', 0.1), (2, '23:59:59.5', '1999-12-31 23:59:59', -1.5), (3, null, null, null);
+insert into folders (id, name, folder_id) values
+  (1, 'root', null), (2, 'usr', 1), (3, 'share', 2), (4, 'doc', 3), (5, 'rust', 4), (6, 'html', 5), (7, 'etc', 1),
+  (20, 'there', null), (21, 'back', 20), (30, 'itself', null);
+update folders set folder_id = 21 where id = 20;
+update folders set folder_id = 30 where id = 30;

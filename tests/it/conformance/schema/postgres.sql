@@ -48,6 +48,7 @@ create table profiles (
 );
 create table countries (code text primary key, name text not null, area double precision);
 create table documents (id uuid primary key, title text not null, country_code text references countries (code));
+create table folders (id integer primary key, name text not null, folder_id integer references folders (id));
 create table shifts (id smallint primary key, starts time, noted timestamp, ratio double precision);
 create table lists (
   id integer primary key,
@@ -94,6 +95,11 @@ insert into documents (id, title, country_code) values
   ('00000000-0000-4000-8000-000000000010', 'one', 'de'), ('00000000-0000-4000-8000-0000000000a0', 'two', 'de'), ('00000000-0000-4000-8000-0000000000b0', 'three', 'fr'), ('00000000-0000-4000-8000-0000000000ff', 'four', null);
 insert into shifts (id, starts, noted, ratio) values
   (1, '08:30:00', '2024-03-10 02:30:00', 0.1), (2, '23:59:59.5', '1999-12-31 23:59:59', -1.5), (3, null, null, null);
+insert into folders (id, name, folder_id) values
+  (1, 'root', null), (2, 'usr', 1), (3, 'share', 2), (4, 'doc', 3), (5, 'rust', 4), (6, 'html', 5), (7, 'etc', 1),
+  (20, 'there', null), (21, 'back', 20), (30, 'itself', null);
+update folders set folder_id = 21 where id = 20;
+update folders set folder_id = 30 where id = 30;
 insert into lists (id, numbers, words, flags, amounts, days, noted, moments, blobs, tokens, levels, notes, grid) values
   (1, '{1,NULL,9007199254740993}', array['plain', 'with "quotes"', 'back\slash', 'a,b', '{braces}', '', null, 'NULL'], '{t,f,NULL}', '{0.5,1234567890123456.7891}', '{2024-02-29}', array['2024-03-10 02:30:00.5'::timestamp], array['2024-03-10 02:30:00+02'::timestamptz], array['\x00ff'::bytea, null, ''], '{00000000-0000-4000-8000-00000000000a}', '{lead,junior}', array['{"a": "\"b\""}'::jsonb, 'null', null, '[1, 2]'], '{{1,2},{3,4}}'),
   (2, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}'),

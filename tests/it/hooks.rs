@@ -4,9 +4,11 @@ use crate::support::client::Call;
 use crate::support::database::{Fresh, Kind};
 use crate::support::server::Server;
 use async_trait::async_trait;
+use axum::http::Method;
 use resolvespec::engine::{Context, Hook, NarrowRead, NarrowWrite, Refusal};
 use resolvespec::protocol::{Condition, Error, Leaf, Operation, Operator};
 use serde_json::{Value, json};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 const SCHEMA: &str = "
@@ -323,5 +325,84 @@ async fn a_preload_is_refused_at_any_depth() {
 async fn what_a_write_answers_is_narrowed_and_refused_too() {
     for kind in Kind::ALL {
         answers_of_writes_are_guarded(kind).await;
+    }
+}
+
+/// Notes down what was read, and refuses it if it is told to.
+#[derive(Default)]
+struct Reading {
+    told: Mutex<Vec<(String, u64)>>,
+    refuses: AtomicBool,
+}
+
+#[async_trait]
+impl Hook for Reading {
+    async fn after_read(&self, context: Context<'_>, rows: u64) -> Result<(), Refusal> {
+        assert_eq!(context.operation, Operation::Read);
+        self.told.lock().expect("no panic").push((context.entity.name.clone(), rows));
+        if self.refuses.load(Ordering::Relaxed) {
+            return Err(Refusal::new("this was too much"));
+        }
+        Ok(())
+    }
+}
+
+impl Reading {
+    fn told(&self) -> Vec<(String, u64)> {
+        std::mem::take(&mut *self.told.lock().expect("no panic"))
+    }
+}
+
+async fn reads_are_told(kind: Kind) {
+    let hook = Arc::new(Reading::default());
+    let script = format!("{}{VAULT}", SCHEMA.replace(" text", " varchar(20)"));
+    let server = Server::over(kind, Fresh::create(kind).await, &script, GUARDED, vec![hook.clone()]).await;
+    let nobodys = json!({"filters": [{"column": "owner", "operator": "eq", "value": "eve"}]});
+    let reads: [(&str, Value, u64); 9] = [
+        ("notes", json!({}), 3),
+        ("notes", json!({"options": {"limit": 2}}), 2),
+        ("notes", json!({"options": {"offset": 2, "skip_count": true}}), 1),
+        ("notes", json!({"options": nobodys}), 0),
+        ("notes", json!({"id": [1, 3]}), 2),
+        ("notes", json!({"options": {"fetch_row_number": "2"}}), 1),
+        ("notes/2", json!({}), 1),
+        // Rows of other entities are not counted.
+        ("teams", json!({"options": {"preload": [{"relation": "notes.vault"}]}}), 1),
+        ("teams/1", json!({"options": {"preload": [{"relation": "notes"}]}}), 1),
+    ];
+    for refuses in [false, true] {
+        hook.refuses.store(refuses, Ordering::Relaxed);
+        for (path, read, rows) in &reads {
+            let mut read = read.clone();
+            read["operation"] = "read".into();
+            let (status, body) = call(&server, path, read.clone()).await;
+            let entity = path.split('/').next().expect("a name").to_owned();
+            assert_eq!(hook.told(), [(entity, *rows)], "{}: {path} {read}: {body}", kind.name());
+            if refuses {
+                let error = json!({"code": "hook_error", "message": "this was too much"});
+                assert_eq!((status, &body["error"]), (400, &error), "{}: {path} {read}: {body}", kind.name());
+                assert_eq!(body["data"], Value::Null, "{}: {path} {read}: nothing of it is answered", kind.name());
+            } else {
+                assert_eq!((status, &body["success"]), (200, &json!(true)), "{}: {path} {read}: {body}", kind.name());
+            }
+        }
+        for (path, rows) in [("notes", 3_u64), ("notes/2", 1)] {
+            let answer = server.client.send(&Call::new(Method::GET, format!("/rest/main/{path}"))).await.expect("an answer");
+            assert_eq!(answer.status, if refuses { 400 } else { 200 }, "{}: {path}: {}", kind.name(), answer.body);
+            assert_eq!(hook.told(), [("notes".to_owned(), rows)], "{}: {path}", kind.name());
+        }
+    }
+    // What was not found was not read, and what a write answers is no read.
+    let (status, _) = call(&server, "notes/99", json!({"operation": "read"})).await;
+    assert_eq!((status, hook.told()), (404, Vec::new()), "{}", kind.name());
+    let (status, body) = call(&server, "notes/2", json!({"operation": "update", "data": {"body": "new"}})).await;
+    assert_eq!((status, hook.told()), (200, Vec::new()), "{}: {body}", kind.name());
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_read_is_told_with_its_number_of_rows_and_may_be_refused() {
+    for kind in Kind::ALL {
+        reads_are_told(kind).await;
     }
 }

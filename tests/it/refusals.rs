@@ -242,3 +242,20 @@ async fn values_that_do_not_fit_are_refused_however_the_server_is_set_on_mariadb
     assert_eq!(read.body["metadata"]["total"], 0, "{}", read.body);
     server.stop().await;
 }
+
+/// It answers NULL in the place of a text that is longer than a packet.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_is_too_large_to_be_built_is_told_and_not_left_out_on_mariadb() {
+    let script = format!("{NOTES} insert into notes values (1, 'x'), (2, 'y');");
+    let large = |name: &str| format!("{{name: {name}, type: text, expression: \"repeat(body, if(id = 2, 40000000, 1))\"}}");
+    let entities = format!("{}\n", ENTITIES.trim_end())
+        .replace("apiSchema: public}", &format!("apiSchema: public, computed: [{}, {}]}}", large("once"), large("twice")));
+    let server = Server::start(Kind::Mariadb, &script, &entities).await;
+    let with = |columns: Value| json!({"operation": "read", "options": {"computedColumns": columns, "columns": ["id"]}});
+    let small = ask(&server, with(json!([{"name": "once"}]))).await;
+    assert_eq!((small.status.as_u16(), small.body["data"].as_array().map(Vec::len)), (200, Some(2)));
+    let refused = ask(&server, with(json!([{"name": "once"}, {"name": "twice"}]))).await;
+    let error = &refused.body["error"];
+    assert_eq!((refused.status.as_u16(), &error["code"]), (400, &json!("limit_exceeded")), "{error}");
+    server.stop().await;
+}

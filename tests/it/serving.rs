@@ -6,11 +6,12 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use resolvespec::database::{Database, Settings};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use url::Url;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_resolvespec");
 pub(crate) const SECRET: &str = "a secret that only this test knows, and nobody else";
@@ -262,6 +263,61 @@ fn dev_prints_a_line_to_try_for_each_entity() {
     dev.end();
 }
 
+const THREE: &str = "
+apiVersion: resolvespec.dev/v1alpha1
+kind: DataSource
+metadata: {name: shop}
+spec: {engine: sqlite, connection: {url: 'sqlite:shop.db'}, seed: [seed.sql]}
+---
+apiVersion: resolvespec.dev/v1alpha1
+kind: Entity
+metadata: {name: items}
+spec: {source: shop}
+---
+apiVersion: resolvespec.dev/v1alpha1
+kind: Entity
+metadata: {name: makers}
+spec: {source: shop, apiSchema: people}
+---
+apiVersion: resolvespec.dev/v1alpha1
+kind: Entity
+metadata: {name: order-lines}
+spec: {source: shop, table: order_lines, name: order_lines, operations: {read: {}}}
+";
+
+#[test]
+fn dev_prints_a_line_for_each_of_its_entities_and_that_it_is_open_on_this_machine_alone() {
+    let shop = Shop::new("three");
+    std::fs::write(shop.0.join("shop.yaml"), THREE).expect("written");
+    let seed = "create table items (id integer primary key, name text); insert into items values (1, 'pen');
+        create table makers (id integer primary key, name text); insert into makers values (1, 'Ada');
+        create table order_lines (id integer primary key, name text); insert into order_lines values (1, 'a dozen');";
+    std::fs::write(shop.0.join("seed.sql"), seed).expect("written");
+    let mut dev = shop.start(&["dev", "--port", "0"], &[]);
+    let mut said = std::mem::take(&mut dev.said);
+    while !said.contains("Ctrl-C") {
+        assert!(dev.lines.read_line(&mut said).expect("readable") > 0, "{said}");
+    }
+    assert!(said.contains("serves 3 entities"), "{said}");
+    assert!(said.contains("open to every program on this machine") && said.contains("`resolvespec serve`"), "{said}");
+    let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| line.starts_with("curl ")).collect();
+    assert_eq!(lines.len(), 3, "{said}");
+    for (path, name) in [("main/items", "pen"), ("people/makers", "Ada"), ("main/order_lines", "a dozen")] {
+        let url = format!(" http://{}/api/{path} ", dev.address);
+        let line = lines.iter().copied().find(|line| line.contains(&url)).unwrap_or_else(|| panic!("no line for {path}: {said}"));
+        let output = Command::new("bash").args(["-c", line]).output().expect("bash runs");
+        let answer: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{line}: {output:?}"));
+        assert_eq!(answer["data"], json!([{"id": 1, "name": name}]), "{line}");
+    }
+
+    let address: SocketAddr = dev.address.parse().expect("an address");
+    assert!(address.ip().is_loopback(), "{address}");
+    // Whoever listens everywhere is reached by every address of this machine.
+    let elsewhere = SocketAddr::from((Ipv4Addr::new(127, 0, 0, 2), address.port()));
+    assert!(TcpStream::connect(elsewhere).is_err(), "it listens at {elsewhere} too");
+    dev.end();
+}
+
 #[test]
 fn dev_reloads_what_is_good_and_keeps_serving_when_it_is_not() {
     let shop = Shop::new("reloads");
@@ -312,6 +368,84 @@ fn what_introspect_prints_can_be_served() {
     let (status, body) = dev.post("/api/main/items/1", &json!({"operation": "read"}), None);
     assert_eq!((status, &body["data"]["name"]), (200, &json!("pen")));
     dev.end();
+}
+
+/// The file is there already, and nothing is seeded.
+#[test]
+fn a_database_of_sqlite_that_is_introspected_takes_writes() {
+    let shop = Shop::new("introspect-writes").seeded();
+    let url = format!("sqlite:{}", shop.0.join("shop.db").display());
+    let output = run(&["introspect", &url]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    std::fs::write(shop.0.join("shop.yaml"), &output.stdout).expect("written");
+    let read = json!({"operation": "read"});
+    let mut dev = shop.start(&["dev", "--port", "0"], &[]);
+    let create = json!({"operation": "create", "data": {"name": "ink"}});
+    let (status, body) = dev.post("/api/main/items", &create, None);
+    assert_eq!((status, &body["data"]["name"]), (200, &json!("ink")), "{body}");
+    let path = format!("/api/main/items/{}", body["data"]["id"]);
+    let (status, read_back) = dev.post(&path, &read, None);
+    assert_eq!((status, &read_back["data"]), (200, &body["data"]), "{read_back}");
+    dev.end();
+    // It is in the file, and not in the process.
+    let mut dev = shop.start(&["dev", "--port", "0"], &[]);
+    let (status, read_back) = dev.post(&path, &read, None);
+    assert_eq!((status, &read_back["data"]), (200, &body["data"]), "{read_back}");
+    dev.end();
+}
+
+/// The URL of a test server, changed.
+fn server_url(kind: Kind, change: impl FnOnce(&mut Url)) -> String {
+    let variable = format!("TEST_{}_URL", kind.name().to_uppercase());
+    let url = std::env::var(&variable).unwrap_or_else(|_| panic!("{variable} is not set: run the tests with tests/run"));
+    let mut url = Url::parse(&url).expect("a URL");
+    change(&mut url);
+    url.into()
+}
+
+const WRONG: &str = "not-the-p4ssword";
+
+/// Whoever typed the URL is told what of it to look at, and nobody the password.
+fn assert_introspect_fails(url: &str, with: &str) {
+    let output = run(&["introspect", url]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(output.stdout.is_empty(), "nothing that looks like manifests: {}", String::from_utf8_lossy(&output.stdout));
+    assert!(said.starts_with("error: ") && said.contains(with), "it names '{with}': {said}");
+    assert!(said.contains("URL"), "it says where to mend it: {said}");
+    assert!(!said.contains(WRONG), "{said}");
+}
+
+#[test]
+fn introspect_with_a_wrong_password_says_what_to_do_and_not_the_password() {
+    for kind in [Kind::Postgres, Kind::Mariadb] {
+        let url = server_url(kind, |url| url.set_password(Some(WRONG)).expect("it can have a password"));
+        let user = Url::parse(&url).expect("a URL").username().to_owned();
+        assert_introspect_fails(&url, &user);
+    }
+}
+
+#[test]
+fn introspect_of_an_unknown_host_says_what_to_do_and_not_the_password() {
+    for kind in [Kind::Postgres, Kind::Mariadb] {
+        let url = server_url(kind, |url| {
+            url.set_password(Some(WRONG)).expect("it can have a password");
+            url.set_host(Some("nowhere.invalid")).expect("it can have a host");
+        });
+        assert_introspect_fails(&url, "nowhere.invalid");
+    }
+}
+
+#[test]
+fn introspect_of_a_host_that_does_not_listen_says_what_to_do_and_not_the_password() {
+    for kind in [Kind::Postgres, Kind::Mariadb] {
+        let free = crate::support::ports::free_port();
+        let url = server_url(kind, |url| {
+            url.set_password(Some(WRONG)).expect("it can have a password");
+            url.set_port(Some(free)).expect("it can have a port");
+        });
+        assert_introspect_fails(&url, &free.to_string());
+    }
 }
 
 #[test]

@@ -10,12 +10,13 @@
   {{- end }}
 - name: RESOLVESPEC_MQTT_PREFIX
   value: {{ $m.prefix | quote }}
+{{- if $m.groupSecret.name }}
 - name: RESOLVESPEC_MQTT_GROUP
-  {{- if $m.groupSecret.name }}
   valueFrom: {secretKeyRef: {name: {{ $m.groupSecret.name }}, key: {{ $m.groupSecret.key }}}}
-  {{- else }}
+{{- else if $m.group }}
+- name: RESOLVESPEC_MQTT_GROUP
   value: {{ $m.group | quote }}
-  {{- end }}
+{{- end }}
 {{- with $m.clientClaim }}
 - name: RESOLVESPEC_MQTT_CLIENT_CLAIM
   value: {{ . | quote }}

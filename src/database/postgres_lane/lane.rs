@@ -7,21 +7,25 @@ use super::batch;
 use crate::database::error::Error;
 use crate::database::postgres::{AsText, SessionDriver, classify, read_all};
 use crate::database::postgres_row::Raw;
-use crate::database::statement::RowForm;
 use crate::database::rows::{Fetched, MAX_NUMBERS};
-use crate::database::statement::{Bind, Placeholders, Statement};
+use crate::database::statement::{Bind, Placeholders, RowForm, Statement};
 use crate::protocol::RowText;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use hashlink::LruCache;
 use std::pin::pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::sync::{OnceCell, mpsc, oneshot};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_postgres::{CancelToken, Client};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
+
+/// How long nothing may leave a lane that has statements in it, before they are no short ones.
+pub(super) const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Statements in one lane at a time; those beyond take a connection of their own.
 const MOST_WAITING: usize = 32;
@@ -35,6 +39,8 @@ pub(super) struct Lane {
     // Held for a lookup only.
     known: Mutex<LruCache<Box<str>, Arc<Known>>>,
     waiting: AtomicUsize,
+    /// Whether a statement took longer than one in a lane may.
+    stands_still: Arc<AtomicBool>,
     pub(super) cancel: CancelToken,
     pub(super) ending: CancellationToken,
     _ended_with_it: DropGuard,
@@ -63,9 +69,12 @@ impl Lane {
         let cancel = client.cancel_token();
         let ending = CancellationToken::new();
         let ended = ending.clone();
-        tasks.spawn(async move { ended.run_until_cancelled(drive(client, driver, asked)).await });
+        let stands_still = Arc::new(AtomicBool::new(false));
+        let still = Arc::clone(&stands_still);
+        tasks.spawn(async move { ended.run_until_cancelled(drive(client, driver, asked, &still)).await });
         Self {
             asks,
+            stands_still,
             known: Mutex::new(LruCache::new(PREPARED_STATEMENTS)),
             waiting: AtomicUsize::new(0),
             cancel,
@@ -76,6 +85,10 @@ impl Lane {
 
     pub(super) fn is_closed(&self) -> bool {
         self.asks.is_closed()
+    }
+
+    pub(super) fn stands_still(&self) -> bool {
+        self.stands_still.load(Ordering::Relaxed)
     }
 
     pub(super) fn is_busy(&self) -> bool {
@@ -122,11 +135,16 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// Moves a lane until its connection ends. Before statements leave it lets whoever is ready go first, so that theirs leave
-/// with them.
-async fn drive(client: Client, mut driver: SessionDriver, mut asked: mpsc::UnboundedReceiver<Ask>) {
+/// Moves a lane until its connection ends, or a statement has run for too long. Before statements leave it lets whoever is
+/// ready go first, so that theirs leave with them.
+///
+/// The time is looked at now and then: a timer for each statement costs a system call, since it is earlier than whatever
+/// its runtime sleeps for.
+async fn drive(client: Client, mut driver: SessionDriver, mut asked: mpsc::UnboundedReceiver<Ask>, stands_still: &AtomicBool) {
     let (client, mut running) = (&client, FuturesUnordered::new());
     let mut gathered = Vec::with_capacity(MOST_WAITING);
+    let (mut looks, mut since, mut moved) = (interval(PATIENCE / 4), Instant::now(), true);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             biased;
@@ -138,11 +156,20 @@ async fn drive(client: Client, mut driver: SessionDriver, mut asked: mpsc::Unbou
                 while let Ok(ask) = asked.try_recv() {
                     gathered.push(ask);
                 }
+                moved |= running.is_empty();
                 while let Some(alike) = take_alike(&mut gathered) {
                     running.push(answer(client, alike));
                 }
             }
-            Some(()) = running.next(), if !running.is_empty() => {}
+            Some(()) = running.next(), if !running.is_empty() => moved = true,
+            now = looks.tick(), if !running.is_empty() => {
+                if std::mem::take(&mut moved) {
+                    since = now;
+                } else if now - since >= PATIENCE {
+                    stands_still.store(true, Ordering::Relaxed);
+                    return;
+                }
+            }
             ended = &mut driver => {
                 if let Err(error) = ended {
                     tracing::debug!(%error, "a lane to PostgreSQL ended");

@@ -14,18 +14,18 @@ use super::postgres::{Manager, classify};
 use super::rows::Fetched;
 use super::statement::Statement;
 use arc_swap::ArcSwapOption;
-use lane::Lane;
+use lane::{Lane, PATIENCE};
 use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
-
-/// How long a statement may wait in a lane before it is no short one.
-const PATIENCE: Duration = Duration::from_millis(100);
 
 /// A key has one best plan; without this, a statement for many keys would be planned anew each time.
 const LANE_SESSION: &str = "set plan_cache_mode = force_generic_plan";
+
+/// How long opening a lane may take, of which nobody's answer depends.
+const OPENING: Duration = Duration::from_secs(1);
 
 /// How long a place stays empty after its lane stood still.
 const REST: Duration = Duration::from_secs(5);
@@ -68,19 +68,24 @@ impl Lanes {
         deadline: Instant,
     ) -> Option<Result<Fetched, Error>> {
         let place = self.places.get(here() % self.places.len().max(1))?;
-        let lane = match place.lane.load_full().filter(|lane| !lane.is_closed()) {
-            Some(lane) => lane,
-            None => self.open(place, manager).await?,
-        };
-        let patience = Instant::now() + PATIENCE;
-        match timeout_at(patience.min(deadline), lane.fetch(statement)).await {
-            Ok(outcome) => outcome,
-            Err(_) if patience < deadline => {
+        let lane = match place.lane.load_full() {
+            Some(lane) if !lane.is_closed() => lane,
+            // Those who waited in it may all have left.
+            Some(lane) if lane.stands_still() => {
                 self.close_lane(place, &lane, manager).await;
-                None
+                return None;
             }
-            Err(_) => Some(Err(Error::Deadline)),
+            _ => timeout_at(deadline.min(Instant::now() + OPENING), self.open(place, manager)).await.ok().flatten()?,
+        };
+        let outcome = if deadline > Instant::now() + PATIENCE * 2 {
+            lane.fetch(statement).await
+        } else {
+            timeout_at(deadline, lane.fetch(statement)).await.unwrap_or(Some(Err(Error::Deadline)))
+        };
+        if outcome.is_none() && lane.stands_still() {
+            self.close_lane(place, &lane, manager).await;
         }
+        outcome
     }
 
     /// Opens the lane of a place, unless someone else does or it has to rest.
@@ -118,7 +123,8 @@ impl Lanes {
         place.lane.store(None);
         lane.ending.cancel();
         let cancelled = manager.cancel(lane.cancel.clone());
-        self.tasks.spawn(cancelled);
+        // A database that hangs must not keep the process from ending.
+        self.tasks.spawn(async move { _ = timeout(REST, cancelled).await });
     }
 
     /// Closes every lane.

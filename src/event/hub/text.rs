@@ -53,11 +53,13 @@ pub enum Ending {
     CatalogChanged,
     /// The changes of its entity are not captured any more.
     CaptureRemoved,
+    /// Nothing was heard of its client, which is not connected to us, for as long as a subscription is kept.
+    ClientUnheard,
 }
 
 impl Ending {
     /// Each of them.
-    pub const ALL: [Self; 2] = [Ending::CatalogChanged, Ending::CaptureRemoved];
+    pub const ALL: [Self; 3] = [Ending::CatalogChanged, Ending::CaptureRemoved, Ending::ClientUnheard];
 
     /// The word on the wire.
     #[must_use]
@@ -65,6 +67,7 @@ impl Ending {
         match self {
             Ending::CatalogChanged => "catalog_changed",
             Ending::CaptureRemoved => "capture_removed",
+            Ending::ClientUnheard => "client_unheard",
         }
     }
 }

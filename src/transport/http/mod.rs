@@ -189,7 +189,8 @@ where
                 }
                 Poll::Pending => {}
             }
-            if leaving || closed.as_mut().poll(context).is_pending() {
+            // A request whose head has begun to come is told to come again elsewhere; hyper takes the connection for idle.
+            if leaving || closed.as_mut().poll(context).is_pending() || pulse.head_has_begun() {
                 break;
             }
             leaving = true;

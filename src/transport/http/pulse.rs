@@ -72,6 +72,11 @@ impl Pulse {
         self.flooded.load(Ordering::Relaxed)
     }
 
+    /// Whether a part of a request's head has come, and the rest has not.
+    pub(super) fn head_has_begun(&self) -> bool {
+        self.head_since.load(Ordering::Relaxed) != 0
+    }
+
     /// The head of a request is complete.
     pub(super) fn begin(pulse: &Arc<Self>, version: Version) -> Begun {
         pulse.requests.fetch_add(1, Ordering::Relaxed);

@@ -1,4 +1,5 @@
-//! What brokers ask us about their clients, on the admin port: `/mqtt/auth`, `/mqtt/acl`, `/mqtt/superuser`.
+//! What brokers ask us about their clients, on the admin port: `/mqtt/auth`, `/mqtt/acl`, `/mqtt/superuser`. Where several
+//! brokers are served, `/mqtt/auth/HOST:PORT` says which of them asks, since each has its own clients.
 //!
 //! The formats are those of EMQX 5 and of mosquitto-go-auth, JSON or form. A password is a bearer token. Who is let in is
 //! remembered as that client, for requests that carry no token of their own. An ACL allows a client its own topics and
@@ -16,7 +17,7 @@ use crate::store;
 use crate::transport::rest::answer::plain;
 use axum::Router;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, Response, StatusCode};
 use axum::routing::post;
@@ -28,6 +29,7 @@ use uuid::Uuid;
 pub fn router(mqtt: Mqtt) -> Router {
     Router::new()
         .route("/mqtt/auth", post(authenticate))
+        .route("/mqtt/auth/{broker}", post(authenticate_of))
         .route("/mqtt/acl", post(authorize))
         .route("/mqtt/superuser", post(async || verdict(false, Verdict::Deny("nobody is a superuser".to_owned()))))
         .with_state(mqtt)
@@ -91,7 +93,31 @@ impl Question {
 
 async fn authenticate(State(mqtt): State<Mqtt>, headers: HeaderMap, body: Bytes) -> Response<Body> {
     let Some(question) = Question::read(&headers, &body) else { return unreadable() };
-    let decided = admit(&mqtt, &question).await;
+    let decided = match mqtt.settings.servers.as_slice() {
+        [only] => admit(&mqtt, &only.name, &question).await,
+        _ => Verdict::Deny(
+            "several brokers are served: ask at /mqtt/auth/HOST:PORT, by the address that we have of you".to_owned(),
+        ),
+    };
+    decide(&question, decided)
+}
+
+async fn authenticate_of(
+    State(mqtt): State<Mqtt>,
+    Path(broker): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response<Body> {
+    let Some(question) = Question::read(&headers, &body) else { return unreadable() };
+    let decided = if mqtt.settings.servers.iter().any(|server| server.name == broker) {
+        admit(&mqtt, &broker, &question).await
+    } else {
+        Verdict::Deny("this broker is not one of those that are served".to_owned())
+    };
+    decide(&question, decided)
+}
+
+fn decide(question: &Question, decided: Verdict) -> Response<Body> {
     if let Verdict::Deny(reason) | Verdict::Unknown(reason) = &decided {
         tracing::info!(client = question.client(), reason, "a client of a broker is not let in");
     }
@@ -106,7 +132,7 @@ async fn hooked(mqtt: &Mqtt, principal: &Principal) -> Verdict {
     }
 }
 
-async fn admit(mqtt: &Mqtt, question: &Question) -> Verdict {
+async fn admit(mqtt: &Mqtt, broker: &str, question: &Question) -> Verdict {
     let (client, user, password) = (question.client(), question.user(), question.text(&["password"]));
     let own = mqtt.settings.servers.iter().filter_map(|server| server.user.as_ref());
     if own.clone().any(|own| own.name == user) {
@@ -120,8 +146,9 @@ async fn admit(mqtt: &Mqtt, question: &Question) -> Verdict {
         return Verdict::Deny("its client id can't be a level of a topic".to_owned());
     }
     let identity = &mqtt.0.identity;
+    let key = identity.key(broker, client);
     if !identity.authenticator.takes_tokens() || (password.is_empty() && identity.authenticator.admits_anonymous()) {
-        return match identity.remembered.find(client).await {
+        return match identity.remembered.find(&key).await {
             Ok(None) => hooked(mqtt, &Principal::anonymous()).await,
             Ok(Some(_)) => Verdict::Deny("the client id is somebody's who has a token".to_owned()),
             Err(error) => Verdict::Unknown(error.to_string()),
@@ -140,7 +167,7 @@ async fn admit(mqtt: &Mqtt, question: &Question) -> Verdict {
     if let Verdict::Deny(reason) = hooked(mqtt, &principal).await {
         return Verdict::Deny(reason);
     }
-    match identity.remembered.remember(client, &principal, identity.claim.is_some()).await {
+    match identity.remembered.remember(&key, &principal, identity.claim.is_some()).await {
         Ok(true) => Verdict::Allow,
         Ok(false) => Verdict::Deny("the client id is somebody else's".to_owned()),
         Err(error @ (store::Error::Unavailable(_) | store::Error::Unusable(_))) => Verdict::Unknown(error.to_string()),

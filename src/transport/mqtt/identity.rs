@@ -13,22 +13,30 @@ pub(super) struct Identity {
     pub remembered: Remembered,
     /// The claim that names the clients that may use a token.
     pub claim: Option<String>,
+    /// Whether there are several brokers, so that a client's id says nothing without its broker.
+    pub several: bool,
 }
 
 impl Identity {
     /// Who sent a message by a client's topic, with a token beside it or in it.
-    pub(super) async fn of(&self, client: &str, authorization: Option<&str>, token: Option<&str>) -> Result<Principal, Error> {
+    pub(super) async fn of(
+        &self,
+        broker: &str,
+        client: &str,
+        authorization: Option<&str>,
+        token: Option<&str>,
+    ) -> Result<Principal, Error> {
         if !self.authenticator.takes_tokens() {
             return Ok(Principal::anonymous());
         }
         let credentials = match (authorization, token) {
-            (None, None) => return self.without_token(client).await,
+            (None, None) => return self.without_token(broker, client).await,
             (Some(_), _) => Credentials::from_authorization(authorization).map_err(refused)?,
             (None, Some(token)) => Credentials::bearer(token),
         };
         let principal = self.authenticator.authenticate(credentials).await.map_err(refused)?;
         self.check_claim(client, &principal)?;
-        match self.remembered.known(client) {
+        match self.remembered.known(&self.key(broker, client)) {
             Some(other) if !same(&other, &principal) => {
                 let message = format!("the broker knows the client '{client}' as somebody else than the token names");
                 Err(Error::new(Code::Forbidden, message))
@@ -37,8 +45,8 @@ impl Identity {
         }
     }
 
-    async fn without_token(&self, client: &str) -> Result<Principal, Error> {
-        let found = self.remembered.find(client).await.map_err(|error| {
+    async fn without_token(&self, broker: &str, client: &str) -> Result<Principal, Error> {
+        let found = self.remembered.find(&self.key(broker, client)).await.map_err(|error| {
             tracing::warn!(%error, "who a client is can't be looked up");
             Error::new(Code::Unavailable, "who this client is can't be looked up at the moment; try again later")
         })?;
@@ -50,6 +58,11 @@ impl Identity {
                 "credentials are missing; send the user property 'authorization' with 'Bearer <token>', or a field 'token'",
             )),
         }
+    }
+
+    /// Under which a client is remembered: the same id at another broker is somebody else's.
+    pub(super) fn key(&self, broker: &str, client: &str) -> String {
+        if self.several { format!("{broker} {client}") } else { client.to_owned() }
     }
 
     /// Whether a token may be used by a client.

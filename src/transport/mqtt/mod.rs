@@ -89,6 +89,7 @@ impl From<Parts> for Mqtt {
             authenticator: parts.authenticator.clone(),
             remembered: Remembered::new(Arc::clone(&parts.clients)),
             claim: settings.client_claim.clone(),
+            several: settings.servers.len() > 1,
         };
         let brokers = settings.servers.iter().map(broker).collect();
         Self(Arc::new(Inner { brokers, identity, parts, leaving: CancellationToken::new(), tasks: TaskTracker::new() }))

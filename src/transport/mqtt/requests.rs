@@ -77,20 +77,17 @@ impl Asked<'_> {
         if let Err(error) = self.check_response_topic() {
             return self.refused(&read.id, &error).into();
         }
-        if matches!(read.said, Said::Ping) {
-            let mut out = Vec::new();
-            message::pong(&mut out, &read.id);
-            return out.into();
-        }
         let authorization = self.property(&["authorization", "Authorization"]);
         let identity = &lanes.mqtt().0.identity;
-        let principal = match identity.of(self.client, authorization, read.token.as_deref()).await {
+        let principal = match identity.of(lanes.broker().name(), self.client, authorization, read.token.as_deref()).await {
             Ok(principal) => principal,
+            // A ping asks whether somebody is there, and so is answered to anybody; it keeps nothing alive then.
+            Err(_) if matches!(read.said, Said::Ping) => return pong(&read.id),
             Err(error) => return self.refused(&read.id, &error).into(),
         };
         lanes.mqtt().subscriptions.heard(lanes.broker(), self.client, &principal);
         match read.said {
-            Said::Ping => Vec::new().into(),
+            Said::Ping => pong(&read.id),
             Said::Request(request) => self.requested(&principal, read.id, *request).await.into(),
             Said::Subscription(asked) => {
                 let speaker =
@@ -110,7 +107,8 @@ impl Asked<'_> {
     async fn requested(&self, principal: &Principal, id: String, mut request: protocol::Request) -> Vec<u8> {
         if request.idempotency_key.is_none() && !matches!(request.operation, Operation::Read | Operation::Meta) {
             let given = self.property(&["idempotency_key", "idempotency-key"]).map(ToOwned::to_owned);
-            request.idempotency_key = Some(given.unwrap_or_else(|| key_of(self.client, &self.message.payload)));
+            request.idempotency_key =
+                Some(given.unwrap_or_else(|| key_of(self.lanes.broker().name(), self.client, &self.message.payload)));
         }
         id_from_data(&mut request);
         let lanes = self.lanes;
@@ -144,18 +142,26 @@ impl Asked<'_> {
     }
 }
 
+fn pong(id: &str) -> Answered {
+    let mut out = Vec::new();
+    message::pong(&mut out, id);
+    out.into()
+}
+
 fn failure(id: &str, error: &Error) -> Vec<u8> {
     let mut out = Vec::new();
     message::failure(&mut out, id, error);
     out
 }
 
-/// What tells a request from others: the same bytes from the same client are the same request, told again. The id is among
+/// What tells a request from others: the same bytes from the same client of the same broker are the same request, told again. The id is among
 /// them, so a client that begins to count anew is understood as long as it does not say the very same again.
-fn key_of(client: &str, payload: &[u8]) -> String {
+fn key_of(broker: &str, client: &str, payload: &[u8]) -> String {
     let mut hash = Xxh3::new();
-    hash.update(&(client.len() as u64).to_be_bytes());
-    hash.update(client.as_bytes());
+    for name in [broker, client] {
+        hash.update(&(name.len() as u64).to_be_bytes());
+        hash.update(name.as_bytes());
+    }
     hash.update(payload);
     format!("mqtt:{:032x}", hash.digest128())
 }
@@ -259,11 +265,13 @@ mod tests {
 
     #[test]
     fn the_same_bytes_of_the_same_client_have_the_same_key() {
-        let key = key_of("a", b"{\"id\":\"1\"}");
-        assert_eq!(key, key_of("a", b"{\"id\":\"1\"}"));
-        assert_ne!(key, key_of("b", b"{\"id\":\"1\"}"));
-        assert_ne!(key, key_of("a", b"{\"id\":\"2\"}"));
-        assert_ne!(key_of("ab", b"c"), key_of("a", b"bc"));
+        let key = key_of("x", "a", b"{\"id\":\"1\"}");
+        assert_eq!(key, key_of("x", "a", b"{\"id\":\"1\"}"));
+        assert_ne!(key, key_of("x", "b", b"{\"id\":\"1\"}"));
+        assert_ne!(key, key_of("y", "a", b"{\"id\":\"1\"}"));
+        assert_ne!(key, key_of("x", "a", b"{\"id\":\"2\"}"));
+        assert_ne!(key_of("x", "ab", b"c"), key_of("x", "a", b"bc"));
+        assert_ne!(key_of("xa", "b", b"c"), key_of("x", "ab", b"c"));
     }
 
     fn asked(operation: Operation, data: Value) -> (Selector, Option<Value>) {

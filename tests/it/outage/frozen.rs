@@ -24,9 +24,9 @@ spec: {source: shop}
 ";
 
 /// The deadlines above, one after the other, and room for a slow machine.
-const PATIENCE: Duration = Duration::from_secs(8);
+pub(super) const PATIENCE: Duration = Duration::from_secs(8);
 
-async fn start(own: &Own, name: &str) -> (Shop, Process) {
+pub(super) async fn start(own: &Own, name: &str) -> (Shop, Process) {
     let url = own.database().await;
     let database = Database::connect(&Settings::new("fill", &url)).await.expect("the database answers");
     database.run_script("create table items (id int primary key, name text not null)").await.expect("a table can be made");

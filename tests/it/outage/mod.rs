@@ -2,6 +2,7 @@
 //!
 //! The server is one of the test's own, so that no other test loses its database.
 
+mod by_key;
 mod frozen;
 mod one_of_two;
 

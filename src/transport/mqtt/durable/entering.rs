@@ -55,7 +55,7 @@ impl Entering {
         }
         let kept = Kept { answering: None, since: Some(since), ..self.kept.clone() };
         let Ok(value) = written(&kept) else { return Ok(true) };
-        if bucket.replace(&key, value, Some(self.revision), Some(self.shared.settings.lifetime)).await?.is_some() {
+        if bucket.replace(&key, value, Some(self.revision), Some(self.shared.settings.kept_for())).await?.is_some() {
             return Ok(true);
         }
         // It has ended, was begun anew, or was renewed meanwhile.

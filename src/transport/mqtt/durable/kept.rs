@@ -7,7 +7,7 @@ use crate::protocol::{Error, Position, Subscribe};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use uuid::Uuid;
 use xxhash_rust::xxh3::Xxh3;
 
@@ -54,6 +54,11 @@ impl Kept {
     /// Whether someone is the one whose it is, whatever else the token says.
     pub(super) fn is_of(&self, principal: &Principal) -> bool {
         self.subject == principal.subject && self.claims.get("iss") == principal.claims.get("iss")
+    }
+
+    /// Whether its client was not heard for a lifetime.
+    pub(super) fn is_over(&self, lifetime: Duration) -> bool {
+        now().saturating_sub(self.heard) >= lifetime.as_secs().max(1)
     }
 
     pub(super) fn asked(&self) -> Result<Subscribe, Error> {

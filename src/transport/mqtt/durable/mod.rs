@@ -57,6 +57,13 @@ pub struct Settings {
     pub max_waiting_bytes: usize,
 }
 
+impl Settings {
+    /// How long the bucket keeps a subscription: long enough for its client to be told of the end before.
+    fn kept_for(&self) -> Duration {
+        self.lifetime + Duration::from_secs(60)
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -202,7 +209,7 @@ impl Shared {
             created: now,
             heard: now,
         };
-        let put = self.bucket.put(&kept::key(&id), written(&kept)?, Some(self.settings.lifetime)).await;
+        let put = self.bucket.put(&kept::key(&id), written(&kept)?, Some(self.settings.kept_for())).await;
         let revision = put.map_err(|error| unreachable(&error))?;
         let entering = Entering { shared: Arc::clone(self), id, kept, revision };
         Ok(Answer { data: answer, then: Some(Box::new(move |fate| Box::pin(entering.ends(fate)))) })
@@ -277,7 +284,7 @@ impl Shared {
         let (since, heard) = (Some(entered.since()), kept::now());
         let kept = Kept { since, heard, roles: principal.roles, claims: principal.claims, ..Kept::clone(&entered.kept) };
         let Ok(text) = written(&kept) else { return };
-        let renewed = self.bucket.replace(&kept::key(id), text, Some(entered.revision), Some(self.settings.lifetime)).await;
+        let renewed = self.bucket.replace(&kept::key(id), text, Some(entered.revision), Some(self.settings.kept_for())).await;
         if let Err(error) = renewed {
             tracing::warn!(%error, "a subscription can't be kept for longer yet");
         }

@@ -11,7 +11,7 @@ use super::lease::{Progress, Unit};
 use super::roll::Entered;
 use super::{Shared, text};
 use crate::event::bus::Extent;
-use crate::event::hub::{GoesOn, Notification, PartSession};
+use crate::event::hub::{Ending, GoesOn, Notification, PartSession};
 use crate::protocol::{Code, Error, Position};
 use crate::transport::mqtt::{Broker, topic};
 use futures_util::StreamExt;
@@ -28,6 +28,8 @@ use tracing::debug;
 
 /// How often it is asked how far everything is.
 const SAMPLE: Duration = Duration::from_millis(250);
+/// How often it is asked whose client was not heard for too long.
+const UNHEARD: Duration = Duration::from_secs(1);
 /// How often it is asked whether whoever answers a new subscription is still there.
 const ANSWERING: Duration = Duration::from_millis(500);
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -134,6 +136,7 @@ impl<'s> Serving<'s> {
     async fn run(mut self, release: &CancellationToken) -> Over {
         let mut batch = Vec::new();
         let mut sample = tokio::time::interval(SAMPLE);
+        let mut unheard = tokio::time::interval(UNHEARD);
         loop {
             if let Err(error) = self.begin_next().await {
                 debug!(%error, "a part can't be told for now");
@@ -163,10 +166,30 @@ impl<'s> Serving<'s> {
                     self.take(&mut batch);
                 }
                 () = wait_until(next), if may_begin => {}
+                _ = unheard.tick(), if self.unit.part.is_first() => self.end_unheard(),
                 _ = sample.tick() => {
                     self.complete = Complete::of(&self.shared.roll.leases(&self.unit.broker));
                     self.sample();
                 }
+            }
+        }
+    }
+
+    /// Ends subscriptions whose clients were not heard for a lifetime, and tells them so.
+    fn end_unheard(&mut self) {
+        let lifetime = self.shared.settings.lifetime;
+        let over = self.told.iter().filter(|(_, told)| told.kept.is_over(lifetime)).map(|(id, _)| Arc::clone(id));
+        for id in over.collect::<Vec<_>>() {
+            let entered = self.shared.roll.subscription(&id);
+            let (Some(told), Some(entered)) = (self.told.get_mut(&id), entered) else { continue };
+            // It may have been renewed since.
+            told.kept = entered.kept;
+            if told.kept.is_over(lifetime) {
+                let payload = text::ended(&id, &told.kept, &self.duty.reached.borrow(), Ending::ClientUnheard, None);
+                let topic = Arc::clone(&told.topic);
+                self.told.remove(&id);
+                self.session.end(&id);
+                self.delivery.push(Message { id, topic, payload, says: Says::Ended });
             }
         }
     }
@@ -305,7 +328,7 @@ impl<'s> Serving<'s> {
                 self.want(&id, &there);
             }
             Err(error) if !error.code.retryable() && error.code != Code::InternalError && self.unit.part.is_first() => {
-                let payload = text::ended(&id, &entered.kept, &self.reached.borrow(), &error);
+                let payload = text::ended(&id, &entered.kept, &self.reached.borrow(), Ending::CatalogChanged, Some(&error));
                 self.delivery.push(Message { id, topic, payload, says: Says::Ended });
             }
             Err(error) => {

@@ -29,19 +29,21 @@ fn position(tail: &[u8]) -> Option<(Position, usize)> {
     Some((told, begin + rest.byte_offset() - 1))
 }
 
-/// That a subscription has ended, since it is refused now.
-pub(super) fn ended(id: &str, kept: &Kept, progress: &Progress, error: &Error) -> Bytes {
-    let text = json!({
+/// That a subscription has ended, and the error if it is refused now.
+pub(super) fn ended(id: &str, kept: &Kept, progress: &Progress, reason: Ending, error: Option<&Error>) -> Bytes {
+    let mut text = json!({
         "type": "notification",
         "subscription_id": id,
         "operation": "ended",
-        "reason": Ending::CatalogChanged.as_str(),
+        "reason": reason.as_str(),
         "schema": kept.schema,
         "entity": kept.entity,
-        "error": error,
         "position": progress.position.as_ref().unwrap_or(&kept.began),
         "timestamp": jiff::Timestamp::now().to_string(),
     });
+    if let Some(error) = error {
+        text["error"] = json!(error);
+    }
     text.to_string().into()
 }
 

@@ -10,7 +10,7 @@ const ENTITIES: &str = "
 apiVersion: resolvespec.dev/v1alpha1
 kind: Entity
 metadata: {name: things}
-spec: {source: conformance, apiSchema: public, limits: {maxPageSize: 5000}}
+spec: {source: conformance, apiSchema: public, limits: {maxRows: 5000}}
 ";
 
 /// Each type that comes in its binary form, at its ends, in a domain and in between; and types near them that don't.

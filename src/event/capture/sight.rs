@@ -6,7 +6,7 @@
 use super::change::outbox_id;
 use super::outbox::{Error, Outbox, Seen};
 use crate::catalog::Capture;
-use crate::database::{Database, Statement, Transaction};
+use crate::database::{self, Database, Statement, Transaction};
 use crate::protocol::Change;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +19,8 @@ pub enum Sight {
     /// Transactions of PostgreSQL.
     Transactions(Transactions),
 }
+
+const SNAPSHOT: &str = "select to_json(pg_current_snapshot()::text)";
 
 /// The transactions that a snapshot of PostgreSQL sees: those below `next` that were not running.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,7 +55,7 @@ impl<'d> Sighting<'d> {
         if let Some(outbox) = &self.outbox {
             return Ok(Sight::Rows(outbox.seen(snapshot).await?));
         }
-        let fetched = snapshot.fetch(Statement::new("select to_json(pg_current_snapshot()::text)")).await?;
+        let fetched = snapshot.fetch(Statement::new(SNAPSHOT)).await?;
         let text: String = serde_json::from_slice(&fetched.rows.joined)?;
         Ok(Sight::Transactions(Transactions::read(&text)))
     }
@@ -83,6 +85,12 @@ impl Sight {
 }
 
 impl Transactions {
+    /// Those that whoever reads now sees.
+    pub(super) async fn now(database: &Database) -> Result<Self, database::Error> {
+        let texts = database.fetch_texts(Statement::new(SNAPSHOT)).await?;
+        Ok(Self::read(texts.first().map_or("", |text| text.trim_matches('"'))))
+    }
+
     /// Reads `oldest:next:running,running`.
     fn read(text: &str) -> Self {
         let mut parts = text.split(':').skip(1);
@@ -92,7 +100,7 @@ impl Transactions {
         Self { next, running }
     }
 
-    fn contains(&self, number: i64) -> bool {
+    pub(super) fn contains(&self, number: i64) -> bool {
         number < self.next && self.running.binary_search(&number).is_err()
     }
 }

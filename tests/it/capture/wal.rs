@@ -279,6 +279,44 @@ async fn the_log_is_read_through_tls() {
     captured.remove().await;
 }
 
+/// The log has a commit before anybody sees it, and for as long as a synchronous standby takes, which here never comes.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_told_before_it_can_be_read() {
+    let own = Own::start(Kind::Postgres, "standby");
+    let captured = Captured::over(WAL, Fresh::at(own.database().await), SCHEMA, ENTITIES).await;
+    captured.run_install().await;
+    let relay = captured.start();
+    captured.run("insert into notes values (1, 1, 'seen')").await;
+    relay.told(1).await;
+    captured.run("alter system set synchronous_standby_names = 'nobody'").await;
+    captured.run("select pg_reload_conf()").await;
+    while captured.texts("select to_json(current_setting('synchronous_standby_names'))").await != ["\"nobody\""] {}
+    let url = captured.fresh.url.clone();
+    let writing = tokio::spawn(async move {
+        let writer = Database::connect(&Settings::new("writer", url)).await.expect("the server answers");
+        // It answers when the standby has it, or nobody is waited for any more.
+        _ = writer.run_script("insert into notes values (2, 2, 'committed and unseen')").await;
+        writer.close().await;
+    });
+    let waits = "select to_json(wait_event) from pg_stat_activity where wait_event = 'SyncRep'";
+    while captured.texts(waits).await.is_empty() {}
+    // The server has handed the commit over by then, and a good while passes.
+    let handed = "select to_json(1) from pg_stat_replication where sent_lsn >= pg_current_wal_flush_lsn()";
+    while captured.texts(handed).await.is_empty() {}
+    let begun = std::time::Instant::now();
+    while begun.elapsed() < Duration::from_millis(500) {
+        assert_eq!(captured.texts("select to_json(id) from notes where id = 2").await, [""; 0], "it can't be seen");
+        assert_eq!(relay.bus.all().len(), 1, "and is not told");
+    }
+    captured.run("alter system reset synchronous_standby_names").await;
+    captured.run("select pg_reload_conf()").await;
+    relay.told(2).await;
+    assert_eq!(captured.texts("select to_json(id) from notes where id = 2").await, ["2"]);
+    writing.await.expect("it has ended");
+    relay.stop().await;
+    captured.remove().await;
+}
+
 /// The process that [`a_relay_process_that_is_killed_loses_nothing`] kills.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "another test starts it as a process of its own"]

@@ -14,12 +14,14 @@ pub(super) use log::Unreadable;
 
 use super::change::Tables;
 use super::relay::{FIRST_BACKOFF, Failure, Relay};
+use super::sight::{Transactions, origin};
 use crate::catalog::Capture;
 use crate::database::{Database, Frame, Replication};
-use crate::event::bus;
+use crate::protocol::Change;
 use futures_util::future::BoxFuture;
 use log::{Log, Pending, Place};
 use slot::{Slot, Status};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -27,6 +29,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// Changes, and bytes of the log, that are published at once; by one row more at most.
 const BATCH_CHANGES: usize = 500;
 const BATCH_BYTES: usize = 4 << 20;
+
+/// Between two looks at whether a commit can be seen.
+const LONGEST_LOOK: Duration = Duration::from_millis(50);
 
 /// Whoever makes a new slot holds this lock.
 const LOCK: &str = "resolvespec_slot";
@@ -61,11 +66,14 @@ pub(super) async fn lead(relay: &Relay, database: &Database, memory: &mut Memory
     if status.stray {
         slot.drop_stray().await?;
     }
+    // Of its own, so that what is told never waits for those who read and write.
+    let own = database.apart(1)?;
     let oldest = AtomicI64::new(i64::MAX);
     let log = Log::new(status.next_transaction, memory.told);
     let mut carrier = Carrier {
         relay,
         database,
+        own: &own,
         replication,
         log,
         pending: Pending::default(),
@@ -76,7 +84,7 @@ pub(super) async fn lead(relay: &Relay, database: &Database, memory: &mut Memory
     };
     tokio::select! {
         outcome = carrier.carry() => outcome,
-        outcome = watch(relay, database, &oldest) => outcome,
+        outcome = watch(relay, &own, &oldest) => outcome,
     }
 }
 
@@ -94,16 +102,15 @@ async fn renew(relay: &Relay, slot: &Slot<'_>) -> Result<bool, Failure> {
 }
 
 /// Measures the slot now and then.
-async fn watch(relay: &Relay, database: &Database, oldest: &AtomicI64) -> Result<(), Failure> {
-    let own = database.apart(1)?;
-    let slot = Slot::of(&own).await?;
+async fn watch(relay: &Relay, own: &Database, oldest: &AtomicI64) -> Result<(), Failure> {
+    let slot = Slot::of(own).await?;
     loop {
         tokio::time::sleep(relay.settings.sweep).await;
         let waiting_since = oldest.load(Ordering::Relaxed);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = i64::try_from(now.as_micros()).unwrap_or(i64::MAX);
         let seconds = now.saturating_sub(waiting_since).max(0) / 1_000_000;
-        measure(relay, database, &slot.status().await?, u64::try_from(seconds).unwrap_or_default());
+        measure(relay, own, &slot.status().await?, u64::try_from(seconds).unwrap_or_default());
     }
 }
 
@@ -132,10 +139,11 @@ fn measure(relay: &Relay, database: &Database, status: &Status, oldest_seconds: 
 struct Carrier<'r> {
     relay: &'r Relay,
     database: &'r Database,
+    own: &'r Database,
     replication: Replication,
     log: Log,
     pending: Pending,
-    publishing: Option<BoxFuture<'r, Result<Published, bus::Error>>>,
+    publishing: Option<BoxFuture<'r, Result<Published, Failure>>>,
     memory: &'r mut Memory,
     backoff: &'r mut Duration,
     /// When the first of the changes that wait was committed.
@@ -201,8 +209,9 @@ impl Carrier<'_> {
             return;
         }
         self.oldest.store(oldest.unwrap_or(i64::MAX), Ordering::Relaxed);
-        let relay = self.relay;
+        let (relay, own) = (self.relay, self.own);
         self.publishing = Some(Box::pin(async move {
+            visible(own, &changes).await?;
             relay.bus.publish(&changes).await?;
             relay.metrics.published(changes.len());
             for untold in &unreadable {
@@ -225,7 +234,22 @@ impl Carrier<'_> {
     }
 }
 
-async fn published(publishing: &mut Option<BoxFuture<'_, Result<Published, bus::Error>>>) -> Result<Published, bus::Error> {
+/// Waits until whoever reads finds what the changes tell. The log has a commit a moment before that, and with synchronous
+/// standbys for as long as they take; a snapshot in between would have nothing of a change that was told before it.
+async fn visible(own: &Database, changes: &[Arc<Change>]) -> Result<(), Failure> {
+    let transactions: BTreeSet<i64> = changes.iter().filter_map(|change| origin(change)).collect();
+    let mut pause = Duration::from_millis(1);
+    loop {
+        let seen = Transactions::now(own).await?;
+        if transactions.iter().all(|transaction| seen.contains(*transaction)) {
+            return Ok(());
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_LOOK);
+    }
+}
+
+async fn published(publishing: &mut Option<BoxFuture<'_, Result<Published, Failure>>>) -> Result<Published, Failure> {
     match publishing {
         Some(publishing) => publishing.await,
         None => std::future::pending().await,

@@ -59,6 +59,13 @@ impl CaptureMetrics {
         self.lag.set(i64::try_from(oldest_seconds).unwrap_or(i64::MAX));
     }
 
+    /// Another replica leads, or nobody has to: what waits is measured there.
+    pub fn leads_not(&self) {
+        for gauge in [&self.waiting, &self.lag, &self.retained, &self.unconfirmed] {
+            gauge.set(0);
+        }
+    }
+
     /// A slot was lost, and changes with it.
     pub fn slot_lost(&self) {
         self.slots_lost.inc();

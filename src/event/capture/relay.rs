@@ -133,7 +133,10 @@ impl Relay {
         loop {
             let turn = async {
                 match Box::pin(self.lead(&mut memory, &mut backoff)).await {
-                    Ok(()) => tokio::time::sleep(self.settings.stand_by).await,
+                    Ok(()) => {
+                        self.metrics.leads_not();
+                        tokio::time::sleep(self.settings.stand_by).await;
+                    }
                     Err(failure) => {
                         self.report(&failure, backoff);
                         tokio::time::sleep(backoff).await;

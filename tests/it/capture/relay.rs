@@ -1,13 +1,15 @@
 //! The relay loses nothing: when it dies, when the bus or the database fails, when two lead, when there is much to tell.
 
 use super::bus::Recorder;
-use super::{Captured, On, WAL, eventually};
+use super::{Captured, On, SOURCE, WAL, eventually};
 use crate::support::database::Kind;
-use resolvespec::event::capture::outbox_id;
+use resolvespec::event::capture::{Relay, outbox_id};
 use resolvespec::protocol::Change;
+use resolvespec::telemetry::Metrics;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
 
 const SCHEMA: &str = "create table notes (id integer primary key, body varchar(200));";
 
@@ -260,6 +262,32 @@ async fn sessions_that_are_ended_are_made_again_on_mariadb() {
 }
 
 /// Two that lead at once tell the same under the same ids.
+/// Whoever led before does not go on to say what waited then.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_is_told_by_who_leads_and_by_nobody_else() {
+    let captured = Captured::install(Kind::Postgres, SCHEMA, ENTITIES).await;
+    let (bus, metrics) = (Arc::new(Recorder::default()), Metrics::new().expect("the metrics have different names"));
+    bus.down.store(true, Ordering::Relaxed);
+    let first = Relay { metrics: metrics.capture(SOURCE), ..captured.relay(bus.clone()) };
+    let end = CancellationToken::new();
+    let ended = end.clone();
+    let running = tokio::spawn(async move { first.run(&ended).await });
+    captured.run(&many(Kind::Postgres, 1, 5)).await;
+    let waiting = |rows: u32| {
+        let line = format!("resolvespec_capture_waiting_rows{{source=\"{SOURCE}\"}} {rows}");
+        let metrics = metrics.clone();
+        eventually(Duration::from_secs(30), move || metrics.render().contains(&line).then_some(()))
+    };
+    waiting(5).await.expect("what waits is measured while nothing can be told");
+    let other = captured.start();
+    other.told(5).await;
+    waiting(0).await.expect("another one leads, and nothing waits");
+    end.cancel();
+    running.await.expect("it did not panic");
+    other.stop().await;
+    captured.remove().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn two_that_lead_at_once_are_harmless() {
     let captured = Captured::install(Kind::Sqlite, SCHEMA, ENTITIES).await;

@@ -6,6 +6,7 @@ pub(crate) mod deployment;
 mod durable;
 mod entering;
 mod idle;
+mod lifetime;
 mod live;
 mod outage;
 mod rolling;

@@ -209,7 +209,13 @@ fn programmed(origin: &str, applied: &Applied, replicas: &Replicas) -> Finding {
     if replicas.is_empty() {
         return Finding::no("NoReplicas", "no replica is there");
     }
-    let behind = || replicas.iter().filter(|(_, told)| !serves(told, *since, wanted));
+    // One that starts serves nobody yet, and so tells nothing of what is served.
+    let starts = |told: &Told| told.generation.is_none() && told.refused.is_none();
+    let mut ready = replicas.iter().filter(|(_, told)| !starts(told)).peekable();
+    if ready.peek().is_none() {
+        return Finding::no("NoReplicas", "no replica is ready yet");
+    }
+    let behind = || replicas.iter().filter(|(_, told)| !starts(told) && !serves(told, *since, wanted));
     if behind().next().is_none() {
         return Finding::yes("Programmed", "every replica serves it");
     }
@@ -265,6 +271,12 @@ mod tests {
         assert!(!finding(&[("one", told(9, "nine"))]).0, "generations were counted anew");
         let refused = super::super::replicas::Refused { generation: Some(7), reason: "no table".to_owned() };
         let refusing = Told { refused: Some(refused), ..told(4, "four") };
-        assert_eq!(finding(&[("one", refusing)]), (false, "RefusedByReplica".to_owned()));
+        assert_eq!(finding(&[("one", refusing.clone())]), (false, "RefusedByReplica".to_owned()));
+        let starts = Told { generation: None, digest: None, ..told(0, "") };
+        assert!(finding(&[("one", told(7, "seven")), ("two", starts.clone())]).0, "one that starts does not serve anything yet");
+        assert!(!finding(&[("one", told(4, "four")), ("two", starts.clone())]).0);
+        assert_eq!(finding(&[("one", starts.clone())]), (false, "NoReplicas".to_owned()));
+        let refuses_first = Told { generation: None, digest: None, ..refusing };
+        assert_eq!(finding(&[("one", told(7, "seven")), ("two", refuses_first)]), (false, "RefusedByReplica".to_owned()));
     }
 }

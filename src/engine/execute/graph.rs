@@ -163,7 +163,7 @@ async fn write_own(writer: &mut Writer<'_>, row: &RowWrite<'_>, values: &[(Colum
                 return Ok(key_after(entity, key, &new));
             }
             let mut all: Vec<_> = entity.primary_key.iter().copied().zip(key.0.iter().cloned()).collect();
-            new.into_iter().for_each(|value| put(&mut all, [value]));
+            put(&mut all, new);
             insert(writer, entity, &all).await
         }
         Action::Delete => Err(Error::internal()),

@@ -30,7 +30,8 @@ const EXPOSED: [&str; 14] = [
     "x-row-number",
 ];
 
-type Map = MapRequestLayer<fn(Request) -> Request>;
+type Change = fn(Request) -> Request;
+type Map = MapRequestLayer<Change>;
 
 /// Answers preflights, and adds to each answer what browsers need.
 pub(crate) type Cors = Stack<Map, Stack<CorsLayer, Stack<Map, Identity>>>;
@@ -49,8 +50,8 @@ pub(crate) fn cors(rest: &Rest) -> Option<Cors> {
         .allow_credentials(true)
         .expose_headers(ExposeHeaders::list(EXPOSED.map(HeaderName::from_static)))
         .max_age(Duration::from_hours(24));
-    let (disguise, undisguise): (fn(Request) -> Request, fn(Request) -> Request) = (disguise, undisguise);
-    Some(ServiceBuilder::new().map_request(disguise).layer(layer).map_request(undisguise).into_inner())
+    let around = ServiceBuilder::new().map_request(disguise as Change).layer(layer).map_request(undisguise as Change);
+    Some(around.into_inner())
 }
 
 /// The layer takes every OPTIONS for a preflight; one that is none goes past it under another name.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 const SCHEMA: &str = "create table notes (id integer primary key, body varchar(200));";
 
@@ -271,7 +272,7 @@ async fn what_waits_is_told_by_who_leads_and_by_nobody_else() {
     let first = Relay { metrics: metrics.capture(SOURCE), ..captured.relay(bus.clone()) };
     let end = CancellationToken::new();
     let ended = end.clone();
-    let running = tokio::spawn(async move { first.run(&ended).await });
+    let running = TaskTracker::new().spawn(async move { first.run(&ended).await });
     captured.run(&many(Kind::Postgres, 1, 5)).await;
     let waiting = |rows: u32| {
         let line = format!("resolvespec_capture_waiting_rows{{source=\"{SOURCE}\"}} {rows}");

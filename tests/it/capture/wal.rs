@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 pub(super) const SCHEMA: &str = "create table notes (id integer primary key, n integer, body text);";
 
@@ -292,7 +293,7 @@ async fn nothing_is_told_before_it_can_be_read() {
     captured.run("select pg_reload_conf()").await;
     while captured.texts("select to_json(current_setting('synchronous_standby_names'))").await != ["\"nobody\""] {}
     let url = captured.fresh.url.clone();
-    let writing = tokio::spawn(async move {
+    let writing = TaskTracker::new().spawn(async move {
         let writer = Database::connect(&Settings::new("writer", url)).await.expect("the server answers");
         // It answers when the standby has it, or nobody is waited for any more.
         _ = writer.run_script("insert into notes values (2, 2, 'committed and unseen')").await;

@@ -5,10 +5,9 @@ use crate::support::client::{Answer, Call, Client};
 use crate::support::database::{Fresh, Kind};
 use crate::support::ports::free_address;
 use axum::http::Method;
-use futures_util::StreamExt;
 use resolvespec::database::{Database, Settings};
 use resolvespec::nats::{Connection, Settings as NatsSettings};
-use resolvespec::store::{Bucket, BucketSettings, NatsBucket, Told};
+use resolvespec::store::{Bucket, BucketSettings, NatsBucket};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -102,23 +101,6 @@ impl Deployment {
     pub(crate) async fn told(&self, replica: &str) -> Option<Value> {
         let entry = self.bucket("replicas").await.get(replica).await.expect("the bucket answers");
         entry.map(|entry| serde_json::from_slice(&entry.value).expect("JSON"))
-    }
-
-    /// Who tells of which part.
-    pub(crate) async fn leases(&self) -> Vec<Value> {
-        let bucket = self.bucket("mqtt").await;
-        let mut watch = bucket.watch().await.expect("the bucket answers");
-        let mut leases = Vec::new();
-        while let Some(told) = watch.next().await {
-            match told {
-                Told::Put(entry) if entry.key.starts_with("part.") => {
-                    leases.push(serde_json::from_slice(&entry.value).expect("JSON"));
-                }
-                Told::Current => break,
-                _ => {}
-            }
-        }
-        leases
     }
 
     /// Whether so many servers beside the leader have all of the catalog.

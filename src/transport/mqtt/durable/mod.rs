@@ -60,7 +60,7 @@ pub struct Settings {
 impl Settings {
     /// How long the bucket keeps a subscription: long enough for its client to be told of the end before.
     fn kept_for(&self) -> Duration {
-        self.lifetime + Duration::from_secs(60)
+        self.lifetime + Duration::from_mins(1)
     }
 }
 

@@ -110,7 +110,7 @@ fn write_quoted(text: &[u8], buffer: &mut BytesMut) {
 }
 
 /// The bytes of a text or json value.
-pub(super) struct Raw<'a>(pub(super) &'a [u8]);
+struct Raw<'a>(&'a [u8]);
 
 impl<'a> FromSql<'a> for Raw<'a> {
     fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {

@@ -97,7 +97,7 @@ fn captures(validated: &Validated) -> (Vec<Capture>, Vec<Undone>) {
             resource: Arc::clone(&source.resource),
             key: source.key.clone(),
             database: database.clone(),
-            fingerprint: fingerprint(validated, &source.key, source.resource.spec.capture.mode),
+            fingerprint: fingerprint(validated, &source.key, source.resource.spec.capture.mode, url.bytes()),
             rival,
         });
     }
@@ -117,9 +117,10 @@ fn captures(validated: &Validated) -> (Vec<Capture>, Vec<Undone>) {
     (captures, undone)
 }
 
-/// What a database is captured for: the mode, and the tables as they are.
-fn fingerprint(validated: &Validated, source: &str, mode: CaptureMode) -> u128 {
+/// What is captured, and where: the mode, the database, and the tables as they are.
+fn fingerprint(validated: &Validated, source: &str, mode: CaptureMode, url: &[u8]) -> u128 {
     let mut hash = Xxh3::new();
+    hash.update(url);
     hash.update(format!("{mode:?}").as_bytes());
     let mut tables: Vec<&str> =
         validated.entities.iter().filter(|entity| entity.source == source).filter_map(|entity| entity.table.as_deref()).collect();

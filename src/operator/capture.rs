@@ -10,6 +10,7 @@ use crate::catalog::Catalog;
 use crate::database::Database;
 use crate::event::capture::setup;
 use crate::manifest;
+use futures_util::future::join_all;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use std::collections::HashMap;
@@ -68,17 +69,15 @@ impl Captures {
         self.done.values().map(|done| done.again_at).min()
     }
 
-    /// Installs what is missing.
-    pub(super) async fn install(&mut self, capture: &Capture, catalog: &Catalog) {
-        let outcome = match &capture.rival {
-            Some(rival) => Err(format!(
-                "the DataSource '{rival}' captures the same database, which only one can; set `capture.mode` to none here"
-            )),
-            None => match timeout(LONGEST, install(&capture.database, catalog, &capture.key)).await {
-                Ok(outcome) => outcome.map_err(|error| error.to_string()),
-                Err(_) => Err("the database did not finish in time".to_owned()),
-            },
-        };
+    /// Installs what is missing, in all databases at once: one that hangs keeps no other waiting.
+    pub(super) async fn install(&mut self, due: &[&Capture], catalog: &Catalog) {
+        let outcomes = join_all(due.iter().map(|capture| installed(capture, catalog))).await;
+        for (capture, outcome) in due.iter().zip(outcomes) {
+            self.note(capture, outcome);
+        }
+    }
+
+    fn note(&mut self, capture: &Capture, outcome: Result<(), String>) {
         let before = self.done.get(&capture.key).filter(|before| before.outcome.is_err()).map(|before| before.pause);
         let pause = before.map_or(FIRST_PAUSE, |pause| (pause * 2).min(LONGEST_PAUSE));
         let again_at = Instant::now() + if outcome.is_ok() { AGAIN } else { pause };
@@ -132,6 +131,18 @@ impl Captures {
 
 /// What stands in the place of a fingerprint while something is undone.
 const UNDOING: u128 = 0;
+
+async fn installed(capture: &Capture, catalog: &Catalog) -> Result<(), String> {
+    if let Some(rival) = &capture.rival {
+        return Err(format!(
+            "the DataSource '{rival}' captures the same database, which only one can; set `capture.mode` to none here"
+        ));
+    }
+    match timeout(LONGEST, install(&capture.database, catalog, &capture.key)).await {
+        Ok(outcome) => outcome.map_err(|error| error.to_string()),
+        Err(_) => Err("the database did not finish in time".to_owned()),
+    }
+}
 
 async fn install(database: &Database, catalog: &Catalog, source: &str) -> Result<(), setup::Error> {
     let survey = setup::survey(database, catalog, source).await?;

@@ -181,14 +181,12 @@ impl Turns {
             needed.extend(self.handing.keys_of(&undone.resource.namespace().unwrap_or_default(), &undone.resource.name_any()));
         }
         self.handing.hand(&prepared.urls, &needed).await?;
-        for capture in &prepared.captures {
-            if !self.captures.is_due(capture) {
-                continue;
-            }
+        let due: Vec<_> = prepared.captures.iter().filter(|capture| self.captures.is_due(capture)).collect();
+        for capture in &due {
             // Before anything is made that has to be undone.
             finalizer::add(&self.client, &capture.resource).await?;
-            self.captures.install(capture, &validated.catalog).await;
         }
+        self.captures.install(&due, &validated.catalog).await;
         self.publish(prepared.carried.clone(), validated.declares_nothing()).await?;
         for undone in &prepared.undone {
             self.undo(undone).await?;

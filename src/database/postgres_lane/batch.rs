@@ -8,22 +8,14 @@ use bytes::BytesMut;
 use std::fmt::Write;
 use tokio_postgres::types::{Kind, ToSql, Type};
 
-/// Writes the statement as one over arrays of its parameters: each of its rows has the place of a set, counted from one, and
-/// the row that it finds or NULL. `None` if a parameter's type has no array that can be unnested.
+/// Writes the statement as one over arrays of its parameters: each of its rows is one that a set finds, and has the place of
+/// that set, counted from one, as its last column. `None` if a parameter's type has no array that can be unnested.
 pub(super) fn text(single: &str, Placeholders(places): &Placeholders, types: &[Type]) -> Option<String> {
     if types.len() != places.len() || types.is_empty() || !types.iter().all(is_plain) {
         return None;
     }
     let mut text = String::with_capacity(single.len() + 64 * types.len() + 64);
-    text.push_str("select k.n, (");
-    let mut rest = 0;
-    for (number, place) in places.iter().enumerate() {
-        text.push_str(single.get(rest..*place)?);
-        _ = write!(text, "k.a{number}");
-        rest = place + 1 + decimals(number + 1);
-    }
-    text.push_str(single.get(rest..)?);
-    text.push_str(") from unnest(");
+    text.push_str("select r.*, k.n from unnest(");
     for (number, kind) in types.iter().enumerate() {
         let separator = if number == 0 { "" } else { ", " };
         _ = write!(text, "{separator}${}::{}.{}[]", number + 1, quoted(kind.schema()), quoted(kind.name()));
@@ -32,7 +24,15 @@ pub(super) fn text(single: &str, Placeholders(places): &Placeholders, types: &[T
     for number in 0..types.len() {
         _ = write!(text, "a{number}, ");
     }
-    text.push_str("n)");
+    text.push_str("n), lateral (");
+    let mut rest = 0;
+    for (number, place) in places.iter().enumerate() {
+        text.push_str(single.get(rest..*place)?);
+        _ = write!(text, "k.a{number}");
+        rest = place + 1 + decimals(number + 1);
+    }
+    text.push_str(single.get(rest..)?);
+    text.push_str(") r");
     Some(text)
 }
 
@@ -81,12 +81,13 @@ mod tests {
 
     #[test]
     fn a_statement_is_written_over_arrays() {
-        let single = "select row_to_json(r.*) from (select \"$1\" from t where a = $1 and b = $2) r";
+        let single = "select \"$1\" from t where a = $1 and b = $2";
         let places = Placeholders(single.match_indices(" $").map(|(place, _)| place + 1).collect());
         assert_eq!(
             text(single, &places, &[Type::INT8, Type::TEXT]).unwrap(),
-            "select k.n, (select row_to_json(r.*) from (select \"$1\" from t where a = k.a0 and b = k.a1) r) from \
-             unnest($1::\"pg_catalog\".\"int8\"[], $2::\"pg_catalog\".\"text\"[]) with ordinality k(a0, a1, n)"
+            "select r.*, k.n from \
+             unnest($1::\"pg_catalog\".\"int8\"[], $2::\"pg_catalog\".\"text\"[]) with ordinality k(a0, a1, n), \
+             lateral (select \"$1\" from t where a = k.a0 and b = k.a1) r"
         );
         assert_eq!(text(single, &places, &[Type::INT8, Type::TEXT_ARRAY]), None);
     }

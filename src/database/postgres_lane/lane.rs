@@ -6,8 +6,8 @@
 use super::batch;
 use crate::database::error::Error;
 use crate::database::postgres::{AsText, SessionDriver, classify, read_all};
-use crate::database::postgres_row::Raw;
-use crate::database::rows::{Fetched, MAX_NUMBERS};
+use crate::database::postgres_row::read_row;
+use crate::database::rows::{Fetched, Gather, MAX_NUMBERS};
 use crate::database::statement::{Bind, Placeholders, RowForm, Statement};
 use crate::protocol::RowText;
 use bytes::Bytes;
@@ -50,6 +50,7 @@ pub(super) struct Lane {
 struct Known {
     text: Box<str>,
     placeholders: Placeholders,
+    row: RowForm,
     single: OnceCell<tokio_postgres::Statement>,
     // None if it can't be written for many.
     many: OnceCell<Option<tokio_postgres::Statement>>,
@@ -111,6 +112,7 @@ impl Lane {
         let new = Arc::new(Known {
             text: statement.text.as_str().into(),
             placeholders: statement.short.clone()?,
+            row: statement.row.clone(),
             single: OnceCell::new(),
             many: OnceCell::new(),
         });
@@ -220,7 +222,7 @@ async fn answer(client: &Client, mut asks: Vec<Ask>) {
 async fn answer_one(client: &Client, ask: &Ask) -> Result<Fetched, Error> {
     let prepared = ask.known.single(client).await?;
     let rows = client.query_raw(prepared, ask.binds.iter().map(AsText)).await;
-    read_all(pin!(rows.map_err(|error| classify(&error))?), &RowForm::Text, 0).await
+    read_all(pin!(rows.map_err(|error| classify(&error))?), &ask.known.row, 0).await
 }
 
 /// What each finds, in their order; `None` if the statement can't be asked for many.
@@ -234,11 +236,11 @@ async fn answer_many(client: &Client, asks: &[Ask]) -> Result<Option<Vec<Fetched
     found.resize_with(asks.len(), nothing);
     while let Some(row) = rows.next().await {
         let row = row.map_err(|error| classify(&error))?;
-        let place: i64 = row.try_get(0).map_err(|error| classify(&error))?;
-        let text: Option<Raw<'_>> = row.try_get(1).map_err(|error| classify(&error))?;
-        let found = usize::try_from(place - 1).ok().and_then(|place| found.get_mut(place));
-        if let (Some(found), Some(Raw(text))) = (found, text) {
-            found.rows = RowText { joined: Bytes::copy_from_slice(text), count: 1 };
+        let (mut gather, mut place) = (Gather::default(), [None; MAX_NUMBERS]);
+        read_row(&row, &known.row, 1, &mut gather, &mut place)?;
+        let place = place[0].and_then(|place| usize::try_from(place - 1).ok());
+        if let Some(found) = place.and_then(|place| found.get_mut(place)) {
+            found.rows = gather.take();
         }
     }
     Ok(Some(found))

@@ -146,10 +146,6 @@ pub fn record(plan: &ReadPlan<'_>) -> Statement {
     let alias = sql.alias();
     let ranked = plan.shape == Shape::RowNumber;
     match (sql.dialect, ranked) {
-        (Dialect::Postgres, false) => {
-            sql.push("select row_to_json(r.*) from (select ");
-            select_list(&mut sql, &plan.node, alias);
-        }
         (Dialect::Postgres, true) => {
             sql.push("select (select row_to_json(r.*) from (select ");
             select_list(&mut sql, &plan.node, alias);
@@ -159,7 +155,7 @@ pub fn record(plan: &ReadPlan<'_>) -> Statement {
             sql.push("select ");
             row_text(&mut sql, &plan.node, alias);
         }
-        (Dialect::Sqlite, _) => {
+        (Dialect::Sqlite, _) | (Dialect::Postgres, false) => {
             sql.push("select ");
             select_values(&mut sql, &plan.node, alias);
         }
@@ -170,10 +166,6 @@ pub fn record(plan: &ReadPlan<'_>) -> Statement {
     }
     sql.push(" from ").table_as(&entity.table, alias);
     restricted(&mut sql, plan, alias, true);
-    sql.push(match (sql.dialect, ranked) {
-        (Dialect::Postgres, false) => ") r",
-        _ => "",
-    });
     if plan.is_short() { sql.finish_short() } else { sql.finish(usize::from(ranked)) }
 }
 

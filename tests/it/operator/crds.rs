@@ -249,9 +249,9 @@ async fn kubectl_shows_what_matters() {
     let head = |arguments: &[&str]| {
         kubectl(arguments).lines().next().unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")
     };
-    assert_eq!(head(&["get", "rsds"]), "NAME ENGINE CAPTURE ENTITIES READY REASON AGE");
-    assert_eq!(head(&["get", "rse"]), "NAME SOURCE TABLE PATH READY REASON AGE");
-    assert_eq!(head(&["get", "rse", "-o", "wide"]), "NAME SOURCE TABLE PATH READY REASON MESSAGE AGE");
+    assert_eq!(head(&["get", "rsds"]), "NAME ENGINE CAPTURE ENTITIES READY REASON DEGRADED AGE");
+    assert_eq!(head(&["get", "rse"]), "NAME SOURCE TABLE PATH READY REASON DEGRADED AGE");
+    assert_eq!(head(&["get", "rse", "-o", "wide"]), "NAME SOURCE TABLE PATH READY REASON DEGRADED MESSAGE AGE");
     assert_eq!(head(&["get", "rsap"]), "NAME ENTITY ACCEPTED READY REASON AGE");
     let all = kubectl(&["get", "resolvespec"]);
     assert!(all.contains("datasource") && all.contains("entity") && all.contains("accesspolicy"), "{all}");

@@ -26,7 +26,7 @@ pub async fn check(args: CheckArgs) -> Result<(), Error> {
     Ok(())
 }
 
-/// How far each source's changes are captured; fails where its database can't do it at all.
+/// How far each source's changes are captured, and what is to be known of it; fails where its database can't do it at all.
 async fn captured(served: &Served) -> Result<Vec<String>, Error> {
     let sources: BTreeMap<_, _> = served.databases.iter().collect();
     let mut lines = Vec::new();
@@ -39,6 +39,7 @@ async fn captured(served: &Served) -> Result<Vec<String>, Error> {
             (survey.tables().len(), survey.tables().iter().filter(|table| table.state == State::Installed).count());
         let advice = if installed < all { "; run `resolvespec capture install`" } else { "" };
         lines.push(format!("ok  changes of {source}: {installed} of {all} tables are captured{advice}"));
+        lines.extend(survey.warnings.iter().map(|warning| format!("warning  changes of {source}: {warning}")));
     }
     Ok(lines)
 }

@@ -1,13 +1,14 @@
-//! The AsyncAPI document: held against its official parser, and what is said over WebSocket against the document.
+//! The AsyncAPI document: held against its official parser, and what is said over WebSocket and MQTT against the document.
 
 use crate::serving::{Process, Shop};
 use crate::support::clients;
+use crate::support::mqtt::{self, Spoken, Station};
 use crate::support::session::{Session, handshake};
 use resolvespec::auth::Principal;
 use resolvespec::load::load;
 use resolvespec::transport::asyncapi::{Base, Broker, Mqtt, document};
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
 
 const MANIFEST: &str = "
@@ -207,6 +208,128 @@ async fn what_is_said_over_websocket_is_what_it_says() {
         ),
     ] {
         assert!(judge(&document, &[(name, wrong.clone())]).is_err_and(|faults| faults.contains(name)), "{name} takes {wrong}");
+    }
+    dev.end();
+}
+
+/// The same for a client of a broker, which holds the topics against the document as well.
+struct Overheard<'d> {
+    document: &'d Value,
+    station: Station,
+    told: VecDeque<Value>,
+    said: Vec<(&'static str, Value)>,
+}
+
+impl Overheard<'_> {
+    /// A topic of the client, by the name of its channel.
+    fn topic(&self, channel: &str, subscription: &Value) -> String {
+        let address = self.document["channels"][channel]["address"].as_str().unwrap_or_else(|| panic!("a channel {channel}"));
+        let subscription = subscription.as_str().unwrap_or_default();
+        address.replace("{client_id}", &self.station.id).replace("{subscription_id}", subscription)
+    }
+
+    /// The next message, which is an answer or something told.
+    async fn next(&mut self) -> Option<Value> {
+        let heard = self.station.hear().await;
+        if heard.body["type"] == "notification" {
+            assert_eq!(heard.topic, self.topic("mqttNotify", &heard.body["subscription_id"]), "{}", heard.body);
+            self.told.push_back(heard.body);
+            return None;
+        }
+        assert_eq!(heard.topic, self.topic("mqttResponse", &Value::Null), "{}", heard.body);
+        Some(heard.body)
+    }
+
+    async fn ask(&mut self, asked: &'static str, message: Value, answered: &'static str) -> Value {
+        self.station.say(&message).await;
+        let answer = loop {
+            if let Some(answer) = self.next().await {
+                break answer;
+            }
+        };
+        assert_eq!(answer["id"], message["id"], "{answer}");
+        self.said.push((asked, message));
+        self.said.push((answered, answer.clone()));
+        answer
+    }
+
+    async fn hear(&mut self, name: &'static str) -> Value {
+        let told = loop {
+            if let Some(told) = self.told.pop_front() {
+                break told;
+            }
+            assert_eq!(self.next().await, None, "nothing was asked");
+        };
+        self.said.push((name, told.clone()));
+        told
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_said_over_mqtt_is_what_it_says() {
+    let (shop, prefix) = (Shop(folder("over-mqtt")), mqtt::prefix());
+    let broker = mqtt::shared();
+    let mut dev = shop.start(&["dev", "--port", "0", "--mqtt-broker", &broker, "--mqtt-prefix", &prefix], &[]);
+    dev.enters_its_broker();
+    let document = served_document(&dev);
+    for spoken in [Spoken::V5, Spoken::V4] {
+        let id = format!("{prefix}-{spoken:?}");
+        let station = Station::connect(&broker, &id, &prefix, spoken).await;
+        let mut client = Overheard { document: &document, station, told: VecDeque::new(), said: Vec::new() };
+        assert_eq!(client.topic("mqttRequest", &Value::Null), format!("{prefix}/{id}/request"));
+        client.station.subscribe(&client.topic("mqttNotify", &json!("+"))).await.expect("its own topics");
+        client.ask("ping", json!({"type": "ping", "id": "p"}), "pong").await;
+        let filters = json!([{"column": "state", "operator": "eq", "value": "open"}]);
+        let options = json!({"filters": filters, "snapshot": true, "columns": ["id", "note", "state"]});
+        let wish = json!({"id": "s", "type": "subscription", "operation": "subscribe", "schema": "main", "entity": "orders",
+            "options": options});
+        let begun = client.ask("subscribe.main.orders", wish, "subscribed.main.orders").await;
+        let subscription = &begun["data"]["subscription_id"];
+        assert_eq!(begun["data"]["snapshot"], json!([{"id": 1, "note": "first", "state": "open"}]), "{begun}");
+        assert_eq!(begun["data"]["notify_topic"], client.topic("mqttNotify", subscription), "{begun}");
+
+        let about = |rest: Value| {
+            let mut message = json!({"id": "w", "type": "request", "schema": "main", "entity": "orders"});
+            for (name, value) in rest.as_object().expect("an object") {
+                message[name.as_str()] = value.clone();
+            }
+            message
+        };
+        let row = json!({"id": 2, "customer_id": 1, "note": "second", "state": "open", "photo": "AP8="});
+        let (paid, open) = (json!({"state": "paid"}), json!({"state": "open"}));
+        for (rest, told) in [
+            (json!({"operation": "create", "data": row, "idempotency_key": id}), Some(("create", None))),
+            (json!({"operation": "create", "data": row, "idempotency_key": id}), None),
+            (json!({"operation": "read", "options": {"filters": filters, "limit": 5}}), None),
+            (json!({"operation": "read", "record_id": 2}), None),
+            (json!({"operation": "meta"}), None),
+            (json!({"operation": "update", "record_id": "2", "data": paid}), Some(("delete", Some("leave")))),
+            (json!({"operation": "update", "record_id": "2", "data": open}), Some(("create", Some("enter")))),
+            (json!({"operation": "delete", "record_id": [2]}), Some(("delete", None))),
+        ] {
+            let answer = client.ask("request.main.orders", about(rest), "response.main.orders").await;
+            assert_eq!(answer["success"], true, "{answer}");
+            if let Some((operation, reason)) = told {
+                let heard = client.hear("notification.main.orders").await;
+                assert_eq!((heard["operation"].as_str(), heard["reason"].as_str()), (Some(operation), reason), "{heard}");
+                assert!(heard["position"]["complete"].is_u64(), "{heard}");
+            }
+        }
+        let wrong = json!({"id": "r", "type": "request", "operation": "read", "entity": "orders", "record_id": 99});
+        client.ask("request.main.orders", wrong, "failure").await;
+        let end = json!({"id": "u", "type": "subscription", "operation": "unsubscribe", "subscription_id": subscription});
+        client.ask("unsubscribe", end.clone(), "unsubscribed").await;
+        client.ask("unsubscribe", end, "failure").await;
+        let all = json!({"id": "a", "type": "subscription", "operation": "unsubscribe_all"});
+        client.ask("unsubscribe_all", all, "unsubscribed_all").await;
+
+        let told = judge(&document, &client.said).unwrap_or_else(|faults| panic!("{spoken:?}: {faults}"));
+        assert!(told.contains(&format!("{} said", client.said.len())), "{told}");
+        // And it would not take just anything.
+        let (_, mut wrong) = client.said.iter().find(|(name, _)| *name == "notification.main.orders").expect("one").clone();
+        wrong["position"]["complete"] = json!("7");
+        let faults = judge(&document, &[("notification.main.orders", wrong)]).expect_err("a place that is a text");
+        assert!(faults.contains("notification.main.orders"), "{faults}");
     }
     dev.end();
 }

@@ -148,6 +148,22 @@ impl Process {
         answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default()
     }
 
+    /// The status with which a page's WebSocket is answered, or that of a client which is no page.
+    fn upgrade(&self, origin: Option<&str>) -> u16 {
+        let mut stream = TcpStream::connect(&self.address).expect("it listens");
+        let origin = origin.map_or_else(String::new, |origin| format!("Origin: {origin}\r\n"));
+        write!(
+            stream,
+            "GET /ws HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{origin}\r\n",
+            self.address
+        )
+        .expect("sent");
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line).expect("an answer");
+        line.split_whitespace().nth(1).and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("no status: {line}"))
+    }
+
     /// One request with headers, each line with its end.
     pub(crate) fn post_with(&self, path: &str, body: &Value, headers: &str) -> (u16, Value) {
         let answer = self.exchange(path, body, headers);
@@ -230,6 +246,29 @@ fn tokens_decide_who_gets_in_and_roles_what_they_may() {
         "an operation that is not listed is not exposed"
     );
     serve.end();
+}
+
+/// A browser sends its user's credentials along with any page's connection.
+#[test]
+fn pages_of_other_sites_open_no_websocket_unless_they_are_listed() {
+    let shop = Shop::new("pages").seeded();
+    let open = ["serve", "--allow-anonymous", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--leave-seconds", "0"];
+    let listed = ["--cors-origin", "https://app.example", "--cors-origin", "https://shop.example"];
+    for (more, of_the_listed) in [(&listed[..0], 403), (&listed[..], 101)] {
+        let mut serve = shop.start(&[&open[..], more].concat(), &[]);
+        assert_eq!(serve.upgrade(None), 101, "who is no page is no browser");
+        for origin in ["https://app.example", "https://shop.example"] {
+            assert_eq!(serve.upgrade(Some(origin)), of_the_listed, "{origin} with {more:?}");
+        }
+        for origin in
+            ["https://evil.example", "http://app.example", "https://app.example.evil.example", "http://localhost", "null"]
+        {
+            assert_eq!(serve.upgrade(Some(origin)), 403, "{origin} with {more:?}");
+        }
+        let own = format!("http://{}", serve.address);
+        assert_eq!(serve.upgrade(Some(&own)), 403, "its own address is no page of anybody's: {more:?}");
+        serve.end();
+    }
 }
 
 #[test]

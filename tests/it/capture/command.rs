@@ -1,7 +1,12 @@
 //! `resolvespec capture` as people run it.
 
-use std::path::PathBuf;
-use std::process::Command;
+use crate::support::database::{Fresh, Kind};
+use resolvespec::database::{Database, Settings, Statement};
+use serde_json::{Value, json};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use url::Url;
 
 const MANIFEST: &str = "
 apiVersion: resolvespec.dev/v1alpha1
@@ -14,6 +19,14 @@ kind: Entity
 metadata: {name: items}
 spec: {source: shop}
 ";
+
+/// Runs the binary on a folder's manifests: whether it succeeded, and what it said.
+fn run(arguments: &[&str], folder: &Path, url: &str) -> (bool, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_resolvespec"));
+    let output = command.args(arguments).arg(folder).env("SHOP_URL", url).output().expect("the binary runs");
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+}
 
 /// A folder with a shop, removed at the end.
 struct Shop(PathBuf);
@@ -33,10 +46,7 @@ impl Shop {
 
     /// Whether it succeeded, and what it said.
     fn capture(&self, arguments: &[&str]) -> (bool, String) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_resolvespec"));
-        let output = command.arg("capture").args(arguments).arg(&self.0).output().expect("the binary runs");
-        let said = [output.stdout, output.stderr].concat();
-        (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+        run(&[&["capture"][..], arguments].concat(), &self.0, "")
     }
 
     #[track_caller]
@@ -81,4 +91,154 @@ fn a_mode_that_the_database_does_not_have_is_refused() {
         !succeeded && said.contains("spec.capture.mode: `wal` is PostgreSQL's logical replication, which sqlite does not have"),
         "{said}"
     );
+}
+
+const REMOTE: &str = "
+apiVersion: resolvespec.dev/v1alpha1
+kind: DataSource
+metadata: {name: shop}
+spec: {engine: ENGINE, connection: {env: SHOP_URL}, capture: {mode: MODE}}
+---
+apiVersion: resolvespec.dev/v1alpha1
+kind: Entity
+metadata: {name: items}
+spec: {source: shop}
+";
+
+/// A shop whose database is a server's.
+struct Remote {
+    kind: Kind,
+    folder: PathBuf,
+    fresh: Fresh,
+    /// Another program.
+    database: Database,
+}
+
+impl Remote {
+    async fn new(kind: Kind, mode: &str) -> Self {
+        let folder = crate::support::folder(&format!("capture-{mode}-{}", kind.name()));
+        let manifest = REMOTE.replace("ENGINE", kind.engine()).replace("MODE", mode);
+        std::fs::write(folder.join("shop.yaml"), manifest).expect("a manifest");
+        let fresh = Fresh::create(kind).await;
+        let database = Database::connect(&Settings::new("writer", &fresh.url)).await.expect("the database answers");
+        database.run_script("create table items (id integer primary key, name varchar(50))").await.expect("a table");
+        Self { kind, folder, fresh, database }
+    }
+
+    /// What one of the subcommands says, which must succeed.
+    #[track_caller]
+    fn says(&self, arguments: &[&str]) -> String {
+        let (succeeded, said) = run(arguments, &self.folder, &self.fresh.url);
+        assert!(succeeded, "{arguments:?}: {said}");
+        said
+    }
+
+    /// How far the table is, of which nothing else is to be said.
+    #[track_caller]
+    fn is(&self, state: &str) {
+        let said = self.says(&["capture", "status"]);
+        assert!(said.starts_with(&format!("{state:<12} ")) && said.ends_with(".items (shop)\n"), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
+
+    /// Gives SQL to the server's own program, as a person does.
+    #[track_caller]
+    fn give(&self, sql: &str) {
+        let url = Url::parse(&self.fresh.url).expect("a URL");
+        let mut program = if self.kind == Kind::Postgres {
+            let mut psql = Command::new("psql");
+            psql.args(["--no-psqlrc", "--quiet", "--set", "ON_ERROR_STOP=1"]).arg(url.as_str());
+            psql
+        } else {
+            let mut mariadb = Command::new("mariadb");
+            mariadb.args(["--no-defaults", "--default-character-set=utf8mb4", "--host", url.host_str().expect("a host")]);
+            mariadb.args(["--port", &url.port().expect("a port").to_string(), "--user", url.username()]);
+            mariadb.arg(url.path().trim_start_matches('/')).env("MYSQL_PWD", url.password().expect("a password"));
+            mariadb
+        };
+        program.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = program.spawn().expect("the server's program runs");
+        child.stdin.take().expect("piped").write_all(sql.as_bytes()).expect("it takes SQL");
+        let output = child.wait_with_output().expect("it ends");
+        assert!(output.status.success(), "{}\n{sql}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    async fn texts(&self, sql: &str) -> Vec<String> {
+        self.database.fetch_texts(Statement::new(sql)).await.unwrap_or_else(|error| panic!("{sql}: {error}"))
+    }
+
+    async fn close(self) {
+        self.database.close().await;
+        self.fresh.remove().await;
+        _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Everything of a PostgreSQL database that has our name.
+const OURS_ON_POSTGRES: &str = "select to_json(name) from (
+  select relname::text from pg_class union all select proname::text from pg_proc union all select tgname::text from pg_trigger
+) named(name) where name like '%resolvespec%'";
+
+const OURS_ON_MARIADB: &str = "select name from (
+  select table_name as name from information_schema.tables where table_schema = database()
+  union all select trigger_name from information_schema.triggers where trigger_schema = database()
+) named where name like '%resolvespec%'";
+
+/// An administrator who lets nobody else change the schema runs what is shown.
+async fn shown_is_run(kind: Kind, ours: &str) {
+    let remote = Remote::new(kind, "trigger").await;
+    remote.is("missing");
+    let shown = remote.says(&["capture", "install", "--dry-run"]);
+    assert!(shown.starts_with("-- shop\n") && shown.contains("create trigger"), "{shown}");
+    remote.is("missing");
+    assert_eq!(remote.texts(ours).await, [""; 0], "what is shown is not run");
+    remote.give(&shown);
+    remote.is("installed");
+    assert_eq!(remote.says(&["capture", "install", "--dry-run"]), "-- shop\n", "there is nothing left to do");
+
+    remote.give("insert into items values (1, 'pen \u{1f58a}'); update items set name = null; delete from items;");
+    let cast = if kind == Kind::Postgres { "text" } else { "char" };
+    let told = format!(
+        "select cast(concat('[', coalesce(cast(before_image as {cast}), 'null'), ',', coalesce(cast(after_image as {cast}), 'null'), \
+         ']') as {cast}) from resolvespec_outbox order by id"
+    );
+    let told: Vec<Value> = remote.texts(&told).await.iter().map(|text| serde_json::from_str(text).expect("JSON")).collect();
+    let (pen, bare) = (json!({"id": 1, "name": "pen \u{1f58a}"}), json!({"id": 1, "name": null}));
+    assert_eq!(told, [json!([null, pen]), json!([pen, bare]), json!([bare, null])]);
+
+    let shown = remote.says(&["capture", "remove", "--dry-run"]);
+    assert!(shown.starts_with("-- shop\n") && shown.contains("drop trigger"), "{shown}");
+    remote.is("installed");
+    remote.give(&shown);
+    remote.is("missing");
+    assert_eq!(remote.texts(ours).await, [""; 0]);
+    assert_eq!(remote.says(&["capture", "remove", "--dry-run"]), "-- shop\n", "there is nothing left to remove");
+    remote.give("insert into items values (2, 'ink');");
+    remote.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_shown_can_be_given_to_psql() {
+    shown_is_run(Kind::Postgres, OURS_ON_POSTGRES).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_shown_can_be_given_to_mariadb() {
+    shown_is_run(Kind::Mariadb, OURS_ON_MARIADB).await;
+}
+
+/// A server's log has no limit unless somebody sets one.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_subcommand_warns_of_a_log_without_limit() {
+    let remote = Remote::new(Kind::Postgres, "wal").await;
+    let warning = "the server's max_slot_wal_keep_size is -1";
+    for (arguments, lead) in [
+        (&["capture", "install", "--dry-run"][..], "-- warning: "),
+        (&["capture", "status"][..], "warning      "),
+        (&["check"][..], "warning  changes of shop: "),
+    ] {
+        let said = remote.says(arguments);
+        assert!(said.lines().any(|line| line.starts_with(&format!("{lead}{warning}"))), "{arguments:?}: {said}");
+    }
+    remote.close().await;
 }

@@ -113,6 +113,25 @@ async fn what_is_not_fit_for_the_log_is_refused_with_what_helps() {
     captured.remove().await;
 }
 
+/// A slot of replicas that are all away fills the disk of such a server.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_keeps_its_log_without_limit_is_warned_of() {
+    let own = Own::start(Kind::Postgres, "unlimited");
+    let captured = Captured::over(WAL, Fresh::at(own.database().await), SCHEMA, ENTITIES).await;
+    let setting = "max_slot_wal_keep_size";
+    let warned = async || captured.survey().await.warnings.into_iter().find(|warning| warning.contains(setting));
+    let warning = warned().await.expect("a server says it as it comes");
+    assert!(warning.contains(&format!("`alter system set {setting} = '10GB'`")) && !warning.contains('\n'), "{warning}");
+    captured.run_install().await;
+    assert_eq!(warned().await, Some(warning), "and it is no less true of what is installed");
+    // What is said helps, without a new start.
+    captured.run(&format!("alter system set {setting} = '10GB'")).await;
+    captured.run("select pg_reload_conf()").await;
+    let silent = async { while warned().await.is_some() {} };
+    tokio::time::timeout(Duration::from_secs(30), silent).await.expect("nothing is said of a server with a limit");
+    captured.remove().await;
+}
+
 /// A large value that an update leaves alone is not in the log as new; the old row has it.
 #[tokio::test(flavor = "multi_thread")]
 async fn large_values_that_did_not_change_are_told() {

@@ -40,8 +40,19 @@ async fn parts(replica: &Replica) -> u64 {
     lines.first().and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0)
 }
 
-async fn share(one: &Replica, two: &Replica) {
+pub(super) async fn share(one: &Replica, two: &Replica) {
     until("an even share of the parts", async || parts(one).await == 4 && parts(two).await == 4).await;
+}
+
+/// Waits until each replica knows of so many subscriptions.
+pub(super) async fn known(replicas: &[&Replica], count: u64) {
+    for replica in replicas {
+        until(&format!("{count} subscriptions known to {}", replica.name), async || {
+            let lines = replica.metric("resolvespec_mqtt_subscriptions{").await;
+            lines.iter().any(|line| line.ends_with(&format!(" {count}")))
+        })
+        .await;
+    }
 }
 
 /// A client whose session the broker keeps.

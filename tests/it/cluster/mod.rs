@@ -1,5 +1,6 @@
 //! Replicas that share a NATS, as processes: what is published is served, whatever is killed or replaced meanwhile.
 
+mod away;
 mod bulk;
 mod catalog;
 pub(crate) mod deployment;
@@ -9,7 +10,9 @@ mod idle;
 mod lifetime;
 mod live;
 mod outage;
+mod owning;
 mod rolling;
+mod sharing;
 
 use std::time::{Duration, Instant};
 

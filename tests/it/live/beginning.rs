@@ -1,15 +1,19 @@
 //! Where a subscription begins: with a snapshot, after a position, or now; without gap and without telling anything twice.
 
 use super::counting::{Counts, Writers, now};
-use super::{Kind, Stage, brief, eq, on_all, subscribe, subscribed, told};
+use super::{Kind, Stage, brief, config, eq, on_all, subscribe, subscribed, told};
 use resolvespec::config::Config;
 use resolvespec::event::bus::{MemoryBus, MemorySettings};
 use resolvespec::event::hub;
+use resolvespec::live::Handles;
 use serde_json::{Value, json};
 
 on_all! {
     a_snapshot_and_what_follows_neither_miss_nor_repeat_a_change
     a_resumed_subscription_neither_misses_nor_repeats_a_change
+    a_snapshot_and_what_the_service_writes_neither_miss_nor_repeat_a_change
+    a_resumed_subscription_to_what_the_service_writes_neither_misses_nor_repeats_a_change
+    what_the_service_writes_is_told_once_and_nothing_else_is
     a_snapshot_has_the_rows_of_a_read
     what_a_snapshot_has_seen_is_not_told_however_late_it_comes
 }
@@ -21,6 +25,15 @@ async fn a_snapshot_and_what_follows_neither_miss_nor_repeat_a_change(kind: Kind
 #[tokio::test(flavor = "multi_thread")]
 async fn a_snapshot_and_what_the_log_tells_neither_miss_nor_repeat_a_change() {
     snapshots(Stage::by_the_log().await).await;
+}
+
+async fn a_snapshot_and_what_the_service_writes_neither_miss_nor_repeat_a_change(kind: Kind) {
+    snapshots(by_the_service(kind).await).await;
+}
+
+/// Whose changes the engine tells as it makes them, and nobody else's.
+async fn by_the_service(kind: Kind) -> Stage {
+    Stage::captured(kind, "api", Handles::memory(), config(), Vec::new()).await
 }
 
 async fn snapshots(stage: Stage) {
@@ -45,7 +58,14 @@ async fn snapshots(stage: Stage) {
 }
 
 async fn a_resumed_subscription_neither_misses_nor_repeats_a_change(kind: Kind) {
-    let stage = Stage::open(kind).await;
+    resumes(Stage::open(kind).await).await;
+}
+
+async fn a_resumed_subscription_to_what_the_service_writes_neither_misses_nor_repeats_a_change(kind: Kind) {
+    resumes(by_the_service(kind).await).await;
+}
+
+async fn resumes(stage: Stage) {
     let writers = Writers::start(&stage).await;
     let mut session = stage.session().await;
     let begun = subscribed(&mut session, "items", json!({"snapshot": true})).await;
@@ -65,6 +85,40 @@ async fn a_resumed_subscription_neither_misses_nor_repeats_a_change(kind: Kind) 
     let end = now(&stage).await;
     counts.reach(&end, &mut session).await;
     drop(session);
+    stage.close().await;
+}
+
+async fn what_the_service_writes_is_told_once_and_nothing_else_is(kind: Kind) {
+    let stage = by_the_service(kind).await;
+    let (mut session, mut writer) = (stage.session().await, stage.session().await);
+    let begun = subscribed(&mut session, "items", json!({"snapshot": true})).await;
+    assert_eq!(begun["snapshot"], json!([]));
+    let row = |id: u32, stock: u32| json!({"id": id, "name": "n", "kind": "pen", "stock": stock});
+    for (operation, record, data) in [
+        ("create", json!(null), json!([row(1, 1), row(2, 2)])),
+        ("update", json!("1"), json!({"stock": 5})),
+        ("delete", json!("2"), json!(null)),
+        ("create", json!(null), row(3, 3)),
+    ] {
+        let write =
+            json!({"id": "w", "type": "request", "operation": operation, "entity": "items", "record_id": record, "data": data});
+        let answer = writer.ask(&write).await;
+        assert_eq!(answer["success"], true, "{answer}");
+        stage.run("update items set stock = stock + 10").await;
+        stage.run("insert into items values (99, 'n', 'pen', 1)").await;
+        stage.run("delete from items where id = 99").await;
+    }
+    for expected in
+        [("create", row(1, 1)), ("create", row(2, 2)), ("update", row(1, 5)), ("delete", json!({"id": 2})), ("create", row(3, 3))]
+    {
+        let (operation, data, reason) = brief(&mut session).await;
+        assert_eq!((operation.as_str(), data, reason), (expected.0, expected.1, Value::Null));
+    }
+    // Nothing of it comes again, nor late.
+    let pong = session.ask(&json!({"id": "p", "type": "ping"})).await;
+    assert_eq!(pong["type"], "pong", "{pong}");
+    stage.counts("resolvespec_live_events_total", 5).await;
+    drop((session, writer));
     stage.close().await;
 }
 

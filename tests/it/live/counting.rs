@@ -3,7 +3,7 @@
 use super::Stage;
 use crate::support::session::Session;
 use resolvespec::database::{Database, Settings};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +15,8 @@ pub(super) const ROWS: i64 = 12;
 
 const WRITERS: i64 = 3;
 
-/// Programs that count rows up, each on a connection of its own, and none sparing the others' rows.
+/// Programs that count rows up, each on a connection of its own. Those that speak SQL do not spare the others' rows; where only
+/// what the service writes is told, they are its clients, each with rows of its own.
 pub(super) struct Writers {
     stop: Arc<AtomicBool>,
     tasks: Vec<JoinHandle<u64>>,
@@ -30,8 +31,14 @@ impl Writers {
         let stop = Arc::new(AtomicBool::new(false));
         let mut tasks = Vec::new();
         for number in 0..WRITERS {
-            let database = Database::connect(&Settings::new("counter", &stage.fresh.url)).await.expect("the database answers");
-            tasks.push(TaskTracker::new().spawn(count(database, Arc::clone(&stop), number)));
+            let stop = Arc::clone(&stop);
+            tasks.push(if stage.mode == "api" {
+                TaskTracker::new().spawn(count_through_the_service(stage.session().await, stop, number))
+            } else {
+                let database =
+                    Database::connect(&Settings::new("counter", &stage.fresh.url)).await.expect("the database answers");
+                TaskTracker::new().spawn(count(database, stop, number))
+            });
         }
         Self { stop, tasks }
     }
@@ -58,6 +65,21 @@ async fn count(database: Database, stop: Arc<AtomicBool>, number: i64) -> u64 {
     }
     database.close().await;
     u64::try_from(turn - number).expect("it counts up")
+}
+
+async fn count_through_the_service(mut session: Session, stop: Arc<AtomicBool>, number: i64) -> u64 {
+    const OWN: i64 = ROWS / WRITERS;
+    let mut turn = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let (id, stock) = (turn % OWN * WRITERS + number + 1, turn / OWN + 1);
+        let write = json!({"id": "w", "type": "request", "operation": "update", "entity": "items", "record_id": id.to_string(),
+            "data": {"stock": stock}});
+        let answer = session.ask(&write).await;
+        assert_eq!(answer["success"], true, "{answer}");
+        turn += 1;
+        tokio::time::sleep(std::time::Duration::from_millis(3)).await;
+    }
+    u64::try_from(turn).expect("it counts up")
 }
 
 /// What a client knows of the rows.

@@ -1,6 +1,7 @@
 //! Who is told of a change, and what of it.
 
-use super::{Kind, Stage, brief, eq, on_all, subscribe, subscribed, told};
+use super::{Kind, Stage, brief, config, eq, on_all, subscribe, subscribed, told};
+use crate::support::session::Session;
 use serde_json::json;
 
 on_all! {
@@ -132,4 +133,55 @@ async fn a_client_s_own_writes_are_told_after_their_answers(kind: Kind) {
     }
     drop(session);
     stage.close().await;
+}
+
+/// A column whose texts are equal by rules that only the database knows, and then is collated byte by byte.
+async fn followed_by_its_collation(kind: Kind, loose: &str, exact: &str) {
+    let stage = Stage::open(kind).await;
+    stage.run(loose).await;
+    let second = stage.another(config()).await;
+    let mut session = Session::connect(second.address).await;
+    let is_listed = json!({"column": "name", "operator": "in", "value": ["pen", "ink"]});
+    for filter in [eq("name", "pen"), is_listed] {
+        let filters = json!([eq("kind", "pen"), filter]);
+        let error = subscribe(&mut session, "items", json!({"filters": filters})).await.expect_err("only the database knows");
+        assert_eq!((&error["code"], &error["detail"]), (&json!("unmatchable_filter"), &json!("name")), "{error}");
+        let message = error["message"].as_str().unwrap_or_default();
+        assert!(message.contains("the filter on 'name'") && message.contains("collation"), "{error}");
+    }
+    subscribed(&mut session, "items", json!({"filters": [eq("kind", "pen")]})).await;
+    stage.run("insert into items values (1, 'Pen', 'ink', 5)").await;
+    stage.run("insert into items values (2, 'Pen', 'pen', 5)").await;
+    let row = json!({"id": 2, "name": "Pen", "kind": "pen", "stock": 5});
+    assert_eq!(brief(&mut session).await, ("create".to_owned(), row, json!(null)));
+    session.close().await;
+    second.stop().await;
+
+    stage.run(exact).await;
+    let third = stage.another(config()).await;
+    let mut session = Session::connect(third.address).await;
+    subscribed(&mut session, "items", json!({"filters": [eq("name", "pen")]})).await;
+    stage.run("insert into items values (3, 'Pen', 'pen', 5)").await;
+    stage.run("insert into items values (4, 'pen', 'pen', 5)").await;
+    assert_eq!(brief(&mut session).await.1["id"], 4);
+    session.close().await;
+    third.stop().await;
+    stage.close().await;
+}
+
+/// As a stock server collates every text.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_without_case_can_not_be_followed_by_equality_until_it_is_collated_by_bytes_on_mariadb() {
+    let loose = "alter table items modify name varchar(100) character set utf8mb4 collate utf8mb4_general_ci";
+    let exact = "alter table items modify name varchar(100) character set utf8mb4 collate utf8mb4_bin";
+    followed_by_its_collation(Kind::Mariadb, loose, exact).await;
+}
+
+/// The tests' server is Debian's, which has ICU.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_without_case_can_not_be_followed_by_equality_until_it_is_collated_by_bytes_on_postgres() {
+    let loose = "create collation caseless (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+        alter table items alter column name type varchar(100) collate caseless";
+    let exact = "alter table items alter column name type varchar(100) collate \"C\"";
+    followed_by_its_collation(Kind::Postgres, loose, exact).await;
 }

@@ -88,11 +88,17 @@ impl Station {
 
     /// Enters, or has the reason why not.
     pub(crate) async fn enter(entry: Entry<'_>) -> Result<Self, String> {
+        Self::enter_with(entry, None).await
+    }
+
+    /// The same with a will: the broker says it as a request of the client when the client is lost.
+    pub(crate) async fn enter_with(entry: Entry<'_>, will: Option<&Value>) -> Result<Self, String> {
         let url: Url = entry.url.parse().expect("a URL");
         let (host, port) = (url.host_str().expect("a host").to_owned(), url.port().unwrap_or(1883));
         let (user, password) = (url.username().to_owned(), url.password().unwrap_or_default().to_owned());
         let (told, heard) = mpsc::unbounded_channel();
         let (id, prefix) = (entry.id.to_owned(), entry.prefix.to_owned());
+        let (request, will) = (format!("{prefix}/{id}/request"), will.map(ToString::to_string));
         let (speaker, task) = match entry.spoken {
             Spoken::V5 => {
                 let mut options = rumqttc_v5::MqttOptions::new(id.clone(), rumqttc_v5::Broker::tcp(host, port));
@@ -100,6 +106,9 @@ impl Station {
                 options.set_unlimited_incoming_packet_size();
                 if entry.stays {
                     options.set_session_store(NothingToSend { expiry: options.session_expiry_interval() });
+                }
+                if let Some(will) = will {
+                    options.set_last_will(rumqttc_v5::LastWill::new(request, will, QoS::AtLeastOnce, false, None));
                 }
                 if !user.is_empty() {
                     options.set_credentials(user, password);
@@ -119,6 +128,9 @@ impl Station {
             Spoken::V4 => {
                 let mut options = rumqttc_v4::MqttOptions::new(id.clone(), rumqttc_v4::Broker::tcp(host, port));
                 options.set_clean_session(!entry.stays).set_max_packet_size(1 << 28, 1 << 28);
+                if let Some(will) = will {
+                    options.set_last_will(rumqttc_v4::LastWill::new(request, will, QoS::AtLeastOnce, false));
+                }
                 if !user.is_empty() {
                     options.set_credentials(user, password);
                 }
@@ -200,6 +212,13 @@ impl Station {
     /// Whether the broker has gone, or has sent the client away.
     pub(crate) fn is_cut(&self) -> bool {
         self.task.is_finished()
+    }
+
+    /// Closes the socket without a word of goodbye.
+    pub(crate) async fn vanish(mut self) {
+        self.task.abort();
+        // With the task the socket is gone, while the client still could say something.
+        _ = (&mut self.task).await;
     }
 
     /// Says something and hears the answer.

@@ -209,3 +209,68 @@ async fn a_retried_create_is_done_once_and_a_row_is_changed_only_as_it_was_read(
     assert_eq!(session.ask(&update("blue pen")).await["error"]["code"], "precondition_failed");
     shop.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_said_on_a_connection_is_counted_and_timed() {
+    let shop = Shop::usual().await;
+    let (mut session, idle) = (shop.session().await, shop.session().await);
+    let said = [
+        create("c", "é").to_string(),
+        read("r").to_string(),
+        read("r").to_string(),
+        json!({"id": "g", "type": "request", "operation": "update", "entity": "items", "record_id": "99", "data": {"name": "x"}})
+            .to_string(),
+        json!({"id": "p", "type": "ping"}).to_string(),
+        "no message".to_owned(),
+    ];
+    let mut heard = Vec::new();
+    for text in &said {
+        session.send(Message::text(text.as_str())).await;
+        let Message::Text(answer) = session.next().await else { panic!("{text} is answered by a text") };
+        heard.push(answer.len());
+    }
+    shop.counts("resolvespec_ws_connections_opened_total 2").await;
+    shop.counts("resolvespec_ws_connections 2").await;
+    for direction in ["received", "sent"] {
+        shop.counts(&format!(r#"resolvespec_ws_messages_total{{direction="{direction}"}} {}"#, said.len())).await;
+    }
+    let received: usize = said.iter().map(String::len).sum();
+    shop.counts(&format!(r#"resolvespec_ws_message_bytes_total{{direction="received"}} {received}"#)).await;
+    // An answer is counted as it is written: with its frame's header, two bytes, or four for a text that is longer than 125.
+    let sent: usize = heard.iter().map(|length| length + if *length < 126 { 2 } else { 4 }).sum();
+    shop.counts(&format!(r#"resolvespec_ws_message_bytes_total{{direction="sent"}} {sent}"#)).await;
+    // What is no request takes no time.
+    for (operation, status, count) in [("create", "ok", 1), ("read", "ok", 2), ("update", "error", 1)] {
+        let labels = format!(r#"operation="{operation}",status="{status}""#);
+        shop.counts(&format!("resolvespec_ws_request_duration_seconds_count{{{labels}}} {count}")).await;
+    }
+    let page = shop.page("/metrics").await;
+    let timed = page.as_str().into_iter().flat_map(str::lines).filter(|line| line.starts_with("resolvespec_ws_request_duration"));
+    assert_eq!(timed.filter(|line| line.contains("_count{")).count(), 3, "{page}");
+    shop.counts("resolvespec_ws_requests_in_flight 0").await;
+    session.close().await;
+    idle.close().await;
+    shop.counts("resolvespec_ws_connections 0").await;
+    shop.counts("resolvespec_ws_connections_opened_total 2").await;
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_is_in_flight_until_it_is_answered_or_its_client_goes() {
+    let hold = Arc::new(Hold(Semaphore::new(0)));
+    let shop = Shop::open(|config| config, vec![hold.clone()]).await;
+    let (mut stays, mut goes) = (shop.session().await, shop.session().await);
+    for session in [&mut stays, &mut goes] {
+        session.say(&create("held", "x")).await;
+    }
+    shop.counts("resolvespec_ws_requests_in_flight 2").await;
+    drop(goes);
+    shop.counts("resolvespec_ws_requests_in_flight 1").await;
+    shop.counts(r#"resolvespec_ws_request_duration_seconds_count{operation="create",status="cancelled"} 1"#).await;
+    hold.0.add_permits(1);
+    assert_eq!(stays.hear().await["success"], true);
+    shop.counts("resolvespec_ws_requests_in_flight 0").await;
+    shop.counts(r#"resolvespec_ws_request_duration_seconds_count{operation="create",status="ok"} 1"#).await;
+    stays.close().await;
+    shop.close().await;
+}

@@ -16,6 +16,11 @@ const DIALECT: Dialect = Dialect::Postgres;
 /// Messages of the writer's name are read, which version 14 brought.
 const OLDEST_VERSION: u32 = 140_000;
 
+/// One line, since it is written as a comment of SQL as well.
+const KEEPS_ALL: &str = "the server's max_slot_wal_keep_size is -1, which is no limit: while no replica reads the slot, its log \
+    grows until the disk is full; set what the disk can spare, such as `alter system set max_slot_wal_keep_size = '10GB'`, \
+    and run `select pg_reload_conf()`";
+
 /// What the server says of itself.
 #[derive(Debug, Deserialize)]
 struct Facts {
@@ -23,6 +28,8 @@ struct Facts {
     version: u32,
     role: String,
     may_replicate: bool,
+    /// Whether the server keeps its log for a slot however long it gets; older servers know no limit and do not say so.
+    keeps_all: bool,
     /// Whether the publication tells everything it must, and of a partition under its parent's name; none if there is none.
     whole: Option<bool>,
     published: Vec<Named>,
@@ -154,6 +161,9 @@ impl Facts {
             let state = if status.lost { "is lost" } else { "is not there" };
             warnings.push(format!("the slot {state}: a replica makes a new one, and every subscriber starts anew"));
         }
+        if self.keeps_all {
+            warnings.push(KEEPS_ALL.to_owned());
+        }
         warnings
     }
 }
@@ -238,6 +248,7 @@ select json_build_object(
   'may_replicate', (select r.rolreplication or r.rolsuper or exists (
       select from pg_roles m where m.rolname = 'rds_replication' and pg_has_role(r.oid, m.oid, 'member'))
     from pg_roles r where r.rolname = current_user),
+  'keeps_all', coalesce(current_setting('max_slot_wal_keep_size', true) = '-1', false),
   'whole', (select p.pubinsert and p.pubupdate and p.pubdelete and p.pubtruncate and p.pubviaroot and not p.puballtables
     from pg_publication p where p.pubname = '{publication}'),
   'published', (select coalesce(json_agg(json_build_object('schema', n.nspname, 'name', c.relname)), '[]')

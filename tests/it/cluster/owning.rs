@@ -1,0 +1,152 @@
+//! Whose a subscription over MQTT is, where clients have tokens: nobody else's, whatever topic they speak by; it outlives the
+//! token that it was begun with, and is told under what its client may do now.
+
+use super::deployment::Deployment;
+use super::durable::{answer, asked, client, hears_all, insert, known, replica, told};
+use super::live::captured;
+use super::until;
+use crate::support::mqtt::{Beside, OwnMosquitto, Station};
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use serde_json::{Value, json};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+const SECRET: &str = "a secret that only this test knows, and nobody else";
+
+/// For how long a token is still taken after its end, since clocks differ.
+const LEEWAY: u64 = 30;
+
+/// Long enough to subscribe on a busy machine.
+const SHORT: u64 = 8;
+const LONG: u64 = 3600;
+
+/// A shop that wants to know who asks, and shows its items to readers alone.
+async fn guarded(broker: &OwnMosquitto) -> Deployment {
+    let shop = Deployment::new().await.with("RESOLVESPEC_MQTT_BROKERS", broker.url()).with("RESOLVESPEC_JWT_SECRET", SECRET);
+    let (open, closed) = ("{source: shop}", "{source: shop, operations: {read: {roles: [reader]}}}");
+    assert!(captured().contains(open));
+    shop.write(&captured().replace(open, closed));
+    shop.capture();
+    shop.published(&[]);
+    shop
+}
+
+/// A token that is taken for so many seconds from now on.
+fn token(subject: &str, roles: &[&str], seconds: u64) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+    let claims = json!({"sub": subject, "roles": roles, "exp": now + seconds - LEEWAY});
+    encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(SECRET.as_bytes())).expect("a token")
+}
+
+fn by(mut message: Value, token: &str) -> Value {
+    message["token"] = token.into();
+    message
+}
+
+fn code(answer: &Value) -> &str {
+    answer["error"]["code"].as_str().unwrap_or_default()
+}
+
+fn read(id: &str) -> Value {
+    json!({"id": id, "type": "request", "operation": "read", "entity": "items", "options": {"limit": 1}})
+}
+
+async fn subscribed(station: &mut Station, token: &str) -> String {
+    let told = answer(station, &by(asked("s", &json!({})), token)).await;
+    assert_eq!(told["success"], true, "{told}");
+    told["data"]["subscription_id"].as_str().expect("an id").to_owned()
+}
+
+/// The answer to what somebody else says by a client's topic, which the client hears.
+async fn answer_to_other(other: &Station, station: &mut Station, message: &Value) -> Value {
+    let topic = format!("spec/{}/request", station.id);
+    other.publish(&topic, message.to_string().into_bytes(), Beside::default()).await.expect("this broker lets everybody");
+    loop {
+        let heard = station.hear().await;
+        if heard.topic.ends_with("/response") && heard.body["id"] == message["id"] {
+            return heard.body;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscription_outlives_its_token_and_nobody_else_can_end_it_by_any_topic() {
+    let broker = OwnMosquitto::start("durable-owning");
+    let shop = guarded(&broker).await;
+    let (one, two) = (replica(&shop, "one").await, replica(&shop, "two").await);
+    let mut ada = client(&broker, "ada").await;
+    ada.wait_for_service().await;
+    assert_eq!(code(&answer(&mut ada, &asked("n", &json!({}))).await), "unauthorized");
+    let strange = by(asked("f", &json!({})), &token("ada", &["writer"], LONG));
+    assert_eq!(code(&answer(&mut ada, &strange).await), "forbidden");
+    let short = token("ada", &["reader"], SHORT);
+    let id = subscribed(&mut ada, &short).await;
+    insert(&shop, 10..11).await;
+    let first = told(&mut ada).await;
+    assert_eq!((&first["subscription_id"], &first["data"]["id"]), (&json!(id), &json!(10)), "{first}");
+    known(&[&one, &two], 1).await;
+
+    let mut bob = client(&broker, "bob").await;
+    let bobs = token("bob", &["reader"], LONG);
+    let end = json!({"id": "u", "type": "subscription", "operation": "unsubscribe", "subscription_id": id});
+    let refused = answer(&mut bob, &by(end.clone(), &bobs)).await;
+    assert_eq!(code(&refused), "subscription_not_found", "{refused}");
+    let refused = answer_to_other(&bob, &mut ada, &by(end.clone(), &bobs)).await;
+    assert_eq!(code(&refused), "subscription_not_found", "{refused}");
+    let all = json!({"id": "w", "type": "subscription", "operation": "unsubscribe_all"});
+    let none = answer_to_other(&bob, &mut ada, &by(all, &bobs)).await;
+    assert_eq!(none["data"]["unsubscribed"], 0, "{none}");
+    // Nor has he taken anything from her by having no right to what she is told.
+    let few = token("bob", &[], LONG);
+    let refused = answer_to_other(&bob, &mut ada, &by(read("few"), &few)).await;
+    assert_eq!(code(&refused), "forbidden", "{refused}");
+
+    until("the end of the token", async || code(&answer(&mut ada, &by(read("r"), &short)).await) == "unauthorized").await;
+    let refused = answer(&mut ada, &by(end.clone(), &short)).await;
+    assert_eq!(code(&refused), "unauthorized", "{refused}");
+    insert(&shop, 20..40).await;
+    hears_all(&mut ada, 20..40).await;
+    known(&[&one, &two], 1).await;
+    let ended = answer(&mut ada, &by(end, &token("ada", &["reader"], LONG))).await;
+    assert_eq!(ended["data"]["unsubscribed"], true, "she is the one who began it, by another token: {ended}");
+    known(&[&one, &two], 0).await;
+    drop((one, two));
+    shop.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_with_fewer_roles_ends_what_they_do_not_allow() {
+    let broker = OwnMosquitto::start("durable-narrowed");
+    let shop = guarded(&broker).await;
+    let (one, two) = (replica(&shop, "one").await, replica(&shop, "two").await);
+    let (mut ada, mut bob) = (client(&broker, "ada").await, client(&broker, "bob").await);
+    ada.wait_for_service().await;
+    let id = subscribed(&mut ada, &token("ada", &["reader"], LONG)).await;
+    subscribed(&mut bob, &token("bob", &["reader"], LONG)).await;
+    insert(&shop, 10..30).await;
+    hears_all(&mut ada, 10..30).await;
+    hears_all(&mut bob, 10..30).await;
+    known(&[&one, &two], 2).await;
+
+    ada.say(&by(read("narrow"), &token("ada", &[], LONG))).await;
+    let (mut refused, mut ended) = (Value::Null, Value::Null);
+    while refused.is_null() || ended.is_null() {
+        let heard = ada.hear().await;
+        if heard.topic.ends_with("/response") {
+            refused = heard.body;
+        } else if heard.body["operation"] == "ended" {
+            ended = heard.body;
+        }
+    }
+    assert_eq!((&refused["id"], code(&refused)), (&json!("narrow"), "forbidden"), "{refused}");
+    assert_eq!((&ended["operation"], &ended["subscription_id"]), (&json!("ended"), &json!(id)), "{ended}");
+    assert_eq!(code(&ended), "forbidden", "{ended}");
+    known(&[&one, &two], 1).await;
+    insert(&shop, 30..50).await;
+    hears_all(&mut bob, 30..50).await;
+    while let Some(heard) = ada.hears(Duration::from_millis(300)).await {
+        // At the most she is told again what she was told before.
+        assert!(heard.body["data"]["id"].as_u64().is_none_or(|id| id < 30), "she may not be told that: {}", heard.body);
+    }
+    drop((one, two));
+    shop.remove().await;
+}

@@ -30,6 +30,8 @@ fn unreached(url: &str, error: &database::Error) -> Error {
         let port = url.port().map_or_else(String::new, |port| format!(":{port}"));
         Some(format!("{}{port}{}{user}", url.host_str()?, url.path()))
     });
-    let place = place.unwrap_or_else(|| "the file".to_owned());
-    Error::new(format!("{place} can't be opened: {error}; check host, port, database, user and password of the URL"))
+    Error::new(match place {
+        Some(place) => format!("{place} can't be opened: {error}; check host, port, database, user and password of the URL"),
+        None => format!("the database can't be opened: {error}; check the URL"),
+    })
 }

@@ -148,14 +148,19 @@ impl Database {
                     outcome => outcome,
                 }
             }
-            Pools::Mysql(pool) => match mysql::fetch(pool, statement.clone(), deadline).await {
-                // Idle connections keep statements prepared, of which the server may have too many.
-                Err(Error::Unavailable(_) | Error::Unprepared(_)) => {
+            Pools::Mysql(pool) => {
+                let mut left = 2;
+                loop {
+                    match mysql::fetch(pool, statement.clone(), deadline).await {
+                        // Idle connections keep statements prepared, of which the server may have too many.
+                        Err(Error::Unavailable(_)) if left == 2 => left = 0,
+                        // Tables can be altered again meanwhile.
+                        Err(Error::Unprepared(_)) if left > 0 => left -= 1,
+                        outcome => return outcome,
+                    }
                     pool.forget_idle();
-                    mysql::fetch(pool, statement, deadline).await
                 }
-                outcome => outcome,
-            },
+            }
             Pools::Sqlite(pool) => sqlite::fetch(pool, statement, deadline).await,
         }
     }

@@ -87,8 +87,8 @@ impl<M: Manage> Clone for Pool<M> {
 impl<M: Manage> Pool<M> {
     pub(super) fn new(manage: M, size: usize, acquire_timeout: Duration) -> Self {
         let count = cores().min(size).max(1);
-        let connections = |place| size / count + usize::from(place < size % count);
-        let share = |place| Share { permits: Arc::new(Semaphore::new(connections(place))), idle: Mutex::default() };
+        let connections = |number| size / count + usize::from(number < size % count);
+        let share = |number| Share { permits: Arc::new(Semaphore::new(connections(number))), idle: Mutex::default() };
         let shared = Shared {
             manage,
             shares: (0..count).map(share).collect(),

@@ -1,6 +1,6 @@
 //! PostgreSQL through tokio-postgres: every value goes as text, every row becomes one JSON text.
 //!
-//! Values in text form let the database read them by its own types, so that no type is mirrored here.
+//! Values in text form let the database read them by its own types; what comes back is read in `postgres_row`.
 
 use super::error::{Error, Violation, names_between};
 use super::pool::{Lease, Manage, Pool};
@@ -177,7 +177,19 @@ impl Session<'_> {
         Ok(statement)
     }
 
+    /// Begins to read. What was prepared before a column's type was changed is prepared anew; within a transaction, which has
+    /// failed with that, the next one has it.
     async fn start(&mut self, statement: &Statement) -> Result<Pin<Box<RowStream>>, Error> {
+        match self.begin(statement).await {
+            Err(error @ Error::Unprepared(_)) => {
+                self.prepared.remove(statement.text.as_str());
+                self.begin(statement).await.map_err(|_| error)
+            }
+            begun => begun,
+        }
+    }
+
+    async fn begin(&mut self, statement: &Statement) -> Result<Pin<Box<RowStream>>, Error> {
         let prepared = self.prepare(&statement.text).await?;
         let rows = self.client.query_raw(&prepared, statement.binds.iter().map(AsText)).await;
         rows.map(Box::pin).map_err(|error| classify(&error))
@@ -366,6 +378,7 @@ pub(super) fn classify(error: &tokio_postgres::Error) -> Error {
         &SqlState::TOO_MANY_CONNECTIONS | &SqlState::READ_ONLY_SQL_TRANSACTION => Error::Unavailable(text),
         // Such as a text that is too long for an index.
         &SqlState::PROGRAM_LIMIT_EXCEEDED => Error::Value(text),
+        &SqlState::FEATURE_NOT_SUPPORTED if db.routine() == Some("RevalidateCachedQuery") => Error::Unprepared(text),
         code => match code.code().get(..2) {
             Some("22") => Error::Value(text),
             Some("08" | "57") => Error::Unavailable(text),

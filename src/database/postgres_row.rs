@@ -47,7 +47,9 @@ fn write_fields(row: &Row, fields: &[RowField], buffer: &mut BytesMut) -> Result
             None => buffer.put_slice(b"null"),
             Some(Binary(value)) => {
                 let written = write_value(value, field.form, column.type_(), buffer);
-                written.ok_or_else(|| Error::Statement(format!("a value of type {} can't be read", column.type_())))?;
+                written.ok_or_else(|| {
+                    Error::Schema(format!("a column has the type {} by now, not what it was declared with", column.type_()))
+                })?;
             }
         }
     }

@@ -243,6 +243,7 @@ impl Engine {
             }
         }
         guard_answer(&self.hooks, context, &mut plan).await?;
+        plan.keep_to_readable()?;
         write(runner, &plan, context, &self.hooks, request, deadline).await
     }
 }

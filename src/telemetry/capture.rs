@@ -60,7 +60,7 @@ impl CaptureMetrics {
     }
 
     /// Another replica leads, or nobody has to: what waits is measured there.
-    pub fn leads_not(&self) {
+    pub fn forget_backlog(&self) {
         for gauge in [&self.waiting, &self.lag, &self.retained, &self.unconfirmed] {
             gauge.set(0);
         }

@@ -406,3 +406,38 @@ async fn what_was_read_is_told_with_its_number_of_rows_and_may_be_refused() {
         reads_are_told(kind).await;
     }
 }
+
+/// Lets everybody change everything, and read what is Ada's.
+struct ReadsOnly;
+
+#[async_trait]
+impl Hook for ReadsOnly {
+    async fn before_read(&self, context: Context<'_>, read: &mut NarrowRead<'_, '_>) -> Result<(), Refusal> {
+        if context.entity.name == "notes" {
+            read.filter(&adas())?;
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn filters_of_a_write_do_not_tell_of_rows_that_can_not_be_read() {
+    let fresh = Fresh::create(Kind::Sqlite).await;
+    let server = Server::over(Kind::Sqlite, fresh, SCHEMA, ENTITIES, vec![Arc::new(ReadsOnly)]).await;
+    let create =
+        |id: u32, owner: &str| json!({"operation": "create", "data": {"id": id, "owner": owner, "body": "x", "secret": "s"}});
+    for (id, owner) in [(901, "ada"), (902, "bob")] {
+        assert_eq!(call(&server, "notes", create(id, owner)).await.0, 200);
+    }
+    let update = |id: u32, filter: Value| json!({"operation": "update", "id": id, "data": {"body": "y"}, "options": {"filters": [filter]}});
+    let is = |value: &str| json!({"column": "body", "operator": "eq", "value": value});
+    assert_eq!(call(&server, "notes", update(901, is("x"))).await.0, 200);
+    assert_eq!(call(&server, "notes", update(901, is("z"))).await.0, 404);
+    for guess in ["x", "z"] {
+        let (status, body) = call(&server, "notes", update(902, is(guess))).await;
+        assert_eq!((status, &body["error"]["code"]), (404, &json!("not_found")), "{guess}: {body}");
+    }
+    let unconditional = json!({"operation": "update", "id": 902, "data": {"body": "y"}});
+    assert_eq!(call(&server, "notes", unconditional).await.0, 200, "without a filter it is changed as before");
+    server.stop().await;
+}

@@ -39,6 +39,16 @@ async fn keys_work(kind: Kind) {
     let reused = create(&server, "key 7", other.clone()).await;
     assert_eq!((reused.status.as_u16(), &reused.body["error"]["code"]), (422, &json!("idempotency_key_reused")));
 
+    // What decides whether a row is written is a part of the request.
+    let update = |value: &str| {
+        let filters = json!([{"column": "body", "operator": "eq", "value": value}]);
+        let request = json!({"operation": "update", "id": 11, "data": {"body": "z"}, "options": {"filters": filters}});
+        Call::post("/api/public/notes", &request).header("Idempotency-Key", "conditional")
+    };
+    for (value, status) in [("x", 200), ("x", 200), ("y", 422)] {
+        assert_eq!(server.client.send(&update(value)).await.expect("an answer").status, status, "{value}");
+    }
+
     // A delete that was done is not refused when it is said again.
     for selector in [json!({"id": 8}), json!({"id": [9, 10]})] {
         let mut body = selector.clone();

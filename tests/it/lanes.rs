@@ -153,3 +153,75 @@ async fn a_locked_table_holds_up_nobody_who_reads_another() {
     database.close().await;
     server.stop().await;
 }
+
+/// Two entities of one table whose columns have other names: their statements have the same text.
+#[tokio::test(flavor = "multi_thread")]
+async fn entities_of_one_table_answer_under_their_own_names() {
+    let schema = "create table people (id integer primary key, name text); insert into people select n, 'p' || n from generate_series(1, 20) n";
+    let entity = |name: &str, alias: &str| {
+        format!(
+            "apiVersion: resolvespec.dev/v1alpha1\nkind: Entity\nmetadata: {{name: {name}}}\nspec: {{source: conformance, \
+             apiSchema: public, name: {name}, table: people, columns: [{{name: name, alias: {alias}}}]}}\n"
+        )
+    };
+    let entities = format!("{}---\n{}", entity("people", "title"), entity("persons", "called"));
+    let server = Server::start(Kind::Postgres, schema, &entities).await;
+    for _ in 0..5 {
+        let calls: Vec<(Call, Value)> = (1..=20)
+            .flat_map(|id| {
+                [("people", "title"), ("persons", "called")]
+                    .map(|(entity, alias)| (read(entity, json!({"id": id})), json!({"id": id, alias: format!("p{id}")})))
+            })
+            .collect();
+        let answers = join_all(calls.iter().map(|(call, _)| data(&server.client, call))).await;
+        for ((call, expected), answer) in calls.iter().zip(answers) {
+            assert_eq!(answer, *expected, "{call:?}");
+        }
+    }
+    server.stop().await;
+}
+
+/// What is prepared for a table can't be run any more when a column's type is another.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_column_whose_type_is_changed_is_read_and_written_on() {
+    let schema = "create table things (id integer primary key, name varchar(20), n integer); insert into things select n, 'x', n from generate_series(1, 20) n";
+    let entity = "apiVersion: resolvespec.dev/v1alpha1\nkind: Entity\nmetadata: {name: things}\nspec: {source: conformance, apiSchema: public}\n";
+    let server = Server::start(Kind::Postgres, schema, entity).await;
+    let beside = beside(&server).await;
+    let client = &server.client;
+    let update = |id: u32| Call::post("/api/public/things", &json!({"operation": "update", "id": id, "data": {"name": "y"}}));
+    let all = async |stage: &str| {
+        // Many at once, so that every connection and lane has met them.
+        let singles: Vec<Call> = (1..=20).map(|id| read("things", json!({"id": id}))).collect();
+        let pages: Vec<Call> = (1..=20).map(|limit| read("things", json!({"options": {"limit": limit}}))).collect();
+        let updates: Vec<Call> = (1..=20).map(update).collect();
+        for calls in [singles, pages, updates] {
+            for answer in join_all(calls.iter().map(|call| client.send(call))).await {
+                let answer = answer.expect("an answer");
+                // A transaction that meets it may say so once.
+                let is_told_to_come_again = answer.status == 503 && answer.body["error"]["code"] == "unavailable";
+                assert!(answer.status == 200 || is_told_to_come_again, "{stage}: {} {}", answer.status, answer.body);
+            }
+        }
+    };
+    let works = async |stage: &str| {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        for call in [read("things", json!({"id": 3})), read("things", json!({})), update(3)] {
+            for _ in 0..10 {
+                while client.send(&call).await.expect("an answer").status != 200 {
+                    assert!(Instant::now() < deadline, "{stage}: {call:?} is refused for ever");
+                }
+            }
+        }
+    };
+    all("at first").await;
+    for change in ["name type varchar(40)", "n type bigint", "name type text"] {
+        beside.run_script(&format!("alter table things alter column {change}")).await.expect("altered");
+        all(change).await;
+        works(change).await;
+    }
+    let row = data(client, &read("things", json!({"id": 3}))).await;
+    assert_eq!(row, json!({"id": 3, "name": "y", "n": 3}));
+    beside.close().await;
+    server.stop().await;
+}

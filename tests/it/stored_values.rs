@@ -1,8 +1,10 @@
 //! Values that PostgreSQL hands out as it stores them are the JSON that it would have made of them itself.
 
+use crate::support::client::Call;
 use crate::support::database::Kind;
 use crate::support::server::Server;
 use resolvespec::database::{Database, Settings, Statement};
+use serde_json::json;
 use serde_json::value::RawValue;
 use std::process::Command;
 
@@ -10,7 +12,14 @@ const ENTITIES: &str = "
 apiVersion: resolvespec.dev/v1alpha1
 kind: Entity
 metadata: {name: things}
-spec: {source: conformance, apiSchema: public, limits: {maxRows: 5000}}
+spec:
+  source: conformance
+  apiSchema: public
+  limits: {maxRows: 5000}
+  computed:
+    - {name: currency, expression: '''EUR''', type: text}
+    - {name: nothing, expression: 'null', type: text}
+    - {name: twice, expression: big / 2 * 2, type: integer}
 ";
 
 /// Each type that comes in its binary form, at its ends, in a domain and in between; and types near them that don't.
@@ -64,5 +73,19 @@ async fn are_the_json_that_postgres_makes_of_them() {
         assert_eq!(told.get(), expected);
     }
     direct.close().await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn computed_columns_have_the_type_that_the_database_finds() {
+    let server = Server::start(Kind::Postgres, SCHEMA, ENTITIES).await;
+    let options =
+        json!({"columns": ["id"], "computedColumns": [{"name": "currency"}, {"name": "nothing"}, {"name": "twice"}], "limit": 2});
+    for body in [json!({"operation": "read", "options": options}), json!({"operation": "read", "id": 3, "options": options})] {
+        let answer = server.client.send(&Call::post("/api/public/things", &body)).await.expect("an answer");
+        let row = if body["id"].is_null() { &answer.body["data"][1] } else { &answer.body["data"] };
+        assert_eq!((row["currency"].as_str(), row["nothing"].is_null()), (Some("EUR"), true), "{}", answer.body);
+        assert!(row["twice"].is_i64(), "{row}");
+    }
     server.stop().await;
 }

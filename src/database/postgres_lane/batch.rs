@@ -32,7 +32,8 @@ pub(super) fn text(single: &str, Placeholders(places): &Placeholders, types: &[T
         rest = place + 1 + decimals(number + 1);
     }
     text.push_str(single.get(rest..)?);
-    text.push_str(") r");
+    // One by one, by the key's index: what finds one row alone must not be joined with the whole table for some of them.
+    text.push_str(" limit 1) r");
     Some(text)
 }
 
@@ -87,7 +88,7 @@ mod tests {
             text(single, &places, &[Type::INT8, Type::TEXT]).unwrap(),
             "select r.*, k.n from \
              unnest($1::\"pg_catalog\".\"int8\"[], $2::\"pg_catalog\".\"text\"[]) with ordinality k(a0, a1, n), \
-             lateral (select \"$1\" from t where a = k.a0 and b = k.a1) r"
+             lateral (select \"$1\" from t where a = k.a0 and b = k.a1 limit 1) r"
         );
         assert_eq!(text(single, &places, &[Type::INT8, Type::TEXT_ARRAY]), None);
     }

@@ -15,7 +15,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use hashlink::LruCache;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{OnceCell, mpsc, oneshot};
@@ -28,7 +28,7 @@ use tokio_util::task::TaskTracker;
 pub(super) const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Statements in one lane at a time; those beyond take a connection of their own.
-const MOST_WAITING: usize = 32;
+pub(super) const MOST_WAITING: u32 = 32;
 
 /// Statements that a lane keeps prepared.
 const PREPARED_STATEMENTS: usize = 256;
@@ -38,7 +38,7 @@ pub(super) struct Lane {
     asks: mpsc::UnboundedSender<Ask>,
     // Held for a lookup only.
     known: Mutex<LruCache<Box<str>, Arc<Known>>>,
-    waiting: AtomicUsize,
+    waiting: AtomicU32,
     /// Whether a statement took longer than one in a lane may.
     stands_still: Arc<AtomicBool>,
     pub(super) cancel: CancelToken,
@@ -50,7 +50,6 @@ pub(super) struct Lane {
 struct Known {
     text: Box<str>,
     placeholders: Placeholders,
-    row: RowForm,
     single: OnceCell<tokio_postgres::Statement>,
     // None if it can't be written for many.
     many: OnceCell<Option<tokio_postgres::Statement>>,
@@ -59,6 +58,8 @@ struct Known {
 /// Someone who waits for an answer; `None` sends them away.
 struct Ask {
     known: Arc<Known>,
+    // The same text can be asked under other names for its columns.
+    row: RowForm,
     binds: Vec<Bind>,
     answer: oneshot::Sender<Option<Result<Fetched, Error>>>,
 }
@@ -77,7 +78,7 @@ impl Lane {
             asks,
             stands_still,
             known: Mutex::new(LruCache::new(PREPARED_STATEMENTS)),
-            waiting: AtomicUsize::new(0),
+            waiting: AtomicU32::new(0),
             cancel,
             _ended_with_it: ending.clone().drop_guard(),
             ending,
@@ -100,7 +101,9 @@ impl Lane {
     pub(super) async fn fetch(&self, statement: &Statement) -> Option<Result<Fetched, Error>> {
         let _waiting = Waiting::enter(&self.waiting)?;
         let (answer, answered) = oneshot::channel();
-        self.asks.send(Ask { known: self.know(statement)?, binds: statement.binds.clone(), answer }).ok()?;
+        self.asks
+            .send(Ask { known: self.know(statement)?, row: statement.row.clone(), binds: statement.binds.clone(), answer })
+            .ok()?;
         answered.await.ok().flatten()
     }
 
@@ -112,7 +115,6 @@ impl Lane {
         let new = Arc::new(Known {
             text: statement.text.as_str().into(),
             placeholders: statement.short.clone()?,
-            row: statement.row.clone(),
             single: OnceCell::new(),
             many: OnceCell::new(),
         });
@@ -122,10 +124,10 @@ impl Lane {
 }
 
 /// A statement's place in a lane.
-struct Waiting<'l>(&'l AtomicUsize);
+struct Waiting<'l>(&'l AtomicU32);
 
 impl<'l> Waiting<'l> {
-    fn enter(waiting: &'l AtomicUsize) -> Option<Self> {
+    fn enter(waiting: &'l AtomicU32) -> Option<Self> {
         let place = Self(waiting);
         (waiting.fetch_add(1, Ordering::Relaxed) < MOST_WAITING).then_some(place)
     }
@@ -144,13 +146,13 @@ impl Drop for Waiting<'_> {
 /// its runtime sleeps for.
 async fn drive(client: Client, mut driver: SessionDriver, mut asked: mpsc::UnboundedReceiver<Ask>, stands_still: &AtomicBool) {
     let (client, mut running) = (&client, FuturesUnordered::new());
-    let mut gathered = Vec::with_capacity(MOST_WAITING);
+    let mut gathered = Vec::with_capacity(MOST_WAITING as usize);
     let (mut looks, mut since, mut moved) = (interval(PATIENCE / 4), Instant::now(), true);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             biased;
-            n_asked = asked.recv_many(&mut gathered, MOST_WAITING) => {
+            n_asked = asked.recv_many(&mut gathered, MOST_WAITING as usize) => {
                 if n_asked == 0 {
                     return;
                 }
@@ -163,10 +165,15 @@ async fn drive(client: Client, mut driver: SessionDriver, mut asked: mpsc::Unbou
                     running.push(answer(client, alike));
                 }
             }
-            Some(()) = running.next(), if !running.is_empty() => moved = true,
+            Some(goes_on) = running.next(), if !running.is_empty() => {
+                if !goes_on {
+                    return;
+                }
+                moved = true;
+            }
             now = looks.tick(), if !running.is_empty() => {
                 if std::mem::take(&mut moved) {
-                    since = now;
+                    since = Instant::now();
                 } else if now - since >= PATIENCE {
                     stands_still.store(true, Ordering::Relaxed);
                     return;
@@ -191,8 +198,9 @@ fn take_alike(asks: &mut Vec<Ask>) -> Option<Vec<Ask>> {
     Some(asks.extract_if(.., |ask| Arc::ptr_eq(&ask.known, &known)).collect())
 }
 
-/// Answers those who ask the same statement, each with what its own binds find.
-async fn answer(client: &Client, mut asks: Vec<Ask>) {
+/// Answers those who ask the same statement, each with what its own binds find. Says whether the lane can go on: what it has
+/// prepared can't be run any more once a column's type was changed.
+async fn answer(client: &Client, mut asks: Vec<Ask>) -> bool {
     if asks.len() > 1 {
         match answer_many(client, &asks).await {
             Ok(Some(found)) => {
@@ -200,29 +208,31 @@ async fn answer(client: &Client, mut asks: Vec<Ask>) {
                     // Whoever has left does not need it.
                     _ = ask.answer.send(Some(Ok(found)));
                 }
-                return;
+                return true;
             }
             Ok(None) => {}
             // One of them may be to blame for it; each is asked again by itself elsewhere.
             Err(error) => {
                 tracing::debug!(%error, "short statements failed together");
-                return;
+                return !matches!(error, Error::Unprepared(_));
             }
         }
     }
     for ask in asks.drain(..) {
         let outcome = match answer_one(client, &ask).await {
+            Err(Error::Unprepared(_)) => return false,
             Err(Error::Unavailable(_)) => None,
             outcome => Some(outcome),
         };
         _ = ask.answer.send(outcome);
     }
+    true
 }
 
 async fn answer_one(client: &Client, ask: &Ask) -> Result<Fetched, Error> {
     let prepared = ask.known.single(client).await?;
     let rows = client.query_raw(prepared, ask.binds.iter().map(AsText)).await;
-    read_all(pin!(rows.map_err(|error| classify(&error))?), &ask.known.row, 0).await
+    read_all(pin!(rows.map_err(|error| classify(&error))?), &ask.row, 0).await
 }
 
 /// What each finds, in their order; `None` if the statement can't be asked for many.
@@ -236,10 +246,11 @@ async fn answer_many(client: &Client, asks: &[Ask]) -> Result<Option<Vec<Fetched
     found.resize_with(asks.len(), nothing);
     while let Some(row) = rows.next().await {
         let row = row.map_err(|error| classify(&error))?;
-        let (mut gather, mut place) = (Gather::default(), [None; MAX_NUMBERS]);
-        read_row(&row, &known.row, 1, &mut gather, &mut place)?;
-        let place = place[0].and_then(|place| usize::try_from(place - 1).ok());
-        if let Some(found) = place.and_then(|place| found.get_mut(place)) {
+        let place: i64 = row.try_get(row.len().saturating_sub(1)).map_err(|error| classify(&error))?;
+        let place = usize::try_from(place - 1).ok();
+        if let Some((ask, found)) = place.and_then(|place| asks.get(place).zip(found.get_mut(place))) {
+            let mut gather = Gather::default();
+            read_row(&row, &ask.row, 0, &mut gather, &mut found.numbers)?;
             found.rows = gather.take();
         }
     }

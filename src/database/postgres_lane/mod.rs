@@ -14,7 +14,7 @@ use super::postgres::{Manager, classify};
 use super::rows::Fetched;
 use super::statement::Statement;
 use arc_swap::ArcSwapOption;
-use lane::{Lane, PATIENCE};
+use lane::{Lane, MOST_WAITING, PATIENCE};
 use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
@@ -77,7 +77,8 @@ impl Lanes {
             }
             _ => timeout_at(deadline.min(Instant::now() + OPENING), self.open(place, manager)).await.ok().flatten()?,
         };
-        let outcome = if deadline > Instant::now() + PATIENCE * 2 {
+        // Each of those before it may take almost as long as one may.
+        let outcome = if deadline > Instant::now() + PATIENCE * (MOST_WAITING + 1) {
             lane.fetch(statement).await
         } else {
             timeout_at(deadline, lane.fetch(statement)).await.unwrap_or(Some(Err(Error::Deadline)))

@@ -10,8 +10,14 @@ use crate::engine::plan::Value;
 use crate::engine::sql::write as statements;
 use crate::protocol::{Code, Error};
 
-/// The same error, with the column to blame if there is one.
-pub(super) async fn blamed(writer: &mut Writer<'_>, entity: &Entity, values: &[(ColumnId, Value)], error: Error) -> Error {
+/// The same error, with the column to blame if there is one. Only of a key that changes can others still refer to the old one.
+pub(super) async fn blamed(
+    writer: &mut Writer<'_>,
+    entity: &Entity,
+    values: &[(ColumnId, Value)],
+    changes_key: bool,
+    error: Error,
+) -> Error {
     if !is_untold(entity, &error) {
         return error;
     }
@@ -29,7 +35,7 @@ pub(super) async fn blamed(writer: &mut Writer<'_>, entity: &Entity, values: &[(
             Err(_) => return error,
         }
     }
-    if entity.primary_key.iter().any(|id| given(id).is_some()) { named(entity, &entity.primary_key) } else { error }
+    if changes_key { named(entity, &entity.primary_key) } else { error }
 }
 
 /// The error of a row that can't be removed, since others refer to it.

@@ -180,7 +180,10 @@ async fn update(writer: &mut Writer<'_>, row: &RowWrite<'_>, key: &Key, values: 
     match writer.execute(Verb::Update, entity, statements::update(&row.grant, key, values)).await {
         Ok(executed) if executed.rows == 0 => return Ok(false),
         Ok(_) => {}
-        Err(error) => return Err(blamed(writer, entity, values, error).await),
+        Err(error) => {
+            let changes_key = values.iter().any(|(id, _)| entity.primary_key.contains(id));
+            return Err(blamed(writer, entity, values, changes_key, error).await);
+        }
     }
     writer.updated(entity, &before, &key_after(entity, key, values)).await?;
     Ok(true)
@@ -199,7 +202,7 @@ fn key_after(entity: &Entity, key: &Key, values: &[(ColumnId, Value)]) -> Key {
 async fn insert(writer: &mut Writer<'_>, entity: &Entity, values: &[(ColumnId, Value)]) -> Result<Key, Error> {
     let key = match add(writer, entity, values).await {
         Ok(key) => key,
-        Err(error) => return Err(blamed(writer, entity, values, error).await),
+        Err(error) => return Err(blamed(writer, entity, values, false, error).await),
     };
     writer.created(entity, &key).await?;
     Ok(key)

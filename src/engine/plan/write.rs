@@ -22,6 +22,8 @@ pub struct WritePlan<'c> {
     pub rows: Vec<RowWrite<'c>>,
     /// Whether the request had a list.
     pub many: bool,
+    /// Whether rows have to meet a condition of the request beside their keys.
+    pub conditional: bool,
     /// What of each row is answered; `None` when the caller may not read.
     pub answer: Option<ReadPlan<'c>>,
     /// What of related rows is answered, for each of their entities that the caller may read.
@@ -110,7 +112,23 @@ pub fn plan_write<'c>(
     for row in &rows {
         gather_related(scope, row, &mut related);
     }
-    Ok(WritePlan { rows, many, answer, related, operation })
+    Ok(WritePlan { rows, many, conditional: !condition.is_always(), answer, related, operation })
+}
+
+impl WritePlan<'_> {
+    /// Keeps a condition to rows that the caller may read, which whether it holds would tell of others.
+    pub(in crate::engine) fn keep_to_readable(&mut self) -> Result<(), Error> {
+        if !self.conditional {
+            return Ok(());
+        }
+        let Some(answer) = &self.answer else {
+            return Err(Error::new(Code::Forbidden, "rows that can't be read can't be chosen by filters; leave them out"));
+        };
+        for row in &mut self.rows {
+            row.grant.narrow(answer.node.grant.rows().clone());
+        }
+        Ok(())
+    }
 }
 
 /// What is answered of the rows below a row: the columns that clients can see, once for each entity.

@@ -1,10 +1,10 @@
 //! How a column's value leaves as JSON, on each database.
 //!
 //! On PostgreSQL this is an expression that `row_to_json` renders; elsewhere it is the JSON text itself, `null` included.
-//! The fields of a page leave PostgreSQL and SQLite as they are stored where this process can write the same text from that.
+//! The fields of pages and records leave PostgreSQL and SQLite as they are stored where this process can write the same text from that.
 
 use super::writer::{Alias, Sql};
-use crate::catalog::{Column, ColumnId, Entity, Kind};
+use crate::catalog::{Column, ColumnId, Computed, Entity, Kind};
 use crate::database::{Dialect, ValueForm};
 
 /// Writes a column for the JSON of a row.
@@ -27,25 +27,27 @@ pub(super) fn computed(sql: &mut Sql, entity: &Entity, place: usize) {
 }
 
 /// Writes a column that is encoded outside of SQL, and says how.
-pub(super) fn stored_column(sql: &mut Sql, entity: &Entity, alias: Alias, id: ColumnId) -> ValueForm {
-    let column = entity.column(id);
-    stored(sql, &column.kind, Some(column), &|sql| _ = sql.column(alias, entity, id))
+pub(super) fn stored_column(sql: &mut Sql, column: &Column, raw: &dyn Fn(&mut Sql)) -> ValueForm {
+    stored(sql, &column.kind, Some(column), raw)
 }
 
 /// Writes a declared column that is encoded outside of SQL, and says how.
-pub(super) fn stored_computed(sql: &mut Sql, entity: &Entity, place: usize) -> ValueForm {
-    let computed = &entity.computed[place];
-    stored(sql, &computed.kind, None, &|sql| _ = sql.push("(").push(&computed.expression).push(")"))
+pub(super) fn stored_computed(sql: &mut Sql, computed: &Computed, raw: &dyn Fn(&mut Sql)) -> ValueForm {
+    stored(sql, &computed.kind, None, raw)
 }
 
 fn stored(sql: &mut Sql, kind: &Kind, column: Option<&Column>, raw: &dyn Fn(&mut Sql)) -> ValueForm {
     if sql.dialect == Dialect::Postgres { stored_in_postgres(sql, kind, column, raw) } else { stored_in_sqlite(sql, kind, raw) }
 }
 
-/// What is known in its binary form comes in it; of anything else PostgreSQL makes the JSON.
-fn stored_in_postgres(sql: &mut Sql, kind: &Kind, column: Option<&Column>, raw: &dyn Fn(&mut Sql)) -> ValueForm {
-    let declared = column.map_or("", |column| column.declared_type.as_str());
-    let is_binary = match kind {
+/// Whether a column leaves PostgreSQL as it is stored, for next to nothing.
+pub(super) fn is_bare(column: &Column) -> bool {
+    is_binary(&column.kind, &column.declared_type) || (column.kind == Kind::Json && is_json(&column.declared_type))
+}
+
+/// Whether values of a type are read in their binary form.
+fn is_binary(kind: &Kind, declared: &str) -> bool {
+    let is_known = match kind {
         Kind::Integer => matches!(declared, "smallint" | "integer" | "bigint"),
         Kind::Text => declared == "text" || declared.starts_with("character varying"),
         Kind::Boolean => declared == "boolean",
@@ -53,16 +55,31 @@ fn stored_in_postgres(sql: &mut Sql, kind: &Kind, column: Option<&Column>, raw: 
         Kind::Timestamp { .. } => declared.starts_with("timestamp"),
         _ => false,
     };
-    if is_binary && !declared.ends_with("[]") {
-        raw(sql);
-        return ValueForm::Stored;
-    }
+    is_known && !declared.ends_with("[]")
+}
+
+fn is_json(declared: &str) -> bool {
+    matches!(declared, "json" | "jsonb")
+}
+
+/// What is known in its binary form comes in it; of anything else PostgreSQL makes the JSON.
+fn stored_in_postgres(sql: &mut Sql, kind: &Kind, column: Option<&Column>, raw: &dyn Fn(&mut Sql)) -> ValueForm {
+    let declared = column.map_or("", |column| column.declared_type.as_str());
     match kind {
-        Kind::Decimal if declared.starts_with("numeric") => {
+        // Of the one type of texts, whatever becomes of the column's own while the statement is prepared.
+        Kind::Text if is_binary(kind, declared) => {
+            around(sql, "(", raw, ")::text");
+            ValueForm::Stored
+        }
+        _ if is_binary(kind, declared) => {
+            raw(sql);
+            ValueForm::Stored
+        }
+        Kind::Decimal if declared.starts_with("numeric") && !declared.ends_with("[]") => {
             around(sql, "(", raw, ")::text");
             ValueForm::Number
         }
-        Kind::Json if matches!(declared, "json" | "jsonb") => {
+        Kind::Json if is_json(declared) => {
             raw(sql);
             ValueForm::Json
         }

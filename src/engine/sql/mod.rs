@@ -14,6 +14,7 @@ mod preload_mysql;
 mod read;
 pub mod trial;
 mod value;
+mod values;
 pub(super) mod write;
 mod writer;
 

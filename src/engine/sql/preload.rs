@@ -8,7 +8,7 @@ use super::predicate::predicate;
 use super::preload_mysql;
 use super::writer::{Alias, ROW, Sql};
 use crate::catalog::{Entity, RelationKind};
-use crate::database::{Bind, Dialect, RowField, RowForm, ValueForm};
+use crate::database::{Bind, Dialect};
 use crate::engine::plan::{Field, Node, PreloadPlan};
 
 /// A parent's row, whose related rows are wanted.
@@ -40,31 +40,12 @@ pub(super) fn row_text(sql: &mut Sql, node: &Node<'_>, alias: Alias) {
     sql.push("'}'").push(close);
 }
 
-/// Writes a row's values, which are encoded outside of SQL; nothing below the first level is.
-pub(super) fn select_values(sql: &mut Sql, node: &Node<'_>, alias: Alias) {
-    let entity = node.entity();
-    let mut fields = Vec::with_capacity(node.fields.len());
-    for (place, field) in node.fields.iter().enumerate() {
-        sql.push(if place == 0 { "" } else { ", " });
-        let form = match field {
-            Field::Column(id) => json::stored_column(sql, entity, alias, *id),
-            Field::Computed(place) => json::stored_computed(sql, entity, *place),
-            Field::Preload(_) => {
-                value(sql, entity, alias, field);
-                ValueForm::Json
-            }
-        };
-        fields.push(RowField { lead: lead(place, field_name(entity, field)), form });
-    }
-    sql.row = RowForm::Fields(fields);
-}
-
 /// The text before a field's value.
-fn lead(place: usize, name: &str) -> String {
+pub(super) fn lead(place: usize, name: &str) -> String {
     format!("{}{}:", if place == 0 { '{' } else { ',' }, serde_json::Value::from(name))
 }
 
-fn field_name<'f>(entity: &'f Entity, field: &'f Field<'_>) -> &'f str {
+pub(super) fn field_name<'f>(entity: &'f Entity, field: &'f Field<'_>) -> &'f str {
     match field {
         Field::Column(id) => &entity.column(*id).name,
         Field::Computed(place) => &entity.computed[*place].name,
@@ -72,7 +53,7 @@ fn field_name<'f>(entity: &'f Entity, field: &'f Field<'_>) -> &'f str {
     }
 }
 
-fn value(sql: &mut Sql, entity: &Entity, alias: Alias, field: &Field<'_>) {
+pub(super) fn value(sql: &mut Sql, entity: &Entity, alias: Alias, field: &Field<'_>) {
     match field {
         Field::Column(id) => json::column(sql, entity, alias, *id),
         Field::Computed(place) => json::computed(sql, entity, *place),

@@ -3,7 +3,8 @@
 use super::operand::ordered;
 use super::order::{beyond, order_by, order_keys};
 use super::predicate::{key_equals, predicate, where_all};
-use super::preload::{row_text, select_list, select_values};
+use super::preload::{row_text, select_list};
+use super::values;
 use super::writer::{Alias, PLACE, ROW, Sql};
 use crate::catalog::Entity;
 use crate::database::{Bind, Dialect, Statement};
@@ -38,14 +39,15 @@ pub fn page(plan: &ReadPlan<'_>) -> Statement {
             sql.push(") as ").push(PLACE);
             page_of(&mut sql, plan, alias, &order);
         }
-        (dialect, false) => {
+        (Dialect::Mysql(_), false) => {
             sql.push("select ");
-            match dialect {
-                Dialect::Postgres | Dialect::Sqlite => select_values(&mut sql, &plan.node, alias),
-                Dialect::Mysql(_) => row_text(&mut sql, &plan.node, alias),
-            }
+            row_text(&mut sql, &plan.node, alias);
             counts(&mut sql, plan);
             page_of(&mut sql, plan, alias, &order);
+        }
+        (Dialect::Postgres | Dialect::Sqlite, false) => {
+            let (beside, rows) = (|sql: &mut Sql| counts(sql, plan), |sql: &mut Sql| page_of(sql, plan, alias, &order));
+            values::select(&mut sql, &plan.node, alias, &beside, &rows);
         }
     }
     if backward {
@@ -145,27 +147,32 @@ pub fn record(plan: &ReadPlan<'_>) -> Statement {
     let mut sql = Sql::new(entity.dialect);
     let alias = sql.alias();
     let ranked = plan.shape == Shape::RowNumber;
+    let position = |sql: &mut Sql| {
+        if ranked {
+            sql.push(", ");
+            position(sql, plan, alias);
+        }
+    };
+    let rows = |sql: &mut Sql| {
+        sql.push(" from ").table_as(&entity.table, alias);
+        restricted(sql, plan, alias, true);
+    };
     match (sql.dialect, ranked) {
+        (Dialect::Postgres, false) | (Dialect::Sqlite, _) => values::select(&mut sql, &plan.node, alias, &position, &rows),
         (Dialect::Postgres, true) => {
             sql.push("select (select row_to_json(r.*) from (select ");
             select_list(&mut sql, &plan.node, alias);
             sql.push(") r)");
+            position(&mut sql);
+            rows(&mut sql);
         }
         (Dialect::Mysql(_), _) => {
             sql.push("select ");
             row_text(&mut sql, &plan.node, alias);
-        }
-        (Dialect::Sqlite, _) | (Dialect::Postgres, false) => {
-            sql.push("select ");
-            select_values(&mut sql, &plan.node, alias);
+            position(&mut sql);
+            rows(&mut sql);
         }
     }
-    if ranked {
-        sql.push(", ");
-        position(&mut sql, plan, alias);
-    }
-    sql.push(" from ").table_as(&entity.table, alias);
-    restricted(&mut sql, plan, alias, true);
     if plan.is_short() { sql.finish_short() } else { sql.finish(usize::from(ranked)) }
 }
 

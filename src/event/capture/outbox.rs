@@ -193,7 +193,7 @@ impl<'a> Outbox<'a> {
             Dialect::Sqlite => "main".to_owned(),
             // The connection's database, whichever databases its entities are in.
             Dialect::Mysql(_) => {
-                let rows = database.fetch_texts(Statement::new("select json_quote(database())")).await?;
+                let rows = database.fetch_texts(Statement::new("select coalesce(json_quote(database()), 'null')")).await?;
                 serde_json::from_str(rows.first().map_or("null", String::as_str))?
             }
         };

@@ -134,7 +134,7 @@ impl Relay {
             let turn = async {
                 match Box::pin(self.lead(&mut memory, &mut backoff)).await {
                     Ok(()) => {
-                        self.metrics.leads_not();
+                        self.metrics.forget_backlog();
                         tokio::time::sleep(self.settings.stand_by).await;
                     }
                     Err(failure) => {

@@ -105,13 +105,14 @@ impl Asked<'_> {
     }
 
     async fn requested(&self, principal: &Principal, id: String, mut request: protocol::Request) -> Vec<u8> {
+        let lanes = self.lanes;
         if request.idempotency_key.is_none() && !matches!(request.operation, Operation::Read | Operation::Meta) {
             let given = self.property(&["idempotency_key", "idempotency-key"]).map(ToOwned::to_owned);
-            request.idempotency_key =
-                Some(given.unwrap_or_else(|| key_of(self.lanes.broker().name(), self.client, &self.message.payload)));
+            request.idempotency_key = Some(given.unwrap_or_else(|| {
+                key_of(&lanes.mqtt().0.identity.key(lanes.broker().name(), self.client), &self.message.payload)
+            }));
         }
         id_from_data(&mut request);
-        let lanes = self.lanes;
         let timer = lanes.metrics().start(request.operation.as_str());
         let outcome = lanes.mqtt().engine.handle(principal, request).await;
         let mut out = Vec::new();
@@ -154,14 +155,13 @@ fn failure(id: &str, error: &Error) -> Vec<u8> {
     out
 }
 
-/// What tells a request from others: the same bytes from the same client of the same broker are the same request, told again. The id is among
-/// them, so a client that begins to count anew is understood as long as it does not say the very same again.
-fn key_of(broker: &str, client: &str, payload: &[u8]) -> String {
+/// What tells a request from others: the same bytes from the same client, of the same broker where there are several, are the
+/// same request, told again. The id is among them, so a client that begins to count anew is understood as long as it does not
+/// say the very same again.
+fn key_of(client: &str, payload: &[u8]) -> String {
     let mut hash = Xxh3::new();
-    for name in [broker, client] {
-        hash.update(&(name.len() as u64).to_be_bytes());
-        hash.update(name.as_bytes());
-    }
+    hash.update(&(client.len() as u64).to_be_bytes());
+    hash.update(client.as_bytes());
     hash.update(payload);
     format!("mqtt:{:032x}", hash.digest128())
 }
@@ -265,13 +265,11 @@ mod tests {
 
     #[test]
     fn the_same_bytes_of_the_same_client_have_the_same_key() {
-        let key = key_of("x", "a", b"{\"id\":\"1\"}");
-        assert_eq!(key, key_of("x", "a", b"{\"id\":\"1\"}"));
-        assert_ne!(key, key_of("x", "b", b"{\"id\":\"1\"}"));
-        assert_ne!(key, key_of("y", "a", b"{\"id\":\"1\"}"));
-        assert_ne!(key, key_of("x", "a", b"{\"id\":\"2\"}"));
-        assert_ne!(key_of("x", "ab", b"c"), key_of("x", "a", b"bc"));
-        assert_ne!(key_of("xa", "b", b"c"), key_of("x", "ab", b"c"));
+        let key = key_of("a", b"{\"id\":\"1\"}");
+        assert_eq!(key, key_of("a", b"{\"id\":\"1\"}"));
+        assert_ne!(key, key_of("b", b"{\"id\":\"1\"}"));
+        assert_ne!(key, key_of("a", b"{\"id\":\"2\"}"));
+        assert_ne!(key_of("ab", b"c"), key_of("a", b"bc"));
     }
 
     fn asked(operation: Operation, data: Value) -> (Selector, Option<Value>) {

@@ -12,7 +12,7 @@ use crate::database::{self, Bind, Database, Dialect, Statement, Transaction};
 use crate::engine::error::from_database;
 use crate::engine::hook::Context;
 use crate::protocol::response::{Deleted, Removed, Written};
-use crate::protocol::{Code, Error, Request, Response, RowText};
+use crate::protocol::{Code, Condition, Error, Options, Request, Response, RowText};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -39,8 +39,12 @@ impl Claim {
             return Err(Error::new(Code::InvalidRequest, format!("an idempotency key has 1 to {MAX_KEY_BYTES} bytes")));
         }
         let id = format!("{}\n{key}", caller(context.principal));
+        let Options { filters, custom_operators, parameters, .. } = &request.options;
+        // What decides whether a row is written. Without it the hash is that of keys which are stored already.
+        let is_conditional = *filters != Condition::default() || !custom_operators.is_empty();
+        let condition = if is_conditional { format!(" {filters:?} {custom_operators:?} {parameters:?}") } else { String::new() };
         let what = format!(
-            "{} {} {:?} {}",
+            "{} {} {:?} {}{condition}",
             request.operation.as_str(),
             context.entity.full_name(),
             request.selector,

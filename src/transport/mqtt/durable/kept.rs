@@ -56,7 +56,8 @@ impl Kept {
         self.subject == principal.subject && self.claims.get("iss") == principal.claims.get("iss")
     }
 
-    /// Whether its client was not heard for a lifetime.
+    /// Whether its client was not heard for a lifetime, by the clock of whoever heard it: a clock that is off ends it so much
+    /// earlier or later.
     pub(super) fn is_over(&self, lifetime: Duration) -> bool {
         now().saturating_sub(self.heard) >= lifetime.as_secs().max(1)
     }

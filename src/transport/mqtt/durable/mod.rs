@@ -300,6 +300,17 @@ impl Shared {
         });
     }
 
+    /// Tells the hooks that a subscription has ended of which the hub does not know why.
+    fn tell_hooks_of_end(self: &Arc<Self>, id: Arc<str>, kept: Arc<Kept>) {
+        let shared = Arc::clone(self);
+        self.tasks.spawn(async move {
+            let current = shared.engine.current();
+            if let Some(entity) = current.served().catalog.named(&kept.schema, &kept.entity) {
+                shared.engine.unsubscribed(&current, &kept.principal(), entity, &id).await;
+            }
+        });
+    }
+
     /// Tells again and again that this replica is there, and which brokers it can reach.
     async fn tell_life(&self, brokers: &[Broker]) {
         let often = self.settings.lease / 3;

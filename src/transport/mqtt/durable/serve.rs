@@ -95,6 +95,8 @@ struct Serving<'s> {
     waiting: HashMap<Arc<str>, Waiting>,
     beginning: FuturesUnordered<BoxFuture<'static, Begun>>,
     begins: HashMap<Arc<str>, u64>,
+    /// Those whose end is being told, by when they were begun: their clients may begin them anew meanwhile.
+    ending: HashMap<Arc<str>, u64>,
     extent: Option<Arc<Extent>>,
     /// The highest revision of the subscriptions that are known here.
     known: u64,
@@ -124,6 +126,7 @@ impl<'s> Serving<'s> {
             waiting: HashMap::new(),
             beginning: FuturesUnordered::new(),
             begins: HashMap::new(),
+            ending: HashMap::new(),
             extent: None,
             known: 0,
             sampled: duty.reached.borrow().clone(),
@@ -186,9 +189,11 @@ impl<'s> Serving<'s> {
             told.kept = entered.kept;
             if told.kept.is_over(lifetime) {
                 let payload = text::ended(&id, &told.kept, &self.duty.reached.borrow(), Ending::ClientUnheard, None);
-                let topic = Arc::clone(&told.topic);
+                let (topic, since, kept) = (Arc::clone(&told.topic), told.since, Arc::clone(&told.kept));
                 self.told.remove(&id);
                 self.session.end(&id);
+                self.shared.tell_hooks_of_end(Arc::clone(&id), kept);
+                self.ending.insert(Arc::clone(&id), since);
                 self.delivery.push(Message { id, topic, payload, says: Says::Ended });
             }
         }
@@ -218,8 +223,11 @@ impl<'s> Serving<'s> {
             // What was not believed before can be again.
             Step::Paid => self.sampled = self.reached.borrow().clone(),
             Step::Ended(id) => {
-                self.forget(&id);
-                self.shared.remove(id);
+                let ended = self.ending.remove(&id);
+                if self.shared.roll.subscription(&id).is_some_and(|there| Some(there.since()) == ended) {
+                    self.forget(&id);
+                    self.shared.remove(id);
+                }
             }
         }
     }
@@ -329,6 +337,7 @@ impl<'s> Serving<'s> {
             }
             Err(error) if !error.code.retryable() && error.code != Code::InternalError && self.unit.part.is_first() => {
                 let payload = text::ended(&id, &entered.kept, &self.reached.borrow(), Ending::CatalogChanged, Some(&error));
+                self.ending.insert(Arc::clone(&id), entered.since());
                 self.delivery.push(Message { id, topic, payload, says: Says::Ended });
             }
             Err(error) => {
@@ -364,6 +373,9 @@ impl<'s> Serving<'s> {
             }
             let payload = text::notification(&id, &tail, |told| self.complete.before(told, &kept.began, since));
             let says = if ends { Says::Ended } else { Says::Change };
+            if ends {
+                self.ending.insert(Arc::clone(&id), since);
+            }
             self.delivery.push(Message { id, topic, payload, says });
         }
     }

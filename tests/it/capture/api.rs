@@ -223,7 +223,9 @@ async fn a_source_without_capture_is_written_with_no_more_statements() {
     captured.run("create extension pg_stat_statements").await;
     captured.department(&named("ada"), 50).await.expect("written");
     let kinds = "select to_json(query) from pg_stat_statements s join pg_database d on d.oid = s.dbid
-        where d.datname = current_database() and query ~ '(resolvespec|set_config|emit_message)' and query !~ 'pg_stat_statements'";
+        where d.datname = current_database() and query !~ 'pg_stat_statements'
+          -- Names of ours for the columns of reads aside.
+          and regexp_replace(query, 'resolvespec_value_[0-9]+', '', 'g') ~ '(resolvespec|set_config|emit_message)'";
     let said = captured.texts(kinds).await;
     assert_eq!(said, [""; 0]);
     captured.reload_as(Kind::Postgres.into(), ENTITIES).await;

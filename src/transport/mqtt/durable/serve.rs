@@ -224,7 +224,9 @@ impl<'s> Serving<'s> {
             Step::Paid => self.sampled = self.reached.borrow().clone(),
             Step::Ended(id) => {
                 let ended = self.ending.remove(&id);
-                if self.shared.roll.subscription(&id).is_some_and(|there| Some(there.since()) == ended) {
+                let is_another =
+                    self.shared.roll.subscription(&id).is_some_and(|there| ended.is_some_and(|one| one != there.since()));
+                if !is_another {
                     self.forget(&id);
                     self.shared.remove(id);
                 }

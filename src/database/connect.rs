@@ -149,15 +149,16 @@ impl Database {
                 }
             }
             Pools::Mysql(pool) => {
-                let mut left = 2;
+                let mut failed = 0;
                 loop {
                     match mysql::fetch(pool, statement.clone(), deadline).await {
-                        // Idle connections keep statements prepared, of which the server may have too many.
-                        Err(Error::Unavailable(_)) if left == 2 => left = 0,
-                        // Tables can be altered again meanwhile.
-                        Err(Error::Unprepared(_)) if left > 0 => left -= 1,
+                        Err(Error::Unavailable(_)) if failed == 0 => {}
+                        // Idle connections keep statements prepared, of which the server may have too many; and a table that was
+                        // altered can be altered again meanwhile.
+                        Err(Error::Unprepared(_)) if failed < 2 => {}
                         outcome => return outcome,
                     }
+                    failed += 1;
                     pool.forget_idle();
                 }
             }

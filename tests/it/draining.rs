@@ -1,5 +1,6 @@
 //! The end of a replica, in its order: not ready but answering, then no new requests, and what has begun is finished.
 
+use crate::slow_clients::to_the_end;
 use crate::support::client::{Answer, Call, Client};
 use crate::support::replica::Running;
 use async_trait::async_trait;
@@ -10,7 +11,7 @@ use resolvespec::load;
 use resolvespec::protocol::Operation;
 use serde_json::{Value, json};
 use std::collections::HashMap;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -146,17 +147,6 @@ fn ask(stream: &mut TcpStream) -> String {
         answer.push(byte[0]);
     }
     String::from_utf8_lossy(&answer).into_owned()
-}
-
-/// What comes until the other side closes.
-fn to_the_end(stream: &mut TcpStream) -> String {
-    let mut all = Vec::new();
-    match stream.read_to_end(&mut all) {
-        Ok(_) => {}
-        Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
-        Err(error) => panic!("the connection stays open: {error}, after {}", String::from_utf8_lossy(&all)),
-    }
-    String::from_utf8_lossy(&all).into_owned()
 }
 
 /// The two parts of a request, of which the second comes late.

@@ -44,7 +44,7 @@ fn say(stream: &mut TcpStream, text: &str) {
 }
 
 /// What comes until the other side closes.
-fn to_the_end(stream: &mut TcpStream) -> String {
+pub(crate) fn to_the_end(stream: &mut TcpStream) -> String {
     let mut all = Vec::new();
     match stream.read_to_end(&mut all) {
         Ok(_) => {}

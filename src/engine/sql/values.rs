@@ -16,11 +16,7 @@ pub(super) fn select(sql: &mut Sql, node: &Node<'_>, alias: Alias, beside: &dyn 
     let is_made = sql.dialect == Dialect::Postgres && node.fields.iter().any(|field| !is_bare(entity, field));
     if !is_made {
         sql.push("select ");
-        fields(sql, node, &|sql, _, field| match field {
-            Field::Column(id) => _ = sql.column(alias, entity, *id),
-            Field::Computed(place) => _ = sql.push("(").push(&entity.computed[*place].expression).push(")"),
-            Field::Preload(_) => value(sql, entity, alias, field),
-        });
+        fields(sql, node, &|sql, _, field| as_stored(sql, entity, alias, field));
         beside(sql);
         return rows(sql);
     }
@@ -32,18 +28,21 @@ pub(super) fn select(sql: &mut Sql, node: &Node<'_>, alias: Alias, beside: &dyn 
     });
     beside(sql);
     sql.push(" from (select ");
-    for (place, field) in node.fields.iter().enumerate() {
-        sql.push(if place == 0 { "" } else { ", " });
-        match field {
-            Field::Column(id) => _ = sql.column(alias, entity, *id),
-            Field::Computed(place) => _ = sql.push("(").push(&entity.computed[*place].expression).push(")"),
-            Field::Preload(_) => value(sql, entity, alias, field),
-        }
+    sql.separated(", ", node.fields.iter().enumerate(), |sql, (place, field)| {
+        as_stored(sql, entity, alias, field);
         sql.push(" as ");
         inner_name(sql, place);
-    }
+    });
     rows(sql);
     sql.push(") ").name(kept);
+}
+
+fn as_stored(sql: &mut Sql, entity: &Entity, alias: Alias, field: &Field<'_>) {
+    match field {
+        Field::Column(id) => _ = sql.column(alias, entity, *id),
+        Field::Computed(place) => _ = sql.push("(").push(&entity.computed[*place].expression).push(")"),
+        Field::Preload(_) => value(sql, entity, alias, field),
+    }
 }
 
 /// Whether a field leaves as it is stored.

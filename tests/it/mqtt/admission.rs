@@ -2,7 +2,7 @@
 
 use super::{SECRET, Shop, code, read, until};
 use crate::support::client::{Answer, Call, Client};
-use crate::support::mqtt::{Spoken, Station, shared};
+use crate::support::mqtt::{OwnMosquitto, Spoken, Station, shared};
 use crate::support::session::token;
 use resolvespec::auth::{Authentication, JwtSettings, KeySource, Secret};
 use resolvespec::engine::{Hook, Refusal, Session as Joined};
@@ -194,5 +194,59 @@ async fn a_hook_may_refuse_whom_a_broker_asks_about() {
         |user: &str| json!({"broker": "emqx", "clientid": user, "username": "x", "password": token(SECRET, user, 600)});
     assert_eq!(verdict(&asker.json("/mqtt/auth", &question("ann")).await), ALLOWED);
     assert_eq!(verdict(&asker.json("/mqtt/auth", &question("bob")).await), DENIED);
+    shop.close().await;
+}
+
+/// Ids of clients belong to their broker: whom one of them has let in is nobody at the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn whom_a_broker_has_let_in_is_nobody_at_another() {
+    let other = OwnMosquitto::start("admission-other");
+    let mut names = Vec::new();
+    let shop = Shop::guarded(&shared(), |mut settings| {
+        settings.servers.extend(crate::support::mqtt::settings(&other.url(), &settings.prefix).servers);
+        names.extend(settings.servers.iter().map(|server| server.name.clone()));
+        settings
+    })
+    .await;
+    let asker = Asker { client: Client::new(shop.address) };
+    let id = format!("{}-dev", shop.prefix);
+    let question = json!({"clientid": id, "username": "", "password": token(SECRET, "ann", 600)});
+    assert_eq!(verdict(&asker.json("/mqtt/auth", &question).await), FORBIDDEN, "nobody says which broker asks");
+    assert_eq!(verdict(&asker.json("/mqtt/auth/nowhere:1883", &question).await), FORBIDDEN);
+    assert_eq!(verdict(&asker.json(&format!("/mqtt/auth/{}", names[0]), &question).await), ALLOWED);
+    let mut here = Station::connect(&shared(), &id, &shop.prefix, Spoken::V5).await;
+    here.wait_for_service().await;
+    assert_eq!(here.ask(&read("1")).await["success"], true);
+    let mut there = Station::connect(&other.url(), &id, &shop.prefix, Spoken::V5).await;
+    there.wait_for_service().await;
+    assert_eq!(code(&there.ask(&read("1")).await), "unauthorized");
+    // Somebody else may have the id there.
+    let bob = json!({"clientid": id, "username": "", "password": token(SECRET, "bob", 600)});
+    assert_eq!(verdict(&asker.json(&format!("/mqtt/auth/{}", names[0]), &bob).await), FORBIDDEN);
+    assert_eq!(verdict(&asker.json(&format!("/mqtt/auth/{}", names[1]), &bob).await), ALLOWED);
+    shop.close().await;
+}
+
+/// The same bytes from the same id at two brokers are two requests.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_said_at_two_brokers_is_done_twice() {
+    let other = OwnMosquitto::start("admission-twice");
+    let shop = Shop::open(&shared(), |mut settings| {
+        settings.servers.extend(crate::support::mqtt::settings(&other.url(), &settings.prefix).servers);
+        settings
+    })
+    .await;
+    let id = format!("{}-dev", shop.prefix);
+    let create = json!({"id": "1", "type": "request", "operation": "create", "entity": "items", "data": {"name": "cup"}});
+    let mut keys = Vec::new();
+    for url in [shared(), other.url()] {
+        let mut station = Station::connect(&url, &id, &shop.prefix, Spoken::V5).await;
+        station.wait_for_service().await;
+        let answer = station.ask(&create).await;
+        assert_eq!(answer["success"], true, "{answer}");
+        keys.push(answer["data"]["id"].clone());
+        assert_eq!(station.ask(&create).await["data"]["id"], answer["data"]["id"], "said again at one it is one");
+    }
+    assert_ne!(keys[0], keys[1]);
     shop.close().await;
 }

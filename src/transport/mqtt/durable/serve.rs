@@ -84,6 +84,13 @@ struct Waiting {
     pause: Duration,
 }
 
+/// A subscription that has ended, until its client was told.
+struct Ended {
+    since: u64,
+    /// What it was, if its hooks do not know yet.
+    untold: Option<Arc<Kept>>,
+}
+
 type Begun = (Arc<str>, Entered, Duration, Result<(), Error>);
 
 struct Serving<'s> {
@@ -95,8 +102,8 @@ struct Serving<'s> {
     waiting: HashMap<Arc<str>, Waiting>,
     beginning: FuturesUnordered<BoxFuture<'static, Begun>>,
     begins: HashMap<Arc<str>, u64>,
-    /// Those whose end is being told, by when they were begun: their clients may begin them anew meanwhile.
-    ending: HashMap<Arc<str>, u64>,
+    /// Those whose end is being told: their clients may begin them anew meanwhile.
+    ending: HashMap<Arc<str>, Ended>,
     extent: Option<Arc<Extent>>,
     /// The highest revision of the subscriptions that are known here.
     known: u64,
@@ -192,8 +199,7 @@ impl<'s> Serving<'s> {
                 let (topic, since, kept) = (Arc::clone(&told.topic), told.since, Arc::clone(&told.kept));
                 self.told.remove(&id);
                 self.session.end(&id);
-                self.shared.tell_hooks_of_end(Arc::clone(&id), kept);
-                self.ending.insert(Arc::clone(&id), since);
+                self.ending.insert(Arc::clone(&id), Ended { since, untold: Some(kept) });
                 self.delivery.push(Message { id, topic, payload, says: Says::Ended });
             }
         }
@@ -224,8 +230,11 @@ impl<'s> Serving<'s> {
             Step::Paid => self.sampled = self.reached.borrow().clone(),
             Step::Ended(id) => {
                 let ended = self.ending.remove(&id);
-                let is_another =
-                    self.shared.roll.subscription(&id).is_some_and(|there| ended.is_some_and(|one| one != there.since()));
+                let there = self.shared.roll.subscription(&id);
+                let is_another = there.zip(ended.as_ref()).is_some_and(|(there, ended)| there.since() != ended.since);
+                if let Some(kept) = ended.and_then(|ended| ended.untold) {
+                    self.shared.tell_hooks_of_end(Arc::clone(&id), kept);
+                }
                 if !is_another {
                     self.forget(&id);
                     self.shared.remove(id);
@@ -339,7 +348,7 @@ impl<'s> Serving<'s> {
             }
             Err(error) if !error.code.retryable() && error.code != Code::InternalError && self.unit.part.is_first() => {
                 let payload = text::ended(&id, &entered.kept, &self.reached.borrow(), Ending::CatalogChanged, Some(&error));
-                self.ending.insert(Arc::clone(&id), entered.since());
+                self.ending.insert(Arc::clone(&id), Ended { since: entered.since(), untold: None });
                 self.delivery.push(Message { id, topic, payload, says: Says::Ended });
             }
             Err(error) => {
@@ -376,7 +385,7 @@ impl<'s> Serving<'s> {
             let payload = text::notification(&id, &tail, |told| self.complete.before(told, &kept.began, since));
             let says = if ends { Says::Ended } else { Says::Change };
             if ends {
-                self.ending.insert(Arc::clone(&id), since);
+                self.ending.insert(Arc::clone(&id), Ended { since, untold: None });
             }
             self.delivery.push(Message { id, topic, payload, says });
         }

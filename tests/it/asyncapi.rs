@@ -1,9 +1,9 @@
 //! The AsyncAPI document: held against its official parser, and what is said over WebSocket and MQTT against the document.
 
-use crate::serving::{Process, Shop};
 use crate::support::clients;
 use crate::support::mqtt::{self, Spoken, Station};
 use crate::support::session::{Session, handshake};
+use crate::support::shop::{Process, Shop};
 use resolvespec::auth::Principal;
 use resolvespec::load::load;
 use resolvespec::transport::asyncapi::{Base, Broker, Mqtt, document};

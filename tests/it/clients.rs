@@ -5,9 +5,9 @@
 #[expect(dead_code, reason = "its main is for the command line")]
 mod rust_over_mqtt;
 
-use crate::serving::{Process, Shop};
 use crate::support::clients;
 use crate::support::mqtt::OwnMosquitto;
+use crate::support::shop::{Process, Shop};
 use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! Where the settings of `serve` come from: flags come before variables, variables before the file; and keys out of a file.
 
-use crate::serving::{Shop, in_seconds};
+use crate::support::shop::{Shop, in_seconds};
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use rcgen::KeyPair;

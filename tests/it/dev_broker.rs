@@ -1,6 +1,6 @@
 //! The broker of `dev`, with Mosquitto's own clients and nothing else.
 
-use crate::serving::{Process, Shop};
+use crate::support::shop::{Process, Shop};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;

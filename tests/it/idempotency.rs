@@ -1,9 +1,9 @@
 //! Idempotency keys: many at once, one that was used long ago, and those that nobody uses again.
 
-use crate::serving::Shop;
 use crate::support::client::{Answer, Call, Client};
 use crate::support::database::{Fresh, Kind};
 use crate::support::server::Server;
+use crate::support::shop::Shop;
 use axum::http::Method;
 use futures_util::future::join_all;
 use resolvespec::database::{Database, Settings};

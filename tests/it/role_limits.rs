@@ -1,9 +1,9 @@
 //! Entities that are for some roles alone, reached through others: by preloads, and by rows that are written with a row.
 
-use crate::serving::{SECRET, in_seconds, token};
 use crate::support::client::{Answer, Call};
 use crate::support::database::Kind;
 use crate::support::server::Server;
+use crate::support::shop::{SECRET, in_seconds, token};
 use axum::http::Method;
 use resolvespec::auth::{Authentication, JwtSettings, KeySource, Secret};
 use resolvespec::config::Config;

@@ -1,7 +1,7 @@
 //! Readers of large pages: one that stops gives its connection back after a while, one that is slow gets all.
 
-use crate::serving::{Process, Shop};
 use crate::support::database::{Fresh, Kind};
+use crate::support::shop::{Process, Shop};
 use resolvespec::database::{Database, Settings};
 use serde_json::json;
 use std::io::{Read, Write};

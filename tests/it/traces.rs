@@ -1,6 +1,6 @@
 //! The spans of a live request, as a collector gets them from the binary over OTLP.
 
-use crate::serving::{SECRET, Shop, in_seconds, token};
+use crate::support::shop::{SECRET, Shop, in_seconds, token};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response};
 use axum::{Router, body::Body, routing::post};
 use bytes::Bytes;

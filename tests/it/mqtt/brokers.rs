@@ -1,10 +1,10 @@
 //! Brokers that want TLS, that are several, and that do not take everything.
 
 use super::{code, read};
-use crate::serving::{Process, Shop};
 use crate::support::certificates::Certificates;
 use crate::support::mqtt::{Entry, OwnMosquitto, Spoken, Station};
 use crate::support::ports::free_port;
+use crate::support::shop::{Process, Shop};
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};

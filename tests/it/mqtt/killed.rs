@@ -1,8 +1,8 @@
 //! Replicas that are killed between the work and the answer: every create is done once and answered all the same.
 
 use super::{MANIFEST, SEED, create, own_broker, until};
-use crate::serving::{Process, Shop};
 use crate::support::mqtt::{Beside, Entry, Spoken, Station};
+use crate::support::shop::{Process, Shop};
 use serde_json::json;
 use std::collections::HashSet;
 use std::time::{Duration, Instant};

@@ -2,10 +2,10 @@
 
 use super::frozen::{PATIENCE, start};
 use super::until;
-use crate::serving::{Process, Shop};
 use crate::support::client::{Call, Client};
 use crate::support::database::Kind;
 use crate::support::own::Own;
+use crate::support::shop::{Process, Shop};
 use serde_json::json;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};

@@ -1,8 +1,8 @@
 //! A database that freezes: requests end at their deadlines, the rest of the process lives, and all goes on afterwards.
 
-use crate::serving::{Process, Shop};
 use crate::support::database::Kind;
 use crate::support::own::Own;
+use crate::support::shop::{Process, Shop};
 use resolvespec::database::{Database, Settings};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};

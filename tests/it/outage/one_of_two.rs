@@ -1,8 +1,8 @@
 //! A replica over two databases of which one is away: the other's requests are answered, and so it stays ready.
 
-use crate::serving::{Process, Shop};
 use crate::support::database::{Fresh, Kind};
 use crate::support::own::Own;
+use crate::support::shop::{Process, Shop};
 use resolvespec::database::{Database, Settings};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};

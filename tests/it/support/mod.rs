@@ -12,6 +12,7 @@ pub(crate) mod ports;
 pub(crate) mod replica;
 pub(crate) mod server;
 pub(crate) mod session;
+pub(crate) mod shop;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};

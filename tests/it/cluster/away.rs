@@ -2,7 +2,7 @@
 //! who are away for longer than their broker has room for.
 
 use super::deployment::{Deployment, Replica};
-use super::durable::{answer, asked, client, hears_all, insert, known, replica, share, shop, told};
+use super::subscriber::{answer, asked, client, hears_all, insert, known, replica, share, shop, subscribed, told};
 use super::until;
 use crate::support::mqtt::{Entry, OwnMosquitto, Spoken, Station};
 use serde_json::{Value, json};
@@ -22,12 +22,6 @@ async fn listens(station: &Station) {
     for topic in ["response", "notify/+"] {
         station.subscribe(&format!("spec/{}/{topic}", station.id)).await.expect("its own topics");
     }
-}
-
-async fn subscribed(station: &mut Station) -> Value {
-    let told = answer(station, &asked("s", &json!({}))).await;
-    assert_eq!(told["success"], true, "{told}");
-    told["data"]["subscription_id"].clone()
 }
 
 /// How many notifications the broker has acknowledged.
@@ -70,7 +64,7 @@ async fn a_will_ends_subscriptions(spoken: Spoken) {
     let mut ada = enters(&broker, "ada", spoken, Some(&will)).await;
     listens(&ada).await;
     ada.wait_for_service().await;
-    let first = subscribed(&mut ada).await;
+    let first = json!(subscribed(&mut ada).await);
     let filters = json!([{"column": "id", "operator": "gt", "value": 15}]);
     let second = answer(&mut ada, &asked("t", &json!({"filters": filters}))).await["data"]["subscription_id"].clone();
     assert_ne!(first, second);
@@ -118,7 +112,7 @@ async fn a_client_of_the_older_version_is_told_what_it_missed_when_it_comes_back
     let mut ada = enters(&broker, "ada", Spoken::V4, None).await;
     listens(&ada).await;
     ada.wait_for_service().await;
-    let id = subscribed(&mut ada).await;
+    let id = json!(subscribed(&mut ada).await);
     // So that nobody tells again what another one has told.
     share(&one, &two).await;
     insert(&shop, 10..20).await;

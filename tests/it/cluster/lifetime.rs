@@ -1,18 +1,12 @@
 //! How subscriptions over MQTT end by themselves: when nothing was heard of their client for a lifetime, which it is told.
 
-use super::durable::{answer, asked, client, insert, replica, shop, told};
+use super::subscriber::{answer, client, insert, replica, shop, subscribed, told};
 use super::until;
 use crate::support::mqtt::{OwnMosquitto, Station};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
 const LIFETIME: Duration = Duration::from_secs(3);
-
-async fn subscribed(station: &mut Station) -> Value {
-    let told = answer(station, &asked("s", &json!({}))).await;
-    assert_eq!(told["success"], true, "{told}");
-    told["data"]["subscription_id"].clone()
-}
 
 /// Waits until a silent client is told that its subscription is over, while another one says that it is there.
 async fn falls_silent(silent: &mut Station, alive: &mut Station) -> Value {
@@ -35,12 +29,12 @@ async fn a_client_that_pings_keeps_its_subscriptions_and_a_silent_one_is_told_of
     let (one, two) = (replica(&shop, "one").await, replica(&shop, "two").await);
     let mut ada = client(&broker, "ada").await;
     ada.wait_for_service().await;
-    let kept = subscribed(&mut ada).await;
+    let kept = json!(subscribed(&mut ada).await);
     // Twice, so that what is kept has outlived its lifetime by far.
     for name in ["bob", "carol"] {
         let mut silent = client(&broker, name).await;
         silent.wait_for_service().await;
-        let id = subscribed(&mut silent).await;
+        let id = json!(subscribed(&mut silent).await);
         let ended = falls_silent(&mut silent, &mut ada).await;
         assert_eq!((&ended["operation"], &ended["reason"]), (&json!("ended"), &json!("client_unheard")), "{ended}");
         assert_eq!((&ended["subscription_id"], &ended["entity"]), (&id, &json!("items")), "{ended}");

@@ -13,6 +13,7 @@ mod outage;
 mod owning;
 mod rolling;
 mod sharing;
+mod subscriber;
 
 use std::time::{Duration, Instant};
 

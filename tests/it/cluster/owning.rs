@@ -2,8 +2,8 @@
 //! token that it was begun with, and is told under what its client may do now.
 
 use super::deployment::Deployment;
-use super::durable::{answer, asked, client, hears_all, insert, known, replica, told};
 use super::live::captured;
+use super::subscriber::{answer, asked, client, hears_all, insert, known, replica, told};
 use super::until;
 use crate::support::mqtt::{Beside, OwnMosquitto, Station};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};

@@ -1,7 +1,7 @@
 //! Replicas at a broker share its requests: each is given to one of them, and all of them are given some.
 
 use super::deployment::Replica;
-use super::durable::{client, replica, shop};
+use super::subscriber::{client, replica, shop};
 use crate::support::mqtt::OwnMosquitto;
 use serde_json::json;
 use std::collections::BTreeSet;

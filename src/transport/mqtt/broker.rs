@@ -83,6 +83,13 @@ impl Broker {
         self.after(0).await.is_some()
     }
 
+    /// Waits until it is connected if it was not, or not connected if it was.
+    pub(super) async fn changes(&self, was_connected: bool) {
+        let mut told = self.0.connection.subscribe();
+        // The sender is held here.
+        _ = told.wait_for(|connection| connection.is_some() != was_connected).await;
+    }
+
     /// Sends a message with QoS 1 and waits until the broker has it.
     pub async fn publish(&self, topic: impl Into<String>, payload: Bytes) -> Result<(), Error> {
         self.send(topic, payload).await?.acknowledged().await

@@ -110,10 +110,17 @@ impl<'d> Delivery<'d> {
         }
     }
 
-    /// The same for what is on its way alone.
+    /// The same until the broker has everything that was put here; what is owed is left to whoever goes on.
     pub(super) async fn last_step(&mut self) -> Option<Result<Step, PublishError>> {
-        let outcome = self.in_flight.next().await?;
-        Some(self.done(outcome))
+        if self.out.is_empty() && self.in_flight.is_empty() {
+            return None;
+        }
+        let step = tokio::select! {
+            biased;
+            Some(outcome) = self.in_flight.next() => self.done(outcome),
+            sent = send(self.duty.broker, self.duty.usable, self.out.front()) => self.sent(sent),
+        };
+        Some(step)
     }
 
     /// Says how far everything is, when nothing is on its way any more.

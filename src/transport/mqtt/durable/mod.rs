@@ -31,7 +31,7 @@ use crate::telemetry::DurableMetrics;
 use crate::transport::message::{self, Subscription};
 use bytes::Bytes;
 use entering::Entering;
-use futures_util::future::BoxFuture;
+use futures_util::future::{self, BoxFuture};
 use keeper::Keeper;
 use kept::Kept;
 use roll::{Entered, Roll};
@@ -41,6 +41,9 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
+
+/// Before it is told again that this replica is there, if that could not be.
+const RETRY: Duration = Duration::from_millis(200);
 
 /// Limits and times of durable subscriptions.
 #[derive(Debug, Clone)]
@@ -311,18 +314,22 @@ impl Shared {
         });
     }
 
-    /// Tells again and again that this replica is there, and which brokers it can reach.
+    /// Tells again and again that this replica is there, and which brokers it can reach: at once when that changes.
     async fn tell_life(&self, brokers: &[Broker]) {
         let often = self.settings.lease / 3;
         let key = lease::replica_key(&self.holder);
-        loop {
-            let reached: Vec<&str> = brokers.iter().filter(|broker| broker.is_connected()).map(Broker::name).collect();
+        while !brokers.is_empty() {
+            let reach = |broker: &Broker| (broker.clone(), broker.is_connected());
+            let reach: Vec<(Broker, bool)> = brokers.iter().map(reach).collect();
+            let reached: Vec<&str> = reach.iter().filter(|(_, is)| *is).map(|(broker, _)| broker.name()).collect();
             let value = Bytes::from(json!(reached).to_string());
             let put = self.bucket.put(&key, value, Some(self.settings.lease * 4)).await;
             if let Err(error) = put {
                 tracing::debug!(%error, "that this replica is there can't be told for now");
+                tokio::time::sleep(RETRY).await;
             }
-            tokio::time::sleep(often).await;
+            let changes = reach.iter().map(|(broker, is)| Box::pin(broker.changes(*is)));
+            _ = tokio::time::timeout(often, future::select_all(changes)).await;
         }
     }
 }

@@ -205,7 +205,7 @@ impl<'s> Serving<'s> {
         }
     }
 
-    /// Waits for what is out, and says how far that is.
+    /// Hands the broker what was taken, waits until it has that, and says how far that is: whoever goes on tells nothing of it again.
     async fn finish(&mut self) -> Over {
         let all = async {
             while let Some(step) = self.delivery.last_step().await {
@@ -214,10 +214,8 @@ impl<'s> Serving<'s> {
                     Err(_) => return,
                 }
             }
-            if self.delivery.is_idle() {
-                self.sample();
-                self.delivery.reach_last();
-            }
+            self.sample();
+            self.delivery.reach_last();
         };
         _ = timeout(LAST_ACKNOWLEDGEMENTS, all).await;
         Over::Released

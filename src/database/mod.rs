@@ -35,5 +35,5 @@ pub use error::{Error, Violation};
 pub use postgres_replication::{Frame, Replication};
 pub use rows::Fetched;
 pub use settings::Settings;
-pub use statement::{Bind, Placeholders, RowField, RowForm, Statement, ValueForm};
+pub use statement::{Bind, Placeholders, RowFields, RowForm, Statement, ValueForm};
 pub use watch::Watch;

@@ -8,7 +8,7 @@ use super::error::Error;
 use super::postgres::classify;
 use super::postgres_timestamp;
 use super::rows::{Gather, MAX_NUMBERS};
-use super::statement::{RowField, RowForm, ValueForm};
+use super::statement::{RowFields, RowForm, ValueForm};
 use bytes::{BufMut, BytesMut};
 use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, Type};
@@ -40,13 +40,13 @@ pub(super) fn read_row(
     }
 }
 
-fn write_fields(row: &Row, fields: &[RowField], buffer: &mut BytesMut) -> Result<(), Error> {
-    for (place, (field, column)) in fields.iter().zip(row.columns()).enumerate() {
-        buffer.put_slice(field.lead.as_bytes());
+fn write_fields(row: &Row, fields: &RowFields, buffer: &mut BytesMut) -> Result<(), Error> {
+    for (place, ((lead, form), column)) in fields.iter().zip(row.columns()).enumerate() {
+        buffer.put_slice(lead);
         match row.try_get(place).map_err(|error| classify(&error))? {
             None => buffer.put_slice(b"null"),
             Some(Binary(value)) => {
-                let written = write_value(value, field.form, column.type_(), buffer);
+                let written = write_value(value, form, column.type_(), buffer);
                 written.ok_or_else(|| {
                     Error::Schema(format!("a column has the type {} by now, not what it was declared with", column.type_()))
                 })?;

@@ -1,7 +1,7 @@
 //! Rows of SQLite as JSON: put together in SQL, or value by value here, where no text is made on the way.
 
 use super::rows::{Gather, MAX_NUMBERS};
-use super::statement::{RowField, RowForm, Statement, ValueForm};
+use super::statement::{RowFields, RowForm, Statement, ValueForm};
 use super::{sqlite_real, sqlite_timestamp};
 use base64::Engine as _;
 use bytes::{BufMut, BytesMut};
@@ -34,11 +34,11 @@ pub(super) fn read_row(
     }
 }
 
-fn write_fields(row: &rusqlite::Row<'_>, fields: &[RowField], buffer: &mut BytesMut) -> rusqlite::Result<()> {
-    for (place, field) in fields.iter().enumerate() {
-        buffer.put_slice(field.lead.as_bytes());
+fn write_fields(row: &rusqlite::Row<'_>, fields: &RowFields, buffer: &mut BytesMut) -> rusqlite::Result<()> {
+    for (place, (lead, form)) in fields.iter().enumerate() {
+        buffer.put_slice(lead);
         let value = row.get_ref(place)?;
-        match (field.form, value) {
+        match (form, value) {
             (_, ValueRef::Null) => buffer.put_slice(b"null"),
             (ValueForm::Json, ValueRef::Text(text)) => buffer.put_slice(text),
             (ValueForm::Boolean, value) => buffer.put_slice(if is_true(value) { b"true" } else { b"false" }),

@@ -1,5 +1,7 @@
 //! One statement: its text, its binds, and what it answers.
 
+use std::sync::Arc;
+
 /// A statement whose first columns make a row's JSON text, and whose other columns are whole numbers about the result.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Statement {
@@ -27,16 +29,50 @@ pub enum RowForm {
     #[default]
     Text,
     /// A column for each field. Of SQLite and PostgreSQL: encoding a value here costs less than having it made and joined in SQL.
-    Fields(Vec<RowField>),
+    Fields(Arc<RowFields>),
 }
 
-/// A field of a row that is encoded here.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RowField {
-    /// The text before the value, such as `,"name":`.
-    pub lead: String,
-    /// How the value is encoded.
-    pub form: ValueForm,
+/// The fields of a row that is encoded here. All that they are named by is one text, which costs a read little to make.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct RowFields {
+    leads: Vec<u8>,
+    /// Where the text before each value ends, and how the value is encoded.
+    fields: Vec<(usize, ValueForm)>,
+}
+
+impl RowFields {
+    /// No field yet, with room for so many.
+    #[must_use]
+    pub fn with_capacity(fields: usize) -> Self {
+        Self { leads: Vec::with_capacity(16 * fields), fields: Vec::with_capacity(fields) }
+    }
+
+    /// Adds a field behind the others.
+    pub fn push(&mut self, name: &str, form: ValueForm) {
+        self.leads.push(if self.fields.is_empty() { b'{' } else { b',' });
+        // A text can be written into memory whatever it is.
+        _ = serde_json::to_writer(&mut self.leads, name);
+        self.leads.push(b':');
+        self.fields.push((self.leads.len(), form));
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.fields.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.fields.is_empty()
+    }
+
+    /// Each field's text before the value, such as `,"name":`, and how the value is encoded.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], ValueForm)> {
+        let begins = std::iter::once(0).chain(self.fields.iter().map(|(end, _)| *end));
+        begins.zip(&self.fields).map(|(begin, (end, form))| (&self.leads[begin..*end], *form))
+    }
 }
 
 /// How a value is encoded.

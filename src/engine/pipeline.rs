@@ -132,7 +132,7 @@ impl Engine {
         let grant = authorize(principal, entity, request.operation)?;
         let context = Context { principal, catalog: &served.catalog, entity, operation: request.operation };
         let (schema, name) = (entity.schema.as_str(), entity.name.as_str());
-        let span = tracing::info_span!("handle", operation = request.operation.as_str(), schema, entity = name);
+        let span = tracing::debug_span!("handle", operation = request.operation.as_str(), schema, entity = name);
         let outcome = self.run(&current, context, grant, request).instrument(span).await;
         let told = outcome.as_ref().err().cloned();
         for hook in &*self.hooks {

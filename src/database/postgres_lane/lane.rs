@@ -30,6 +30,10 @@ pub(super) const PATIENCE: Duration = Duration::from_millis(100);
 /// Statements in one lane at a time; those beyond take a connection of their own.
 pub(super) const MOST_WAITING: u32 = 32;
 
+/// Statements of a lane that are out at a time: one that the database works on, and one that it finds when it has. What comes
+/// meanwhile leaves as one when either is back, which is less work than as many.
+const MOST_OUT: usize = 2;
+
 /// Statements that a lane keeps prepared.
 const PREPARED_STATEMENTS: usize = 256;
 
@@ -152,7 +156,7 @@ async fn drive(client: Client, mut driver: SessionDriver, mut asked: mpsc::Unbou
     loop {
         tokio::select! {
             biased;
-            n_asked = asked.recv_many(&mut gathered, MOST_WAITING as usize) => {
+            n_asked = asked.recv_many(&mut gathered, MOST_WAITING as usize), if running.len() < MOST_OUT => {
                 if n_asked == 0 {
                     return;
                 }

@@ -41,7 +41,7 @@ pub(super) fn row_text(sql: &mut Sql, node: &Node<'_>, alias: Alias) {
 }
 
 /// The text before a field's value.
-pub(super) fn lead(place: usize, name: &str) -> String {
+fn lead(place: usize, name: &str) -> String {
     format!("{}{}:", if place == 0 { '{' } else { ',' }, serde_json::Value::from(name))
 }
 

@@ -4,11 +4,12 @@
 //! for every row that is sorted or passed over.
 
 use super::json;
-use super::preload::{field_name, lead, value};
+use super::preload::{field_name, value};
 use super::writer::{Alias, Sql};
 use crate::catalog::Entity;
-use crate::database::{Dialect, RowField, RowForm, ValueForm};
+use crate::database::{Dialect, RowFields, RowForm, ValueForm};
 use crate::engine::plan::{Field, Node};
+use std::sync::Arc;
 
 /// Writes `select … from …`: the fields, what is `beside` them, and by `rows` what comes from ` from ` on.
 pub(super) fn select(sql: &mut Sql, node: &Node<'_>, alias: Alias, beside: &dyn Fn(&mut Sql), rows: &dyn Fn(&mut Sql)) {
@@ -62,7 +63,7 @@ fn inner_name(sql: &mut Sql, place: usize) {
 /// Writes the fields, each of what `raw` writes, and notes how they are encoded.
 fn fields(sql: &mut Sql, node: &Node<'_>, raw: &dyn Fn(&mut Sql, usize, &Field<'_>)) {
     let entity = node.entity();
-    let mut forms = Vec::with_capacity(node.fields.len());
+    let mut forms = RowFields::with_capacity(node.fields.len());
     for (place, field) in node.fields.iter().enumerate() {
         sql.push(if place == 0 { "" } else { ", " });
         let raw = |sql: &mut Sql| raw(sql, place, field);
@@ -74,7 +75,7 @@ fn fields(sql: &mut Sql, node: &Node<'_>, raw: &dyn Fn(&mut Sql, usize, &Field<'
                 ValueForm::Json
             }
         };
-        forms.push(RowField { lead: lead(place, field_name(entity, field)), form });
+        forms.push(field_name(entity, field), form);
     }
-    sql.row = RowForm::Fields(forms);
+    sql.row = RowForm::Fields(Arc::new(forms));
 }

@@ -4,7 +4,6 @@ use super::value::to_bind;
 use crate::catalog::{ColumnId, Entity, Ident, TableName};
 use crate::database::{Bind, Dialect, Placeholders, RowForm, Statement};
 use crate::engine::plan::Value;
-use std::fmt::Write;
 
 /// A statement in the making. Binds are pushed where their placeholder stands, so their orders agree.
 pub(super) struct Sql {
@@ -68,14 +67,13 @@ impl Sql {
 
     /// A number of our own.
     pub(super) fn number(&mut self, number: u64) -> &mut Self {
-        _ = write!(self.text, "{number}");
+        self.text.push_str(itoa::Buffer::new().format(number));
         self
     }
 
     /// A table's alias.
     pub(super) fn name(&mut self, alias: Alias) -> &mut Self {
-        _ = write!(self.text, "t{}", alias.0);
-        self
+        self.push("t").number(alias.0.into())
     }
 
     /// `schema.table`.
@@ -127,11 +125,11 @@ impl Sql {
     pub(super) fn bind(&mut self, bind: Bind) -> &mut Self {
         self.binds.push(bind);
         self.placeholders.push(self.text.len());
+        let number = self.binds.len() as u64;
         match self.dialect {
-            Dialect::Postgres => _ = write!(self.text, "${}", self.binds.len()),
-            Dialect::Mysql(_) | Dialect::Sqlite => self.text.push('?'),
+            Dialect::Postgres => self.push("$").number(number),
+            Dialect::Mysql(_) | Dialect::Sqlite => self.push("?"),
         }
-        self
     }
 
     /// A value's placeholder, in the form that the database stores.

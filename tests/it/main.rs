@@ -49,4 +49,5 @@ mod support;
 mod tidy;
 mod traces;
 mod typescript_contract;
+mod upserts;
 mod ws;

@@ -3,6 +3,7 @@
 //! Rows that this row refers to come first, then the row, then rows that refer to it; a delete goes the other way round.
 
 use super::blame::{blamed, still_referred};
+use super::link::add_link;
 use super::run::Writer;
 use crate::catalog::relation::Link;
 use crate::catalog::{ColumnId, Entity, Relation, RelationKind};
@@ -282,10 +283,8 @@ async fn write_referring<'p>(writer: &mut Writer<'_>, parent: &Done<'p>, group: 
             RelationKind::ManyToMany(link) => {
                 let done = write_row(writer, child, Vec::new()).await?;
                 let there = values_of(writer, &done, &group.relation.target_columns).await?;
-                let entity = child.grant.entity();
-                let before = writer.links_before(&entity.source, link, &here, &there).await?;
-                let statement = statements::insert_link(entity.dialect, link, &here, &there);
-                writer.execute(Verb::Insert, entity, statement).await?;
+                let before = writer.links_before(&child.grant.entity().source, link, &here, &there).await?;
+                add_link(writer, group.relation, link, &here, &there).await?;
                 writer.linked(before, link, &here, &there).await?;
                 written.push(done);
             }

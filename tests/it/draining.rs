@@ -128,7 +128,7 @@ async fn a_replica_leaves_then_turns_requests_away_and_finishes_what_has_begun()
     stage.clear().await;
 }
 
-const GET: &str = "GET /rest/main/items/1 HTTP/1.1\r\nHost: x\r\n\r\n";
+const GET: &str = "GET /rest/main/items/1 HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 /// A connection by hand, since a client would open another one when this is closed.
 fn connect(address: SocketAddr) -> TcpStream {
@@ -152,7 +152,7 @@ fn ask(stream: &mut TcpStream) -> String {
 /// The two parts of a request, of which the second comes late.
 fn in_two_parts() -> (String, String) {
     let body = json!({"operation": "read"}).to_string();
-    let first = "POST /api/main/items HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n".to_owned();
+    let first = "POST /api/main/items HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n".to_owned();
     (first, format!("Content-Length: {}\r\n\r\n{body}", body.len()))
 }
 

@@ -48,7 +48,7 @@ pub(crate) fn ask(dev: &Process) -> TcpStream {
     let length = body.len();
     write!(
         stream,
-        "POST /api/public/items HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+        "POST /api/public/items HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
     )
     .expect("sent");
     stream

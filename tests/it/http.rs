@@ -183,6 +183,21 @@ async fn what_can_not_be_read_or_contradicts_itself_is_refused_and_removes_nothi
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_path_where_nothing_is_says_so_in_its_style() {
+    let server = Server::start(Kind::Sqlite, SCHEMA, ENTITIES).await;
+    for (path, is_header_style) in
+        [("/rest", true), ("/rest/a/b/c/d", true), ("/api", false), ("/api/a/b/c/d", false), ("/restless/a/b", false)]
+    {
+        let answer = send(&server, get(path)).await;
+        assert_eq!((answer.status.as_u16(), &answer.body["error"]["code"]), (404, &json!("not_found")), "{path}: {answer:?}");
+        let of_the_style = if is_header_style { &answer.body["_error"] } else { &answer.body["success"] };
+        let expected = if is_header_style { answer.body["error"]["message"].clone() } else { json!(false) };
+        assert_eq!(*of_the_style, expected, "{path}: {answer:?}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_answer_has_the_id_of_its_request() {
     let server = Server::start(Kind::Sqlite, SCHEMA, ENTITIES).await;
     for path in [HEADER_STYLE, "/rest/public/nothing", "/nowhere", "/health"] {

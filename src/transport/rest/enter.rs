@@ -3,9 +3,9 @@
 //!
 //! A service around the router and not a layer within it, which would be boxed and cloned for every request.
 
-use super::body;
 use super::gate::request_id;
 use super::router::Rest;
+use super::style;
 use crate::protocol::{Code, Error};
 use crate::telemetry::{Metrics, follow};
 use axum::body::{Body, HttpBody};
@@ -47,7 +47,7 @@ where
         let timer = self.rest.metrics.request(request.method(), path);
         let id = request_id(request.headers());
         if let Some(error) = turned_away(&self.rest, path, request.headers()) {
-            let mut response = body::encode_error(&error);
+            let mut response = style::encode_error(request.uri().path(), &error);
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             response.headers_mut().insert("x-request-id", id);
             timer.finish(response.status());

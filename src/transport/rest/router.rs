@@ -4,6 +4,7 @@ use super::asyncapi_routes;
 use super::body;
 use super::gate::read_body;
 use super::openapi_routes;
+use super::style;
 use crate::auth::{self, Authenticator, Credentials, Principal};
 use crate::drain::Drain;
 use crate::engine::Engine;
@@ -172,7 +173,7 @@ async fn body_method() -> Response<Body> {
     ))
 }
 
-async fn unknown_path() -> Response<Body> {
+async fn unknown_path(uri: Uri) -> Response<Body> {
     let message = "there is nothing at this path; entities are at /api/{schema}/{entity} and /rest/{schema}/{entity}";
-    body::encode_error(&Error::new(Code::NotFound, message))
+    style::encode_error(uri.path(), &Error::new(Code::NotFound, message))
 }

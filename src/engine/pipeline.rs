@@ -129,11 +129,13 @@ impl Engine {
         let current = self.current.load_full();
         let served = &*current.served;
         let entity = resolve(&served.catalog, &request.target)?;
-        let grant = authorize(principal, entity, request.operation)?;
         let context = Context { principal, catalog: &served.catalog, entity, operation: request.operation };
         let (schema, name) = (entity.schema.as_str(), entity.name.as_str());
         let span = tracing::info_span!("handle", operation = request.operation.as_str(), schema, entity = name);
-        let outcome = self.run(&current, context, grant, request).instrument(span).await;
+        let outcome = match authorize(principal, entity, request.operation) {
+            Ok(grant) => self.run(&current, context, grant, request).instrument(span).await,
+            Err(error) => Err(error),
+        };
         let told = outcome.as_ref().err().cloned();
         for hook in &*self.hooks {
             hook.after_handle(context, told.as_ref()).await;

@@ -37,6 +37,7 @@ mod outage;
 mod prepared;
 mod properties;
 mod refusals;
+mod reloading;
 mod role_limits;
 mod serving;
 mod shadowing;

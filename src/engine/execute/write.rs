@@ -11,7 +11,7 @@ use crate::engine::plan::turn::Turn;
 use crate::engine::plan::write::{RowWrite, WritePlan};
 use crate::engine::plan::{Paging, ReadPlan, Shape};
 use crate::engine::sql;
-use crate::protocol::response::{Deleted, Removed, Written, entity_tag};
+use crate::protocol::response::{Deleted, Removed, Written, is_tag_of};
 use crate::protocol::{Code, Error, Operation, Request, Response, RowText};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -207,9 +207,7 @@ async fn check_entity_tag(writer: &mut Writer<'_>, plan: &WritePlan<'_>, expecte
     let paging = Paging { limit: 1, offset: 0, cursor: None };
     let read = ReadPlan { keys: Some(vec![key.clone()]), shape: Shape::Record, paging, ..answer.clone() };
     let current = super::read::reread(writer, &read).await?.unwrap_or_default();
-    let tag = entity_tag(&current);
-    let matches = expected.split(',').any(|candidate| candidate.trim().trim_start_matches("W/") == tag);
-    if matches {
+    if expected.split(',').any(|tag| is_tag_of(tag, &current)) {
         return Ok(());
     }
     Err(Error::new(Code::PreconditionFailed, "the row has changed since it was read; read it again and repeat the change"))

@@ -18,10 +18,11 @@ use crate::auth::{Authentication, JwksLocation, JwksSettings, JwtSettings, KeySo
 use crate::cli::Error;
 use crate::event::hub;
 use crate::telemetry::tracing::LogFormat;
+use crate::transport::origin::Hosts;
 use crate::transport::{http, mqtt as brokers, ws};
 use clap::Args;
 use serde::Deserialize;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -219,7 +220,7 @@ struct Settings {
     mqtt: MqttArgs,
 }
 
-/// Which web pages may open WebSocket connections.
+/// Which web pages may open WebSocket connections, and call without a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pages {
     /// Those of the listed origins.
@@ -241,8 +242,10 @@ pub struct Config {
     pub authentication: Authentication,
     /// Origins of pages that may call.
     pub cors_origins: Vec<String>,
-    /// Which pages may open WebSocket connections.
+    /// Which pages may open WebSocket connections, and call without a token.
     pub pages: Pages,
+    /// By which names it may be called.
+    pub hosts: Hosts,
     /// Limits and times of HTTP connections.
     pub http: http::Settings,
     /// Limits and times of WebSocket connections.
@@ -277,13 +280,15 @@ impl Config {
     /// The settings of `dev`: loopback, open, everything on one port.
     #[must_use]
     pub fn dev(args: &DevArgs) -> Self {
+        let loopback = IpAddr::from(Ipv4Addr::LOCALHOST);
         Self {
             manifests: args.paths.clone(),
-            listen: SocketAddr::from(([127, 0, 0, 1], args.port)),
+            listen: SocketAddr::from((loopback, args.port)),
             admin_listen: None,
             authentication: Authentication::Anonymous,
             cors_origins: Vec::new(),
             pages: Pages::ListedAndLoopback,
+            hosts: Hosts::OfThisMachine(loopback),
             http: http::Settings::default(),
             ws: ws::Settings::default(),
             live: hub::Settings::default(),
@@ -398,6 +403,7 @@ impl Settings {
             live,
             cors_origins: self.cors_origins,
             pages: Pages::Listed,
+            hosts: Hosts::Any,
             max_body_bytes: self.max_body_bytes.unwrap_or(MAX_BODY_BYTES),
             leave_time: Duration::from_secs(self.leave_seconds.unwrap_or(3)),
             drain_time: Duration::from_secs(self.drain_seconds.unwrap_or(25)),

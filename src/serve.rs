@@ -18,8 +18,9 @@ use crate::transport::cores::Cores;
 use crate::transport::grpc::{self, Beside, Grpc, Health};
 use crate::transport::http::{self, Door, Http};
 use crate::transport::mqtt::{self, Durable, DurableParts, Mqtt};
+use crate::transport::origin::Origins;
 use crate::transport::rest::{self, Enter, Parts, Rest};
-use crate::transport::ws::{self, Origins, Ws};
+use crate::transport::ws::{self, Ws};
 use axum::Router;
 use axum::http::HeaderValue;
 use std::future::Future;
@@ -87,14 +88,11 @@ pub async fn open(
         authenticator: authenticator.clone(),
         settings: config.ws.clone(),
     });
-    let ws = Ws {
-        conversations: conversations.clone(),
-        metrics: metrics.sessions(),
-        origins: match config.pages {
-            Pages::Listed => Origins::listed(Arc::clone(&origins)),
-            Pages::ListedAndLoopback => Origins::listed(Arc::clone(&origins)).with_loopback(),
-        },
+    let pages = match config.pages {
+        Pages::Listed => Origins::listed(Arc::clone(&origins)),
+        Pages::ListedAndLoopback => Origins::listed(Arc::clone(&origins)).with_loopback(),
     };
+    let ws = Ws { conversations: conversations.clone(), metrics: metrics.sessions(), origins: pages.clone() };
     let brokers = |settings: &mqtt::Settings| {
         let durable = Durable::from(DurableParts {
             engine: engine.clone(),
@@ -130,6 +128,8 @@ pub async fn open(
         body_time: config.http.body_time,
         mqtt: config.mqtt.as_ref().map(described),
         cors_origins: origins,
+        origins: pages,
+        hosts: config.hosts,
     });
     let health = Health::new(rest.clone());
     let grpc = grpc::services(&Grpc { conversations, rest: rest.clone(), calls, streams }, health.clone())

@@ -10,7 +10,7 @@ use super::rows::{Fetched, Gather, MAX_NUMBERS};
 use super::settings::Settings;
 use super::statement::{Bind, Statement};
 use crate::protocol::RowText;
-use futures_util::{Stream, StreamExt, TryStreamExt};
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use sqlx::mysql::{MySqlArguments, MySqlConnectOptions, MySqlConnection, MySqlRow};
 use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, Executor, MySql, Row, SqlSafeStr};
@@ -138,8 +138,12 @@ pub(super) async fn fetch(pool: &Pool<Manager>, statement: Statement, deadline: 
         while chunks.next().await.is_some() {}
         return Ok(Fetched { rows, numbers, more: None });
     }
-    let more = chunks.map_ok(|(rows, _, _)| rows).boxed();
-    Ok(Fetched { rows, numbers, more: Some(more) })
+    // The deadline ends the pump with its stream, and so gives the connection up.
+    let more = stream::try_unfold(chunks, move |mut chunks| async move {
+        let next = timeout_at(deadline, chunks.next()).await.unwrap_or(Some(Err(Error::Deadline)));
+        Ok(next.transpose()?.map(|(rows, _, _)| (rows, chunks)))
+    });
+    Ok(Fetched { rows, numbers, more: Some(more.boxed()) })
 }
 
 /// Has the database read a statement.
@@ -301,7 +305,7 @@ fn read_row(
 fn driven<T, F: Future<Output = ()>>(start: impl FnOnce(mpsc::Sender<T>) -> F) -> impl Stream<Item = T> {
     let (sender, mut receiver) = mpsc::channel(1);
     let mut future: Option<Pin<Box<F>>> = Some(Box::pin(start(sender)));
-    futures_util::stream::poll_fn(move |context| {
+    stream::poll_fn(move |context| {
         if let Some(running) = &mut future
             && running.as_mut().poll(context).is_ready()
         {

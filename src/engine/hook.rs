@@ -110,7 +110,9 @@ pub trait Hook: Send + Sync + 'static {
     /// or its changes are not captured any more. A session that goes on elsewhere begins its subscriptions there.
     async fn after_unsubscribe(&self, context: Context<'_>, subscription_id: &str) {}
 
-    /// After the answer is decided, whatever it is: for audits. It can't change anything.
+    /// After the answer is decided, whatever it is, also that the caller may not ask: for audits. It can't change anything. Not told
+    /// is what never becomes a request about an entity: one that can't be read, that names no entity there is, or whose caller
+    /// is not let in at all, such as one with a bad token.
     async fn after_handle(&self, context: Context<'_>, refused: Option<&Error>) {}
 
     /// Before a client that stays is let in; it is authenticated by then.

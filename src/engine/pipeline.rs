@@ -124,16 +124,22 @@ impl Engine {
         }
     }
 
-    /// Answers a request.
+    /// Answers a request with what is served now.
     pub async fn handle(&self, principal: &Principal, request: Request) -> Result<Response, Error> {
-        let current = self.current.load_full();
+        self.handle_in(&self.current(), principal, request).await
+    }
+
+    /// Answers a request with what was served a moment ago, for who looks into the same catalog before or after.
+    pub async fn handle_in(&self, current: &Current, principal: &Principal, request: Request) -> Result<Response, Error> {
         let served = &*current.served;
         let entity = resolve(&served.catalog, &request.target)?;
-        let grant = authorize(principal, entity, request.operation)?;
         let context = Context { principal, catalog: &served.catalog, entity, operation: request.operation };
         let (schema, name) = (entity.schema.as_str(), entity.name.as_str());
         let span = tracing::debug_span!("handle", operation = request.operation.as_str(), schema, entity = name);
-        let outcome = self.run(&current, context, grant, request).instrument(span).await;
+        let outcome = match authorize(principal, entity, request.operation) {
+            Ok(grant) => self.run(current, context, grant, request).instrument(span).await,
+            Err(error) => Err(error),
+        };
         let told = outcome.as_ref().err().cloned();
         for hook in &*self.hooks {
             hook.after_handle(context, told.as_ref()).await;

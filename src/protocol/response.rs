@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use serde_json::Value;
 use std::fmt;
+use xxhash_rust::xxh3::xxh3_128;
 
 /// What the engine answers.
 #[derive(Debug)]
@@ -111,5 +112,20 @@ pub enum Removed {
 /// The entity tag of a row's or a page's text: equal texts have equal tags.
 #[must_use]
 pub fn entity_tag(text: &[u8]) -> String {
-    format!("\"{:032x}\"", xxhash_rust::xxh3::xxh3_128(text))
+    format!("\"{:032x}\"", xxh3_128(text))
+}
+
+/// The entity tag of a row that is answered with more than its own text, such as its place among others. The row's tag is a part of
+/// it, so that a client can change the row that it has seen in any form.
+#[must_use]
+pub fn entity_tag_within(row: &[u8], answer: &[u8]) -> String {
+    format!("\"{:032x}-{:032x}\"", xxh3_128(row), xxh3_128(answer))
+}
+
+/// Whether a tag that a client has seen is of this row, in whatever form it was answered.
+#[must_use]
+pub fn is_tag_of(tag: &str, row: &[u8]) -> bool {
+    let tag = tag.trim().trim_start_matches("W/").strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
+    let of_row = tag.and_then(|tag| tag.split('-').next());
+    of_row == Some(format!("{:032x}", xxh3_128(row)).as_str())
 }

@@ -2,7 +2,7 @@
 
 use super::rest::Rest;
 use super::rest::answer::plain;
-use super::rest::body::encode_error;
+use super::rest::style::encode_error;
 use crate::protocol::{Code, Error};
 use crate::readiness::{NatsState, Readiness};
 use crate::telemetry::Metrics;
@@ -10,7 +10,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderValue, Response, StatusCode};
+use axum::http::{HeaderValue, Response, StatusCode, Uri};
 use axum::routing::get;
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -57,8 +57,12 @@ pub fn waiting_router(waiting: Waiting) -> Router {
         .route("/health", get(health))
         .route("/ready", get(waiting_ready))
         .route("/metrics", get(waiting_metrics))
-        .fallback(async || encode_error(&Error::new(Code::Unavailable, "this replica is starting; send the request again")))
+        .fallback(waiting_request)
         .with_state(waiting)
+}
+
+async fn waiting_request(uri: Uri) -> Response<Body> {
+    encode_error(uri.path(), &Error::new(Code::Unavailable, "this replica is starting; send the request again"))
 }
 
 async fn waiting_ready(State(waiting): State<Waiting>) -> Response<Body> {

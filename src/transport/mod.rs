@@ -10,5 +10,6 @@ pub mod grpc;
 pub mod http;
 pub mod message;
 pub mod mqtt;
+pub mod origin;
 pub mod rest;
 pub mod ws;

@@ -128,7 +128,7 @@ async fn a_replica_leaves_then_turns_requests_away_and_finishes_what_has_begun()
     stage.clear().await;
 }
 
-const GET: &str = "GET /rest/main/items/1 HTTP/1.1\r\nHost: x\r\n\r\n";
+const GET: &str = "GET /rest/main/items/1 HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 /// A connection by hand, since a client would open another one when this is closed.
 fn connect(address: SocketAddr) -> TcpStream {
@@ -149,10 +149,15 @@ fn ask(stream: &mut TcpStream) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
+/// The first part of a request for what is at a path, without the end of its head.
+fn part(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n")
+}
+
 /// The two parts of a request, of which the second comes late.
 fn in_two_parts() -> (String, String) {
     let body = json!({"operation": "read"}).to_string();
-    let first = "POST /api/main/items HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n".to_owned();
+    let first = "POST /api/main/items HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n".to_owned();
     (first, format!("Content-Length: {}\r\n\r\n{body}", body.len()))
 }
 
@@ -165,14 +170,22 @@ fn until_closed(address: SocketAddr) {
     }
 }
 
+/// Who is late is told so in the body style.
 fn assert_told_to_come_again(answer: &str) {
+    let body = told_to_come_again(answer);
+    assert_eq!((&body["success"], &body["data"]), (&json!(false), &Value::Null), "{answer}");
+}
+
+/// What who is late is told, by either style.
+fn told_to_come_again(answer: &str) -> Value {
     assert!(answer.starts_with("HTTP/1.1 503 "), "'{answer}'");
     let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
     let head = head.to_lowercase();
     assert!(head.contains("\r\nretry-after: 1") && head.contains("\r\nconnection: close"), "{answer}");
     let body: Value = serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {answer}"));
-    assert_eq!((&body["success"], &body["error"]["code"]), (&json!(false), &json!("unavailable")), "{answer}");
+    assert_eq!(body["error"]["code"], "unavailable", "{answer}");
     assert!(body["error"]["message"].as_str().is_some_and(|text| text.contains("send the request again")), "{answer}");
+    body
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -180,9 +193,12 @@ async fn a_request_that_comes_late_on_an_open_connection_is_told_to_come_again()
     let mut stage = Stage::set("draining-late").await;
     let address = stage.replica.address;
     let (mut late, mut told, mut idle) = (connect(address), connect(address), connect(address));
+    let (mut in_headers, mut health) = (connect(address), connect(address));
     let (first, second) = in_two_parts();
     // Its time to come whole is longer than the replica's to leave.
-    late.write_all(first.as_bytes()).expect("sent");
+    for (stream, first) in [(&mut late, first), (&mut in_headers, part("/rest/main/items")), (&mut health, part("/health"))] {
+        stream.write_all(first.as_bytes()).expect("sent");
+    }
     for stream in [&mut told, &mut idle] {
         let answer = ask(stream).to_lowercase();
         assert!(answer.starts_with("http/1.1 200 ") && !answer.contains("connection: close"), "{answer}");
@@ -198,6 +214,12 @@ async fn a_request_that_comes_late_on_an_open_connection_is_told_to_come_again()
     until_closed(address);
     late.write_all(second.as_bytes()).expect("sent");
     assert_told_to_come_again(&to_the_end(&mut late));
+    in_headers.write_all(b"\r\n").expect("sent");
+    let body = told_to_come_again(&to_the_end(&mut in_headers));
+    assert_eq!((&body["_error"], &body["_retval"]), (&body["error"]["message"], &json!(1)), "the header style's form: {body}");
+    health.write_all(b"\r\n").expect("sent");
+    let answer = to_the_end(&mut health);
+    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.ends_with("{\"status\":\"shutting_down\"}"), "{answer}");
     assert_eq!(to_the_end(&mut idle), "", "who has not asked anything learns it before they do");
     stage.clear().await;
 }

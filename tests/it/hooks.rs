@@ -150,6 +150,26 @@ async fn writes_are_set_narrowed_refused_and_undone() {
     server.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn audits_are_told_whom_their_roles_keep_out() {
+    let hook = Arc::new(AdaOnly::default());
+    let limited = "spec: {source: conformance, operations: {read: {}, delete: {roles: [clerk]}}, relations: [{name: team";
+    let entities = ENTITIES.replace("spec: {source: conformance, relations: [{name: team", limited);
+    let fresh = Fresh::create(Kind::Sqlite).await;
+    let server = Server::over(Kind::Sqlite, fresh, SCHEMA, &entities, vec![hook.clone()]).await;
+    for (path, request, expected) in [
+        ("notes", json!({"operation": "create", "data": {"id": 10, "body": "x"}}), 403),
+        ("notes/1", json!({"operation": "delete"}), 401),
+        ("nothing", json!({"operation": "read"}), 404),
+        ("notes", json!({"operation": "read"}), 200),
+    ] {
+        assert_eq!(call(&server, path, request).await.0, expected, "{path}");
+    }
+    let audit = hook.audit.lock().expect("no panic").clone();
+    assert_eq!(audit, ["create notes forbidden", "delete notes unauthorized", "read notes ok"]);
+    server.stop().await;
+}
+
 /// A row's `_request` decides which hooks are asked for it, whatever the request's operation is.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_of_a_rows_own_does_not_get_past_the_hooks_of_what_is_done() {

@@ -58,6 +58,50 @@ async fn what_the_client_has_already_is_not_sent_again() {
     server.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_in_any_form_is_known_by_a_tag_that_it_can_be_changed_by() {
+    let server = Server::start(Kind::Sqlite, SCHEMA, ENTITIES).await;
+    let one = format!("{HEADER_STYLE}/1");
+    let forms = [
+        get(&one),
+        get(&one).header("X-DetailApi", "true"),
+        get(&one).header("X-Syncfusion", "true"),
+        get(&one).header("X-Single-Record-As-Object", "false"),
+        get(HEADER_STYLE).header("X-Fetch-RowNumber", "1"),
+        Call::post("/api/public/notes", &json!({"operation": "read", "options": {"fetch_row_number": "1"}})),
+    ];
+    for form in &forms {
+        let tag = send(&server, form.clone()).await.header("etag").to_owned();
+        for other in &forms {
+            let answer = send(&server, other.clone().header("If-None-Match", tag.as_str())).await;
+            assert_eq!(answer.status == 304, form == other, "{other:?} with the tag of {form:?}");
+        }
+        assert_eq!(send(&server, update(1, &format!("by {tag}")).header("If-Match", tag.as_str())).await.status, 200, "{form:?}");
+        assert_eq!(send(&server, update(1, "again").header("If-Match", tag.as_str())).await.status, 412, "{form:?}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_has_another_place_is_sent_again() {
+    let server = Server::start(Kind::Sqlite, SCHEMA, ENTITIES).await;
+    let placed = [
+        get(HEADER_STYLE).header("X-Fetch-RowNumber", "2"),
+        Call::post("/api/public/notes", &json!({"operation": "read", "options": {"fetch_row_number": "2"}})),
+    ];
+    for (id, call) in placed.into_iter().enumerate() {
+        let tag = send(&server, call.clone()).await.header("etag").to_owned();
+        let again = || call.clone().header("If-None-Match", tag.as_str());
+        assert_eq!(send(&server, again()).await.status, 304);
+        let before = json!({"id": -1 - i64::try_from(id).expect("few"), "body": "before the others"});
+        assert_eq!(send(&server, Call::new(Method::POST, HEADER_STYLE).body(&before)).await.status, 200);
+        let moved = send(&server, again()).await;
+        assert_eq!(moved.status, 200, "{moved:?}");
+        assert_ne!(moved.header("etag"), tag);
+    }
+    server.stop().await;
+}
+
 async fn one_of_many_wins(kind: Kind) {
     let server = Server::start(kind, SCHEMA, ENTITIES).await;
     for round in 0..5 {
@@ -179,6 +223,21 @@ async fn what_can_not_be_read_or_contradicts_itself_is_refused_and_removes_nothi
     assert_eq!(whole.header("x-api-range-total"), "2", "{whole:?}");
     let same = Call::new(Method::DELETE, format!("{HEADER_STYLE}/1")).body(&json!({"id": 1}));
     assert_eq!(send(&server, same).await.status, 200);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_path_where_nothing_is_says_so_in_its_style() {
+    let server = Server::start(Kind::Sqlite, SCHEMA, ENTITIES).await;
+    for (path, is_header_style) in
+        [("/rest", true), ("/rest/a/b/c/d", true), ("/api", false), ("/api/a/b/c/d", false), ("/restless/a/b", false)]
+    {
+        let answer = send(&server, get(path)).await;
+        assert_eq!((answer.status.as_u16(), &answer.body["error"]["code"]), (404, &json!("not_found")), "{path}: {answer:?}");
+        let of_the_style = if is_header_style { &answer.body["_error"] } else { &answer.body["success"] };
+        let expected = if is_header_style { answer.body["error"]["message"].clone() } else { json!(false) };
+        assert_eq!(*of_the_style, expected, "{path}: {answer:?}");
+    }
     server.stop().await;
 }
 

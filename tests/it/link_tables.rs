@@ -1,4 +1,5 @@
-//! A link table that is an entity itself: its operations hold for whoever goes through it.
+//! Link tables: those that are entities themselves, whose operations hold for whoever goes through them, and those that want
+//! more of a row than both keys.
 
 use crate::support::client::{Answer, Call};
 use crate::support::database::{Fresh, Kind};
@@ -92,6 +93,72 @@ async fn hooks_of_a_link_tables_entity_narrow_what_is_preloaded_through_it() {
         assert_eq!(answer.body["metadata"]["total"], 2, "{}", answer.body);
         server.stop().await;
     }
+}
+
+/// A link table that does not take every link.
+struct Choosy {
+    /// A column beside the keys, which the rows that are there have as 1.
+    column: &'static str,
+    constraint: &'static str,
+    /// How the link of Bob with the second club is refused.
+    refusal: (u16, &'static str),
+}
+
+const CHOOSY: [Choosy; 4] = [
+    Choosy { column: "since integer not null", constraint: "", refusal: (400, "not_null_violation") },
+    Choosy { column: "level integer default 9 references levels (id)", constraint: "", refusal: (409, "foreign_key_violation") },
+    Choosy { column: "note integer", constraint: ", check (club_id <> 2)", refusal: (400, "check_violation") },
+    Choosy { column: "note integer", constraint: ", unique (person_id)", refusal: (409, "conflict") },
+];
+
+impl Choosy {
+    fn schema(&self) -> String {
+        let Choosy { column, constraint, .. } = self;
+        let columns = format!("club_id integer not null references clubs (id), {column},");
+        let schema = SCHEMA
+            .replace("club_id integer not null references clubs (id),", &columns)
+            .replace("primary key (person_id, club_id)", &format!("primary key (person_id, club_id){constraint}"))
+            .replace("(1, 1), (2, 1)", "(1, 1, 1), (2, 1, 1)");
+        format!("create table levels (id integer primary key); insert into levels values (1);\n{schema}")
+    }
+}
+
+async fn what_a_link_table_refuses_is_told(kind: Kind) {
+    for choosy in &CHOOSY {
+        let server = Server::start(kind, &choosy.schema(), &entities(None)).await;
+        let what = format!("{}{} on {}", choosy.column, choosy.constraint, kind.name());
+        let link = |club: u32| {
+            let clubs = json!([{"id": club, "_request": "update", "name": "renamed"}]);
+            json!({"operation": "update", "id": 2, "data": {"clubs": clubs}})
+        };
+        let again = ask(&server, link(1)).await;
+        assert_eq!(again.status, 200, "this link is there already: {what}: {}", again.body);
+        let refused = ask(&server, link(2)).await;
+        let found = (refused.status.as_u16(), refused.body["error"]["code"].as_str().unwrap_or_default());
+        assert_eq!(found, choosy.refusal, "{what}: {}", refused.body);
+        assert_eq!(refused.body["error"]["detail"], "clubs", "{what}: {}", refused.body);
+        let preload = json!([{"relation": "clubs"}]);
+        let read = ask(&server, json!({"operation": "read", "id": 2, "options": {"preload": preload}})).await;
+        assert_eq!(read.body["data"]["clubs"], json!([{"id": 1, "name": "renamed"}]), "{what}: {}", read.body);
+        let second = server.client.send(&Call::post("/api/public/clubs/2", &json!({"operation": "read"}))).await;
+        assert_eq!(second.expect("an answer").body["data"]["name"], "go", "a link that is refused undoes the request: {what}");
+        server.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_link_table_refuses_is_told_on_postgres() {
+    what_a_link_table_refuses_is_told(Kind::Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_link_table_refuses_is_told_on_mariadb() {
+    what_a_link_table_refuses_is_told(Kind::Mariadb).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_link_table_refuses_is_told_on_sqlite() {
+    what_a_link_table_refuses_is_told(Kind::Sqlite).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

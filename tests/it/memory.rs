@@ -108,8 +108,11 @@ impl Dev {
         let mut stream = TcpStream::connect(&self.address).expect("it takes connections");
         let body = format!("{{\"operation\":\"read\",\"options\":{{\"limit\":{ROWS}}}}}");
         let length = body.len();
-        write!(stream, "POST /api/public/t0 HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}")
-            .expect("the request can be sent");
+        write!(
+            stream,
+            "POST /api/public/t0 HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+        )
+        .expect("the request can be sent");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("the answer comes to its end");
         (answer.len(), answer.matches("{\"id\":").count())

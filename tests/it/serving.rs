@@ -1,9 +1,10 @@
 //! The binary as people run it: who gets in, how it ends, what it refuses and how it reloads.
 
 use crate::support::database::{Fresh, Kind};
-use crate::support::shop::{MANIFEST, SECRET, Shop, in_seconds, run, token};
+use crate::support::shop::{MANIFEST, Process, SECRET, Shop, in_seconds, run, token};
 use resolvespec::database::{Database, Settings};
 use serde_json::{Value, json};
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -67,6 +68,81 @@ fn pages_of_other_sites_open_no_websocket_unless_they_are_listed() {
         assert_eq!(serve.upgrade(Some(&own)), 403, "its own address is no page of anybody's: {more:?}");
         serve.end();
     }
+}
+
+/// The status of what is at a path, asked for by a name.
+fn status_at(process: &Process, host: &str, path: &str) -> u16 {
+    let mut stream = TcpStream::connect(&process.address).expect("it listens");
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    answer.split_whitespace().nth(1).and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("no status: {answer}"))
+}
+
+/// What a page can have its browser send anywhere without asking first, as `fetch` does in the mode `no-cors`.
+fn simple_post(process: &Process, style: &str, origin: &str, more: &str) -> (u16, Value) {
+    let row = json!({"name": "ink"});
+    let body = if style == "api" { json!({"operation": "create", "data": row}) } else { row };
+    let headers = format!("Origin: {origin}\r\nContent-Type: text/plain\r\n{more}");
+    process.post_with(&format!("/{style}/main/items"), &body, &headers)
+}
+
+fn open_shop(name: &str) -> Shop {
+    let shop = Shop::new(name);
+    let open = MANIFEST.replace("create: {roles: [editor]}", "create: {}");
+    std::fs::write(shop.0.join("shop.yaml"), open).expect("written");
+    shop
+}
+
+#[test]
+fn pages_of_other_sites_do_not_get_into_dev() {
+    let shop = open_shop("cross-site");
+    let mut dev = shop.start(&["dev", "--port", "0"], &[]);
+    for style in ["api", "rest"] {
+        for origin in ["https://evil.example", "http://localhost.evil.example", "http://10.0.0.1:8080", "null"] {
+            let (status, body) = simple_post(&dev, style, origin, "");
+            assert_eq!((status, &body["error"]["code"]), (403, &json!("forbidden")), "{style} of {origin}: {body}");
+            assert!(body["error"]["message"].as_str().is_some_and(|text| text.contains("--cors-origin")), "{body}");
+        }
+    }
+    let total = || dev.post("/api/main/items", &json!({"operation": "read"}), None).1["metadata"]["total"].clone();
+    assert_eq!(total(), 1, "who is refused has written nothing");
+    for own in [format!("http://{}", dev.address), "http://localhost:5173".to_owned()] {
+        assert_eq!(simple_post(&dev, "api", &own, "").0, 200, "{own}");
+    }
+    assert_eq!(total(), 3);
+
+    let (_, port) = dev.address.rsplit_once(':').expect("a port");
+    for own in [dev.address.clone(), format!("localhost:{port}"), "127.0.0.1".to_owned(), format!("[::1]:{port}")] {
+        assert_eq!(status_at(&dev, &own, "/rest/main/items"), 200, "{own}");
+    }
+    // The name of a page's site may lead here (DNS rebinding), and then the page may read whatever is answered.
+    for path in ["/rest/main/items", "/api/main/items", "/openapi", "/metrics", "/admin/connections", "/nothing"] {
+        assert_eq!(status_at(&dev, &format!("evil.example:{port}"), path), 403, "{path}");
+    }
+    dev.end();
+}
+
+#[test]
+fn pages_of_other_sites_call_serve_with_a_token_or_if_they_are_listed() {
+    let listen = ["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--leave-seconds", "0"];
+    let shop = open_shop("cross-site-served").seeded();
+    let open = ["--allow-anonymous", "--cors-origin", "https://app.example"];
+    let mut serve = shop.start(&[&listen[..], &open[..]].concat(), &[]);
+    assert_eq!(simple_post(&serve, "rest", "https://evil.example", "").0, 403);
+    // The last is the name that it is asked by, as a page of its own has it behind a proxy.
+    for origin in ["https://app.example", "https://localhost"] {
+        assert_eq!(simple_post(&serve, "rest", origin, "").0, 200, "{origin}");
+    }
+    assert_eq!(status_at(&serve, "api.example", "/rest/main/items"), 200, "it does not know by which names it is reached");
+    serve.end();
+
+    let mut serve = shop.start(&listen, &[("RESOLVESPEC_JWT_SECRET", SECRET)]);
+    let token = token(&json!({"sub": "ada", "exp": in_seconds(60)}), SECRET);
+    assert_eq!(simple_post(&serve, "rest", "https://evil.example", "").0, 401);
+    let with_token = simple_post(&serve, "rest", "https://evil.example", &format!("Authorization: Bearer {token}\r\n"));
+    assert_eq!(with_token.0, 200, "no page sends a token of its reader's unasked: {}", with_token.1);
+    serve.end();
 }
 
 #[test]

@@ -21,7 +21,7 @@ kind: Entity
 metadata: {name: notes}
 spec: {source: conformance, apiSchema: public}
 ";
-const GET: &str = "GET /rest/public/notes/1 HTTP/1.1\r\nHost: x\r\n\r\n";
+const GET: &str = "GET /rest/public/notes/1 HTTP/1.1\r\nHost: localhost\r\n\r\n";
 /// Longer than any test may take.
 const NEVER: Duration = Duration::from_hours(1);
 const SOON: Duration = Duration::from_millis(700);
@@ -79,7 +79,7 @@ async fn a_head_that_does_not_end_is_given_up_and_others_are_not() {
     say(&mut later, GET);
     assert!(one_answer(&mut later).contains(" 200 "));
     let began_at = Instant::now();
-    say(&mut first, "GET /rest/public/notes/1 HTTP/1.1\r\nHost: x\r\nX-Sl");
+    say(&mut first, "GET /rest/public/notes/1 HTTP/1.1\r\nHost: localhost\r\nX-Sl");
     say(&mut later, "G");
     assert_eq!((to_the_end(&mut first), to_the_end(&mut later)), (String::new(), String::new()));
     assert!(began_at.elapsed() >= SOON, "not before its time: {:?}", began_at.elapsed());
@@ -114,7 +114,7 @@ async fn a_connection_without_requests_is_given_up() {
 async fn a_body_that_stops_is_answered_and_a_slow_one_is_taken() {
     let server = server(|http| http.body_time = SOON).await;
     let body = json!({"operation": "read", "options": {"limit": 1}}).to_string();
-    let head = |length| format!("POST /api/public/notes HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n");
+    let head = |length| format!("POST /api/public/notes HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n");
     let mut short = connect(&server);
     say(&mut short, &head(body.len() + 1));
     say(&mut short, &body);

@@ -29,7 +29,7 @@ spec: {{source: shop, apiSchema: public}}
 }
 
 /// More than all buffers between the database and a client hold.
-fn fill(kind: Kind) -> String {
+pub(crate) fn fill(kind: Kind) -> String {
     let body = "x".repeat(250);
     match kind {
         Kind::Postgres => format!("insert into items select n, '{body}' from generate_series(1, {ROWS}) n"),
@@ -41,17 +41,21 @@ fn fill(kind: Kind) -> String {
     }
 }
 
-fn ask(dev: &Process) -> TcpStream {
+/// Asks for the whole table.
+pub(crate) fn ask(dev: &Process) -> TcpStream {
     let mut stream = TcpStream::connect(&dev.address).expect("it listens");
     let body = json!({"operation": "read", "options": {"limit": ROWS}}).to_string();
     let length = body.len();
-    write!(stream, "POST /api/public/items HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}")
-        .expect("sent");
+    write!(
+        stream,
+        "POST /api/public/items HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
+    .expect("sent");
     stream
 }
 
 /// The sample of a metric that has all of these in its line.
-fn sample(dev: &Process, parts: &[&str]) -> u64 {
+pub(crate) fn sample(dev: &Process, parts: &[&str]) -> u64 {
     let text = dev.get("/metrics");
     let line = text.lines().find(|line| !line.starts_with('#') && parts.iter().all(|part| line.contains(part)));
     line.map_or(0, |line| line.rsplit(' ').next().and_then(|value| value.trim().parse().ok()).expect("a whole number"))

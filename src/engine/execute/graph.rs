@@ -3,6 +3,7 @@
 //! Rows that this row refers to come first, then the row, then rows that refer to it; a delete goes the other way round.
 
 use super::blame::{blamed, still_referred};
+use super::link::add_link;
 use super::run::Writer;
 use crate::catalog::relation::Link;
 use crate::catalog::{ColumnId, Entity, Relation, RelationKind};
@@ -156,17 +157,38 @@ async fn write_own(writer: &mut Writer<'_>, row: &RowWrite<'_>, values: &[(Colum
         }
         Action::Upsert => {
             let key = row.key.as_ref().ok_or_else(|| Error::new(Code::MissingId, "an upsert needs the row's key"))?;
-            // A parent may move the row by a part of its key.
-            let part = |id: &ColumnId| entity.primary_key.iter().position(|other| other == id).and_then(|place| key.0.get(place));
-            let new: Vec<_> = values.iter().filter(|(id, value)| part(id) != Some(value)).cloned().collect();
-            if update(writer, row, key, &new).await? {
-                return Ok(key_after(entity, key, &new));
-            }
-            let mut all: Vec<_> = entity.primary_key.iter().copied().zip(key.0.iter().cloned()).collect();
-            put(&mut all, new);
-            insert(writer, entity, &all).await
+            let written = upsert(writer, row, key, values).await;
+            writer.outrun = written.as_ref().is_err_and(|error| is_of_another_write(entity, error));
+            written
         }
         Action::Delete => Err(Error::internal()),
+    }
+}
+
+/// Changes the row, or adds it if it is not there.
+async fn upsert(writer: &mut Writer<'_>, row: &RowWrite<'_>, key: &Key, values: &[(ColumnId, Value)]) -> Result<Key, Error> {
+    let entity = row.grant.entity();
+    // A parent may move the row by a part of its key.
+    let part = |id: &ColumnId| entity.primary_key.iter().position(|other| other == id).and_then(|place| key.0.get(place));
+    let new: Vec<_> = values.iter().filter(|(id, value)| part(id) != Some(value)).cloned().collect();
+    if update(writer, row, key, &new).await? {
+        return Ok(key_after(entity, key, &new));
+    }
+    let mut all: Vec<_> = entity.primary_key.iter().copied().zip(key.0.iter().cloned()).collect();
+    put(&mut all, new);
+    insert(writer, entity, &all).await
+}
+
+/// Whether another write got in the way of an upsert: it added the row after the upsert had looked for it, or each waits for the
+/// other. The latter is MySQL's way, where who looks for a row that is not there keeps others from adding it.
+fn is_of_another_write(entity: &Entity, error: &Error) -> bool {
+    match error.code {
+        Code::SerializationFailure => true,
+        Code::Conflict => {
+            let key: Vec<&str> = entity.primary_key.iter().map(|id| entity.column(*id).name.as_str()).collect();
+            error.detail.as_deref() == Some(key.join(",").as_str())
+        }
+        _ => false,
     }
 }
 
@@ -261,10 +283,8 @@ async fn write_referring<'p>(writer: &mut Writer<'_>, parent: &Done<'p>, group: 
             RelationKind::ManyToMany(link) => {
                 let done = write_row(writer, child, Vec::new()).await?;
                 let there = values_of(writer, &done, &group.relation.target_columns).await?;
-                let entity = child.grant.entity();
-                let before = writer.links_before(&entity.source, link, &here, &there).await?;
-                let statement = statements::insert_link(entity.dialect, link, &here, &there);
-                writer.execute(Verb::Insert, entity, statement).await?;
+                let before = writer.links_before(&child.grant.entity().source, link, &here, &there).await?;
+                add_link(writer, group.relation, link, &here, &there).await?;
                 writer.linked(before, link, &here, &there).await?;
                 written.push(done);
             }

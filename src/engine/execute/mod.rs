@@ -4,6 +4,7 @@ mod blame;
 mod graph;
 pub(super) mod idempotency;
 mod journal;
+mod link;
 pub(super) mod read;
 mod run;
 mod signature;

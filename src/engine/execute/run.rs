@@ -43,7 +43,7 @@ impl<'s> Runner<'s> {
         let opening = signature::opening(self.database.dialect(), context.catalog.capture(source), subject);
         let transaction = self.database.begin_with(opening, deadline).await?;
         let journal = Journal::of(context.catalog, source);
-        Ok(Writer { transaction, tallies: self.tallies, catalog: context.catalog, journal })
+        Ok(Writer { transaction, tallies: self.tallies, catalog: context.catalog, journal, outrun: false })
     }
 }
 
@@ -74,6 +74,8 @@ pub(super) struct Writer<'s> {
     pub(super) catalog: &'s Catalog,
     /// Where the engine tells what it does.
     pub(super) journal: Option<Journal<'s>>,
+    /// Whether it failed since another write was quicker than an upsert, which would find that one's row if it began again.
+    pub(super) outrun: bool,
 }
 
 impl Writer<'_> {

@@ -11,13 +11,17 @@ use crate::engine::plan::turn::Turn;
 use crate::engine::plan::write::{RowWrite, WritePlan};
 use crate::engine::plan::{Paging, ReadPlan, Shape};
 use crate::engine::sql;
-use crate::protocol::response::{Deleted, Removed, Written, entity_tag};
+use crate::protocol::response::{Deleted, Removed, Written, is_tag_of};
 use crate::protocol::{Code, Error, Operation, Request, Response, RowText};
 use bytes::Bytes;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::Instant;
 
-/// Runs a write.
+/// Before a write that was in another's way begins again, for each time that it has begun.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Runs a write. One whose upsert was outrun by another write begins again, as if it had come later.
 pub(in crate::engine) async fn write<'c>(
     runner: Runner<'c>,
     plan: &WritePlan<'_>,
@@ -35,27 +39,44 @@ pub(in crate::engine) async fn write<'c>(
     {
         return Ok(answer);
     }
-    let mut writer = runner.begin(context, deadline).await.map_err(|error| from_database(error, context.entity))?;
-    let outcome = in_transaction(&mut writer, plan, context, hooks, request, claim.as_ref()).await;
-    match outcome {
-        Ok(response) => {
-            writer.commit(context.entity).await?;
-            Ok(response)
-        }
-        Err(error) => {
-            if let Err(error) = writer.transaction.rollback().await {
-                tracing::debug!(%error, "a rollback failed; the connection is given up");
+    let mut begun = 0;
+    let error = loop {
+        let mut writer = runner.begin(context, deadline).await.map_err(|error| from_database(error, context.entity))?;
+        let outcome = in_transaction(&mut writer, plan, context, hooks, request, claim.as_ref()).await;
+        let error = match outcome {
+            Ok(response) => {
+                writer.commit(context.entity).await?;
+                return Ok(response);
             }
-            // Another request with the same key may have finished in between.
-            match (&mut claim, error.code) {
-                (Some(claim), Code::Conflict) => match idempotency::earlier(runner.database, claim, deadline).await? {
-                    Some(answer) => Ok(answer),
-                    None => Err(error),
-                },
-                _ => Err(error),
-            }
+            Err(error) => error,
+        };
+        begun += 1;
+        let begins_again = writer.outrun && begun <= repetitions(error.code);
+        if let Err(error) = writer.transaction.rollback().await {
+            tracing::debug!(%error, "a rollback failed; the connection is given up");
         }
+        if !begins_again {
+            break error;
+        }
+        if error.code == Code::SerializationFailure {
+            // Those who stand in each other's way would do so again at once.
+            tokio::time::sleep(PAUSE * begun).await;
+        }
+    };
+    // Another request with the same key may have finished in between.
+    match (&mut claim, error.code) {
+        (Some(claim), Code::Conflict) => match idempotency::earlier(runner.database, claim, deadline).await? {
+            Some(answer) => Ok(answer),
+            None => Err(error),
+        },
+        _ => Err(error),
     }
+}
+
+/// How often a write begins again for an error by which another write was quicker. Who added the row has committed it, so that
+/// it is found the next time, unless hooks leave it out. Those who only stood in each other's way may do so once more.
+fn repetitions(code: Code) -> u32 {
+    if code == Code::Conflict { 1 } else { 5 }
 }
 
 async fn in_transaction(
@@ -186,9 +207,7 @@ async fn check_entity_tag(writer: &mut Writer<'_>, plan: &WritePlan<'_>, expecte
     let paging = Paging { limit: 1, offset: 0, cursor: None };
     let read = ReadPlan { keys: Some(vec![key.clone()]), shape: Shape::Record, paging, ..answer.clone() };
     let current = super::read::reread(writer, &read).await?.unwrap_or_default();
-    let tag = entity_tag(&current);
-    let matches = expected.split(',').any(|candidate| candidate.trim().trim_start_matches("W/") == tag);
-    if matches {
+    if expected.split(',').any(|tag| is_tag_of(tag, &current)) {
         return Ok(());
     }
     Err(Error::new(Code::PreconditionFailed, "the row has changed since it was read; read it again and repeat the change"))

@@ -90,7 +90,7 @@ pub fn plan_write<'c>(
     let (entity, operation) = (grant.entity(), grant.operation());
     let condition = write_options::condition(scope, entity, operation, options)?;
     let (mut rows, many) = match operation {
-        Operation::Create => plan_create(scope, grant, data)?,
+        Operation::Create => plan_create(scope, grant, selector, data)?,
         Operation::Update => plan_update(scope, grant, selector, data)?,
         _ => plan_delete(grant, selector, data)?,
     };
@@ -156,9 +156,13 @@ impl RowWrite<'_> {
 fn plan_create<'c>(
     scope: &mut Scope<'c, '_>,
     grant: &Grant<'c>,
+    selector: &Selector,
     data: Option<&Json>,
 ) -> Result<(Vec<RowWrite<'c>>, bool), Error> {
     let entity = grant.entity();
+    if *selector != Selector::None {
+        return Err(Error::new(Code::InvalidData, "create takes the key in the row; leave out the id"));
+    }
     match data {
         Some(Json::Object(row)) => Ok((vec![plan_row(scope, entity, row, Action::Insert, None, 0)?], false)),
         Some(Json::Array(items)) => {

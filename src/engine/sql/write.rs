@@ -123,17 +123,47 @@ pub(crate) fn holding(entity: &Entity, columns: &[ColumnId], values: &[&Value]) 
     sql.finish(0)
 }
 
-/// A row of a link table, unless it is there already.
+/// A row of a link table.
 pub(crate) fn insert_link(dialect: Dialect, link: &Link, here: &[Value], there: &[Value]) -> Statement {
-    let mut sql = Sql::new(dialect);
-    let names = || link.columns.iter().chain(&link.target_columns);
-    let values = || here.iter().chain(there);
-    sql.push(if sql.is_mysql() { "insert ignore into " } else { "insert into " }).table(&link.table).push(" (");
-    sql.separated(", ", names(), |sql, name| _ = sql.ident(name));
-    sql.push(") values (");
-    sql.separated(", ", values(), |sql, value| _ = sql.value(value));
-    sql.push(if sql.is_mysql() { ")" } else { ") on conflict do nothing" });
+    link_row(dialect, link, here, there).finish(0)
+}
+
+/// A row of a link table, or none where a unique key of it is taken. MySQL has no words for that: its `insert ignore` lets every
+/// other fault of the row pass as well.
+pub(crate) fn insert_link_or_nothing(dialect: Dialect, link: &Link, here: &[Value], there: &[Value]) -> Statement {
+    let mut sql = link_row(dialect, link, here, there);
+    sql.push(" on conflict do nothing");
     sql.finish(0)
+}
+
+fn link_row(dialect: Dialect, link: &Link, here: &[Value], there: &[Value]) -> Sql {
+    let mut sql = Sql::new(dialect);
+    sql.push("insert into ").table(&link.table).push(" (");
+    sql.separated(", ", link.columns.iter().chain(&link.target_columns), |sql, name| _ = sql.ident(name));
+    sql.push(") values (");
+    sql.separated(", ", here.iter().chain(there), |sql, value| _ = sql.value(value));
+    sql.push(")");
+    sql
+}
+
+/// Finds a row of a link table. On MySQL a plain read would not see one that another transaction has just added.
+pub(crate) fn find_link(dialect: Dialect, link: &Link, here: &[Value], there: &[Value]) -> Statement {
+    let mut sql = Sql::new(dialect);
+    let alias = sql.alias();
+    sql.push("select '1' from ").table_as(&link.table, alias).push(" where ");
+    link_equals(&mut sql, alias, link, here, there);
+    sql.push(" limit 1");
+    if sql.is_mysql() {
+        sql.push(" lock in share mode");
+    }
+    sql.finish(0)
+}
+
+fn link_equals(sql: &mut Sql, alias: Alias, link: &Link, here: &[Value], there: &[Value]) {
+    let pairs = link.columns.iter().zip(here).chain(link.target_columns.iter().zip(there));
+    sql.separated(" and ", pairs, |sql, (name, value)| {
+        sql.name(alias).push(".").ident(name).push(" = ").value(value);
+    });
 }
 
 /// The removal of a row of a link table, under the grant of the entity that has it.
@@ -148,10 +178,7 @@ pub(crate) fn delete_link(
     let alias = sql.alias();
     delete_from(&mut sql, &link.table, alias);
     sql.push(" where ");
-    let pairs = link.columns.iter().zip(here).chain(link.target_columns.iter().zip(there));
-    sql.separated(" and ", pairs, |sql, (name, value)| {
-        sql.name(alias).push(".").ident(name).push(" = ").value(value);
-    });
+    link_equals(&mut sql, alias, link, here, there);
     if let Some(grant) = grant.filter(|grant| !grant.rows().is_always()) {
         sql.push(" and ");
         predicate(&mut sql, grant.entity(), alias, grant.rows());

@@ -36,7 +36,7 @@ pub fn rows(request: &HeaderMap, around: Around, headers: Headers) -> Response<B
         body.put(before);
         body.put(rows.joined);
         body.put(after);
-        return tagged(request, body.freeze(), None, headers);
+        return whole(request, body.freeze(), headers);
     };
     let parts = stream::unfold(Part::Before(before, rows, more, after), |part| async move { part.next().await });
     let mut response = Response::new(Body::from_stream(parts));
@@ -92,10 +92,16 @@ impl Part {
     }
 }
 
-/// Answers a whole text with its entity tag, or with `tag_of` instead where only a part of it identifies it.
+/// Answers a whole text with its entity tag.
 #[must_use]
-pub fn tagged(request: &HeaderMap, body: Bytes, tag_of: Option<&[u8]>, headers: Headers) -> Response<Body> {
-    let tag = entity_tag(tag_of.unwrap_or(&body));
+pub fn whole(request: &HeaderMap, body: Bytes, headers: Headers) -> Response<Body> {
+    let tag = entity_tag(&body);
+    tagged(request, body, &tag, headers)
+}
+
+/// Answers a text, unless the client has what has this entity tag.
+#[must_use]
+pub fn tagged(request: &HeaderMap, body: Bytes, tag: &str, headers: Headers) -> Response<Body> {
     let known = request.get(IF_NONE_MATCH).and_then(|value| value.to_str().ok());
     let unchanged =
         known.is_some_and(|known| known.split(',').map(str::trim).any(|one| one == "*" || one.trim_start_matches("W/") == tag));
@@ -106,7 +112,7 @@ pub fn tagged(request: &HeaderMap, body: Bytes, tag_of: Option<&[u8]>, headers: 
     } else {
         plain(StatusCode::OK, body)
     };
-    if let Ok(tag) = HeaderValue::from_str(&tag) {
+    if let Ok(tag) = HeaderValue::from_str(tag) {
         response.headers_mut().insert(ETAG, tag);
     }
     for (name, value) in headers {

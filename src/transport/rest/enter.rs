@@ -1,16 +1,17 @@
-//! The first and last thing that happens to a request: an id, a timer, the drain, and the count of what is answered.
+//! The first and last thing that happens to a request: an id, a timer, the drain, the name it came by, and the count of what is
+//! answered.
 //!
 //! A service around the router and not a layer within it, which would be boxed and cloned for every request.
 
-use super::body;
 use super::gate::request_id;
 use super::router::Rest;
+use super::style;
 use crate::protocol::{Code, Error};
 use crate::telemetry::{Metrics, follow};
 use axum::body::{Body, HttpBody};
 use axum::extract::Request;
-use axum::http::header::{ACCEPT_ENCODING, CONNECTION, CONTENT_RANGE};
-use axum::http::{HeaderValue, Response, StatusCode};
+use axum::http::header::{ACCEPT_ENCODING, CONNECTION, CONTENT_RANGE, HOST};
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
 use futures_util::future::BoxFuture;
 use http_body_util::BodyExt;
 use std::convert::Infallible;
@@ -41,13 +42,14 @@ where
     }
 
     fn call(&mut self, mut request: Request) -> Self::Future {
+        name_host(&mut request);
         let path = template(request.uri().path());
         let timer = self.rest.metrics.request(request.method(), path);
         let id = request_id(request.headers());
-        if self.rest.drain.is_draining() && !matches!(path, "/health" | "/ready") {
-            let mut response =
-                body::encode_error(&Error::new(Code::Unavailable, "this replica is shutting down; send the request again"));
+        if let Some(error) = turned_away(&self.rest, path, request.headers()) {
+            let mut response = style::encode_error(request.uri().path(), &error);
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            response.headers_mut().insert("x-request-id", id);
             timer.finish(response.status());
             return Box::pin(std::future::ready(Ok(response)));
         }
@@ -73,6 +75,27 @@ where
             Ok(response)
         })
     }
+}
+
+/// Puts the host of a request where HTTP/1.1 has it; HTTP/2 has it in the URL.
+fn name_host(request: &mut Request) {
+    let named = request.uri().authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
+    if let Some(host) = named {
+        request.headers_mut().insert(HOST, host);
+    }
+}
+
+/// Why a request is not even looked at.
+fn turned_away(rest: &Rest, path: &str, headers: &HeaderMap) -> Option<Error> {
+    if rest.drain.is_draining() && !matches!(path, "/health" | "/ready") {
+        return Some(Error::new(Code::Unavailable, "this replica is shutting down; send the request again"));
+    }
+    if !rest.hosts.admits(headers.get(HOST)) {
+        let message =
+            "this service is called by the names of its own machine, such as localhost, and not by that of the Host header";
+        return Some(Error::new(Code::Forbidden, message));
+    }
+    None
 }
 
 /// A range of rows on its way past compression, which takes it for one of bytes and leaves the answer as it is.

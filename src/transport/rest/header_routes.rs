@@ -39,10 +39,11 @@ async fn call(State(rest): State<Rest>, names: Names, request: HttpRequest) -> R
         let (request, asked) = assemble(&parts.method, target, id, &bytes, asked)?;
         let request = with_headers(request, &parts.headers)?;
         let cursor = request.options.cursor_forward.is_some() || request.options.cursor_backward.is_some();
-        let served = rest.engine.served();
+        // One catalog for both, or what was written could be answered by one that does not have the entity.
+        let current = rest.engine.current();
         let named = request.target.clone();
-        let response = rest.engine.handle(&principal, request).await?;
-        let entity = served.catalog.find(&named).ok_or_else(Error::internal)?;
+        let response = rest.engine.handle_in(&current, &principal, request).await?;
+        let entity = current.served().catalog.find(&named).ok_or_else(Error::internal)?;
         let shown = Shown {
             request: &parts.headers,
             format: asked.format,

@@ -13,6 +13,7 @@ pub mod openapi;
 mod openapi_routes;
 pub mod router;
 pub mod status;
+pub mod style;
 
 pub(crate) use cors::cors;
 pub use enter::{Enter, with_range};

@@ -49,7 +49,7 @@ async fn respond(rest: &Rest, headers: &HeaderMap, names: Option<Names>) -> Resu
 
 /// Answers a document, which depends on who asks.
 pub(super) fn for_caller(headers: &HeaderMap, text: String) -> Response<Body> {
-    let mut response = answer::tagged(headers, Bytes::from(text), None, Vec::new());
+    let mut response = answer::whole(headers, Bytes::from(text), Vec::new());
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     response.headers_mut().append(VARY, HeaderValue::from_static("authorization"));
     response

@@ -4,6 +4,7 @@ use super::asyncapi_routes;
 use super::body;
 use super::gate::read_body;
 use super::openapi_routes;
+use super::style;
 use crate::auth::{self, Authenticator, Credentials, Principal};
 use crate::drain::Drain;
 use crate::engine::Engine;
@@ -11,11 +12,12 @@ use crate::protocol::{Code, Error, Operation, Request, Target};
 use crate::readiness::Readiness;
 use crate::telemetry::Metrics;
 use crate::transport::asyncapi::Mqtt;
+use crate::transport::origin::{Hosts, Origins};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request as HttpRequest, State};
-use axum::http::header::{AUTHORIZATION, IF_MATCH};
+use axum::http::header::{AUTHORIZATION, HOST, IF_MATCH, ORIGIN};
 use axum::http::{HeaderMap, HeaderValue, Response, Uri};
 use axum::response::Redirect;
 use axum::routing::{get, post};
@@ -44,8 +46,12 @@ pub struct Parts {
     pub body_time: Duration,
     /// Where MQTT is spoken, for the document that says so.
     pub mqtt: Option<Mqtt>,
-    /// Origins of browsers that may call; none unless listed.
+    /// Origins of pages that may read answers; none unless listed.
     pub cors_origins: Arc<[HeaderValue]>,
+    /// Which pages may call without a token.
+    pub origins: Origins,
+    /// By which names it may be called.
+    pub hosts: Hosts,
 }
 
 impl From<Parts> for Rest {
@@ -80,12 +86,17 @@ pub fn router(rest: Rest) -> Router {
         .with_state(rest)
 }
 
-/// Finds out who asks.
+/// Finds out who asks. Who needs no token for that may be any page of the web, unless it is asked where it comes from.
 pub(super) async fn authenticate(rest: &Rest, headers: &HeaderMap) -> Result<Principal, Error> {
     let header = headers.get(AUTHORIZATION).map(HeaderValue::to_str).transpose();
     let header = header.map_err(|_| Error::new(Code::Unauthorized, "the Authorization header is not text"))?;
     let credentials = Credentials::from_authorization(header).map_err(refused)?;
-    rest.authenticator.authenticate(credentials).await.map_err(refused)
+    let principal = rest.authenticator.authenticate(credentials).await.map_err(refused)?;
+    if principal.is_anonymous() && !rest.origins.admits_at(headers.get(HOST), headers.get(ORIGIN)) {
+        let message = "pages of this origin may not call without a token; an operator can list it (--cors-origin of serve)";
+        return Err(Error::new(Code::Forbidden, message));
+    }
+    Ok(principal)
 }
 
 /// Why somebody is not let in, as the client is told.
@@ -162,7 +173,7 @@ async fn body_method() -> Response<Body> {
     ))
 }
 
-async fn unknown_path() -> Response<Body> {
+async fn unknown_path(uri: Uri) -> Response<Body> {
     let message = "there is nothing at this path; entities are at /api/{schema}/{entity} and /rest/{schema}/{entity}";
-    body::encode_error(&Error::new(Code::NotFound, message))
+    style::encode_error(uri.path(), &Error::new(Code::NotFound, message))
 }

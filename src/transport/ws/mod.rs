@@ -8,16 +8,15 @@
 mod admin;
 #[cfg(test)]
 mod connection_tests;
-mod origin;
 mod outgoing;
 mod socket;
 mod upgrade;
 
 pub use super::conversation::{Close, Live, Notification, Reconnect, Settings};
 pub use admin::router as admin_router;
-pub use origin::Origins;
 
 use super::conversation::Conversations;
+use super::origin::Origins;
 use crate::telemetry::SessionMetrics;
 use axum::Router;
 use axum::routing::any;

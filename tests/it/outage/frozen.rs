@@ -1,38 +1,53 @@
 //! A database that freezes: requests end at their deadlines, the rest of the process lives, and all goes on afterwards.
 
+use crate::stalls::{ask, fill, sample};
 use crate::support::database::Kind;
 use crate::support::own::Own;
 use crate::support::shop::{Process, Shop};
 use resolvespec::database::{Database, Settings};
 use serde_json::{Value, json};
+use std::io::Read;
 use std::time::{Duration, Instant};
 
-const MANIFEST: &str = "
+fn manifest(kind: Kind) -> String {
+    format!(
+        "
 apiVersion: resolvespec.dev/v1alpha1
 kind: DataSource
-metadata: {name: shop}
+metadata: {{name: shop}}
 spec:
-  engine: postgres
-  connection: {env: FROZEN_DATABASE}
-  pool: {maxConnections: 3, acquireTimeout: 1s}
+  engine: {}
+  connection: {{env: FROZEN_DATABASE}}
+  pool: {{maxConnections: 3, acquireTimeout: 1s}}
   statementTimeout: 2s
 ---
 apiVersion: resolvespec.dev/v1alpha1
 kind: Entity
-metadata: {name: items}
-spec: {source: shop}
-";
+metadata: {{name: items}}
+spec: {{source: shop, apiSchema: public}}
+",
+        kind.engine()
+    )
+}
 
 /// The deadlines above, one after the other, and room for a slow machine.
 pub(super) const PATIENCE: Duration = Duration::from_secs(8);
 
 pub(super) async fn start(own: &Own, name: &str) -> (Shop, Process) {
+    start_with(own, name, "").await
+}
+
+/// Serves the table as a script has filled it.
+async fn start_with(own: &Own, name: &str, script: &str) -> (Shop, Process) {
     let url = own.database().await;
     let database = Database::connect(&Settings::new("fill", &url)).await.expect("the database answers");
     database.run_script("create table items (id int primary key, name text not null)").await.expect("a table can be made");
+    if !script.is_empty() {
+        database.run_script(script).await.expect("the table can be filled");
+    }
     database.close().await;
     let shop = Shop::new(name);
-    std::fs::write(shop.0.join("shop.yaml"), MANIFEST).expect("a manifest");
+    std::fs::write(shop.0.join("shop.yaml"), manifest(own.kind())).expect("a manifest");
     let dev = shop.start(&["dev", "--port", "0"], &[("FROZEN_DATABASE", &url)]);
     (shop, dev)
 }
@@ -103,4 +118,38 @@ async fn a_frozen_postgres_does_not_keep_the_process_from_ending() {
         assert!(Instant::now() < deadline, "it does not end");
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// Freezes a database in the middle of a large page, whose client would wait for as long as it takes.
+async fn a_page_ends_at_its_deadline(kind: Kind) {
+    let own = Own::start(kind, "frozen-page");
+    let (_shop, mut dev) = start_with(&own, &format!("frozen-page-{}", kind.name()), &fill(kind)).await;
+    let mut page = ask(&dev);
+    page.set_read_timeout(Some(PATIENCE)).expect("a time");
+    page.read_exact(&mut [0; 1024]).expect("the page begins");
+    own.freeze();
+    let frozen_at = Instant::now();
+    let mut rest = Vec::new();
+    // It may end with an error or without: either way it is no whole answer.
+    _ = page.read_to_end(&mut rest);
+    assert!(frozen_at.elapsed() < PATIENCE, "the page did not end after {} more bytes", rest.len());
+    assert!(!rest.ends_with(b"0\r\n\r\n"), "the page must not look whole");
+    super::until("the connection's return", || sample(&dev, &["resolvespec_database_connections", "busy"]) == 0).await;
+    own.thaw();
+    let deadline = Instant::now() + PATIENCE;
+    while dev.post("/api/public/items/1", &json!({"operation": "read"}), None).0 != 200 {
+        assert!(Instant::now() < deadline, "reads do not go on");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    dev.end();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_page_of_a_postgres_that_freezes_in_its_middle_ends_in_time() {
+    a_page_ends_at_its_deadline(Kind::Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_page_of_a_mariadb_that_freezes_in_its_middle_ends_in_time() {
+    a_page_ends_at_its_deadline(Kind::Mariadb).await;
 }

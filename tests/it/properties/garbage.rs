@@ -222,13 +222,15 @@ fn understood() -> impl Strategy<Value = Vec<u8>> {
     let bodies = prop_oneof![read, create, update].prop_map(|body| {
         let body = body.to_string();
         format!(
-            "POST /api/public/things HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+            "POST /api/public/things HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
         )
     });
     let headers = (operators, odd()).prop_map(|(operator, value)| {
         let value = value.replace(['\r', '\n', '\0', '\\'], "");
-        format!("GET /rest/public/things HTTP/1.1\r\nhost: x\r\nconnection: close\r\nx-searchop-{operator}-t: {value}\r\n\r\n")
+        format!(
+            "GET /rest/public/things HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nx-searchop-{operator}-t: {value}\r\n\r\n"
+        )
     });
     prop_oneof![3 => bodies, 1 => headers].prop_map(String::into_bytes)
 }

@@ -35,6 +35,10 @@ impl Own {
         own
     }
 
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
+    }
+
     fn run(&self, verb: &str) -> String {
         let mut command = Command::new("bash");
         command.arg(&self.script).arg(verb).arg(&self.folder).envs(self.listen.iter().map(|address| ("TEST_LISTEN", address)));

@@ -1,7 +1,7 @@
 //! A replica that runs in this process until it is told to end.
 
 use resolvespec::config::Config;
-use resolvespec::engine::{Hook, Served};
+use resolvespec::engine::{Engine, Hook, Served};
 use resolvespec::serve::bind;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,6 +13,8 @@ use tokio_util::task::TaskTracker;
 pub(crate) struct Running {
     /// Where it takes requests.
     pub address: SocketAddr,
+    /// What answers.
+    pub engine: Engine,
     end: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
 }
@@ -21,7 +23,7 @@ impl Running {
     pub(crate) async fn start(config: &Config, served: Served, hooks: Vec<Arc<dyn Hook>>) -> Self {
         print_errors();
         let replica = bind(config, served, hooks).await.expect("a port is free");
-        let address = replica.address();
+        let (address, engine) = (replica.address(), replica.engine().clone());
         let (end, ended) = oneshot::channel::<()>();
         let task = TaskTracker::new().spawn(async move {
             let until = async {
@@ -31,7 +33,7 @@ impl Running {
             };
             replica.run(until).await.expect("the replica ends in order");
         });
-        Self { address, end: Some(end), task }
+        Self { address, engine, end: Some(end), task }
     }
 
     /// Begins the end.

@@ -6,7 +6,7 @@ use super::replica::Running;
 use resolvespec::catalog::{compile, introspect, scope};
 use resolvespec::config::{Config, DevArgs, MqttArgs};
 use resolvespec::database::Database;
-use resolvespec::engine::{Hook, Observe, Served};
+use resolvespec::engine::{Engine, Hook, Observe, Served};
 use resolvespec::manifest::{Problem, read, settings};
 use resolvespec::observed::Observed;
 use resolvespec::telemetry::Metrics;
@@ -52,6 +52,11 @@ impl Server {
     /// Where the database is.
     pub(crate) fn url(&self) -> &str {
         &self.database.url
+    }
+
+    /// What answers.
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.running.engine
     }
 
     /// Stops the replica and removes its database.

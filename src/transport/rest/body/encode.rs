@@ -1,6 +1,6 @@
 //! Answers in the body style's envelope: `{success, data, metadata?}` or `{success, data: null, error}`.
 
-use crate::protocol::response::Removed;
+use crate::protocol::response::{Removed, entity_tag, entity_tag_within};
 use crate::protocol::{Error, Page, Response, RowText};
 use crate::transport::envelope::{page_metadata, record_metadata};
 use crate::transport::rest::answer::{self, Around, Headers};
@@ -16,7 +16,12 @@ pub fn encode(request: &HeaderMap, response: Response) -> axum::http::Response<B
         Response::Record(record) => {
             let after = format!(",\"metadata\":{}}}", record_metadata(&record));
             let body = [b"{\"success\":true,\"data\":", record.row.as_ref(), after.as_bytes()].concat();
-            answer::tagged(request, Bytes::from(body), Some(&record.row), Headers::new())
+            let tag = match record.row_number {
+                None => entity_tag(&record.row),
+                // It changes with other rows.
+                Some(_) => entity_tag_within(&record.row, &body),
+            };
+            answer::tagged(request, Bytes::from(body), &tag, Headers::new())
         }
         Response::Written(written) => {
             let data = if written.many { list(&written.rows) } else { written.rows.joined };

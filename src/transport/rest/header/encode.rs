@@ -2,7 +2,7 @@
 
 use super::decode::Format;
 use crate::catalog::Entity;
-use crate::protocol::response::{Record, Removed, Written};
+use crate::protocol::response::{Record, Removed, Written, entity_tag, entity_tag_within};
 use crate::protocol::{Error, Page, Response, RowText};
 use crate::transport::rest::answer::{self, Around, Headers};
 use axum::body::Body;
@@ -74,8 +74,10 @@ fn encode_page(shown: &Shown<'_>, page: Page) -> axum::http::Response<Body> {
 
 fn encode_record(shown: &Shown<'_>, record: &Record) -> axum::http::Response<Body> {
     let mut headers = range_headers(shown, 0, 0, Some(1), 1);
-    if let Some(number) = record.row_number {
-        headers.push((HeaderName::from_static("x-row-number"), HeaderValue::from(number)));
+    let mut number = String::new();
+    if let Some(place) = record.row_number {
+        headers.push((HeaderName::from_static("x-row-number"), HeaderValue::from(place)));
+        number = place.to_string();
     }
     let row = if shown.single_record_as_object { record.row.clone() } else { wrapped(b"[", &record.row, b"]") };
     let body = match shown.format {
@@ -83,7 +85,12 @@ fn encode_record(shown: &Shown<'_>, record: &Record) -> axum::http::Response<Bod
         Format::Syncfusion => wrapped(b"{\"result\":", &row, b",\"count\":1}"),
         Format::Detail => wrapped(b"{\"items\":", &row, format!(",\"count\":\"1\",{}}}", detail_rest(shown, 1)).as_bytes()),
     };
-    answer::tagged(shown.request, body, Some(&record.row), headers)
+    let tag = if number.is_empty() && body == record.row {
+        entity_tag(&record.row)
+    } else {
+        entity_tag_within(&record.row, &[&body[..], number.as_bytes()].concat())
+    };
+    answer::tagged(shown.request, body, &tag, headers)
 }
 
 fn encode_written(shown: &Shown<'_>, written: Written) -> axum::http::Response<Body> {

@@ -3,7 +3,7 @@
 use super::{Format, Shown, encode, encode_error};
 use crate::catalog::Catalog;
 use crate::catalog::test_shop::{catalog, entity};
-use crate::protocol::response::{Counts, Deleted, MoreRows, Record, Removed, Written};
+use crate::protocol::response::{Counts, Deleted, MoreRows, Record, Removed, Written, entity_tag, is_tag_of};
 use crate::protocol::{Code, Error, Page, Response, RowText};
 use axum::http::{HeaderMap, StatusCode};
 use bytes::Bytes;
@@ -121,6 +121,28 @@ fn one_record_is_an_object_unless_a_list_is_asked_for() {
     let detail = shown(Format::Detail, true, false, record());
     assert_eq!((&detail.body["items"], &detail.body["count"]), (&json!({"id": 7}), &json!("1")));
     assert_eq!(detail.header("x-row-number"), Some("3"));
+}
+
+#[test]
+fn each_layout_of_a_record_has_a_tag_of_its_own_in_which_the_rows_is() {
+    let row = Bytes::from_static(b"{\"id\":7}");
+    let record = |row_number| Response::Record(Record { row: row.clone(), row_number });
+    let tag = |format, single, number| shown(format, single, false, record(number)).header("etag").expect("a tag").to_owned();
+    let bare = tag(Format::Simple, true, None);
+    assert_eq!(bare, entity_tag(&row));
+    let mut tags = vec![bare];
+    for format in [Format::Simple, Format::Syncfusion, Format::Detail] {
+        for (single, number) in [(true, None), (true, Some(3)), (true, Some(4)), (false, None), (false, Some(3))] {
+            if (format, single, number) != (Format::Simple, true, None) {
+                tags.push(tag(format, single, number));
+            }
+        }
+    }
+    assert!(tags.iter().all(|tag| is_tag_of(tag, &row) && !is_tag_of(tag, b"{\"id\":8}")), "{tags:?}");
+    let count = tags.len();
+    tags.sort();
+    tags.dedup();
+    assert_eq!(tags.len(), count, "{tags:?}");
 }
 
 #[test]

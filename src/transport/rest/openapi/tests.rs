@@ -5,6 +5,7 @@ use crate::auth::{Authentication, Authenticator, JwtSettings, KeySource, Princip
 use crate::catalog::Catalog;
 use crate::engine::{Engine, Served};
 use crate::protocol::{Code, Operator};
+use crate::transport::origin::{Hosts, Origins};
 use crate::transport::rest::header::{self, Parameters};
 use crate::transport::rest::{Parts, Rest, router};
 use axum::Router;
@@ -86,6 +87,8 @@ pub(in crate::transport) async fn routes(authentication: Authentication) -> Rout
         body_time: std::time::Duration::from_secs(30),
         mqtt: None,
         cors_origins: std::sync::Arc::from([]),
+        origins: Origins::listed(std::sync::Arc::from([])),
+        hosts: Hosts::Any,
     }))
 }
 

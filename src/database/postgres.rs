@@ -317,8 +317,8 @@ impl ToSql for AsText<'_> {
         use std::fmt::Write;
         match self.0 {
             Bind::Null => return Ok(IsNull::Yes),
-            Bind::Bool(true) => out.put_slice(b"true"),
-            Bind::Bool(false) => out.put_slice(b"false"),
+            // What numbers read as well, by which a column may hold truth values.
+            Bind::Bool(truth) => out.put_u8(if *truth { b'1' } else { b'0' }),
             Bind::Integer(number) => write!(out, "{number}")?,
             Bind::Float(number) => write!(out, "{number}")?,
             Bind::Text(text) => out.put_slice(text.as_bytes()),

@@ -50,7 +50,12 @@ pub(super) fn is_placed(sql: &Sql, entity: &Entity, target: &Operand) -> bool {
 
 /// Writes an operand as text, for patterns.
 pub(super) fn text_operand(sql: &mut Sql, entity: &Entity, alias: Alias, target: &Operand) {
-    let is_text = matches!(target.kind, Kind::Text) || matches!(target.source, OperandSource::Json(..));
+    let is_text = match target.source {
+        // A manifest may take for a text what the database does not.
+        OperandSource::Column(id) => target.kind == Kind::Text && entity.column(id).native == Kind::Text,
+        OperandSource::Computed(_) => target.kind == Kind::Text,
+        OperandSource::Json(..) => true,
+    };
     match sql.dialect {
         _ if is_text => operand(sql, entity, alias, target),
         Dialect::Postgres => {

@@ -116,7 +116,7 @@ fn empty_test(sql: &mut Sql, entity: &Entity, alias: Alias, target: &Operand, ex
     sql.push("(");
     null_test(sql, entity, alias, target, expected);
     sql.push(if expected { " or " } else { " and " });
-    operand(sql, entity, alias, target);
+    text_operand(sql, entity, alias, target);
     sql.push(if expected { " = '')" } else { " <> '')" });
 }
 

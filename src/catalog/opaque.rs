@@ -29,6 +29,12 @@ impl Column {
     /// Whether the database can neither compare nor sort the column's values. In SQLite a type is a word only.
     #[must_use]
     pub fn is_opaque(&self, dialect: Dialect) -> bool {
-        self.kind == Kind::Other && dialect != Dialect::Sqlite && OPAQUE.contains(&self.declared_type.as_str())
+        let declared = self.declared_type.as_str();
+        match self.native {
+            Kind::Other => dialect != Dialect::Sqlite && OPAQUE.contains(&declared),
+            // Lists are compared by their items.
+            Kind::Array(_) => declared.strip_suffix("[]").is_some_and(|item| item == "json" || OPAQUE.contains(&item)),
+            _ => false,
+        }
     }
 }

@@ -41,6 +41,9 @@ pub enum Error {
     /// A value does not fit its column.
     #[error("a value does not fit: {0}")]
     Value(String),
+    /// A type has no such comparison, order or text.
+    #[error("values can't be compared so: {0}")]
+    Incomparable(String),
     /// A concurrent write got in the way; the transaction may be tried again.
     #[error("concurrent write: {0}")]
     Serialization(String),
@@ -82,6 +85,7 @@ impl Error {
             Error::TooLarge => "too_large",
             Error::Violation { .. } => "violation",
             Error::Value(_) => "value",
+            Error::Incomparable(_) => "incomparable",
             Error::Serialization(_) => "serialization",
             Error::Permission(_) => "permission",
             Error::Schema(_) => "schema",

@@ -19,7 +19,7 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::{ErrorPosition, SqlState};
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::types::{Format, IsNull, ToSql, Type};
 use tokio_postgres::{CancelToken, Client, Config, RowStream, Socket};
@@ -317,8 +317,8 @@ impl ToSql for AsText<'_> {
         use std::fmt::Write;
         match self.0 {
             Bind::Null => return Ok(IsNull::Yes),
-            Bind::Bool(true) => out.put_slice(b"true"),
-            Bind::Bool(false) => out.put_slice(b"false"),
+            // What numbers read as well, by which a column may hold truth values.
+            Bind::Bool(truth) => out.put_u8(if *truth { b'1' } else { b'0' }),
             Bind::Integer(number) => write!(out, "{number}")?,
             Bind::Float(number) => write!(out, "{number}")?,
             Bind::Text(text) => out.put_slice(text.as_bytes()),
@@ -379,6 +379,14 @@ pub(super) fn classify(error: &tokio_postgres::Error) -> Error {
         // Such as a text that is too long for an index.
         &SqlState::PROGRAM_LIMIT_EXCEEDED => Error::Value(text),
         &SqlState::FEATURE_NOT_SUPPORTED if db.routine() == Some("RevalidateCachedQuery") => Error::Unprepared(text),
+        // A pattern beside a collation to which different texts are the same.
+        &SqlState::FEATURE_NOT_SUPPORTED if db.file() == Some("like.c") => Error::Incomparable(text),
+        // Within a function, such as that of a trigger, it is the function's own fault.
+        &SqlState::UNDEFINED_FUNCTION | &SqlState::AMBIGUOUS_FUNCTION
+            if !matches!(db.position(), Some(ErrorPosition::Internal { .. })) =>
+        {
+            Error::Incomparable(text)
+        }
         code => match code.code().get(..2) {
             Some("22") => Error::Value(text),
             Some("08" | "57") => Error::Unavailable(text),

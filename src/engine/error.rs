@@ -18,6 +18,13 @@ pub fn from_database(error: database::Error, entity: &Entity) -> Error {
             tracing::debug!(entity = entity.full_name(), %text, "value refused");
             Error::new(Code::InvalidValue, format!("a value does not fit its column in {}", entity.full_name()))
         }
+        // Declared SQL can be at fault as well, so the cause is told to whoever can see to it.
+        Database::Incomparable(text) => {
+            tracing::warn!(entity = entity.full_name(), %text, "comparison refused");
+            let message =
+                format!("the database can't compare, search or sort by the type of a column as asked, in {}", entity.full_name());
+            Error::new(Code::InvalidOperator, message)
+        }
         Database::Serialization(text) => {
             tracing::debug!(entity = entity.full_name(), %text, "concurrent write");
             Error::new(Code::SerializationFailure, "a concurrent write got in the way; send the request again")

@@ -26,6 +26,7 @@ mod limited_preloads;
 mod link_tables;
 mod live;
 mod malformed;
+mod many_keys;
 mod matching;
 mod memory;
 mod mqtt;

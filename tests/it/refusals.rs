@@ -141,6 +141,56 @@ async fn columns_without_comparison_are_read_and_not_compared_on_mariadb() {
     opaque_columns(Kind::Mariadb, schema, &[("place", "POINT(1 2)"), ("area", "LINESTRING(1 2,3 4)")]).await;
 }
 
+/// What the catalog does not know, the database tells.
+#[tokio::test(flavor = "multi_thread")]
+async fn comparisons_that_a_type_does_not_have_are_refused_on_postgres() {
+    let schema = "create collation caseless (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+        create domain pages as json[];
+        create table notes (id integer primary key, sheets json[], spots point[], bound pages, tx xid, body text collate caseless);
+        insert into notes values (1, array['{}'::json], array['(1,2)'::point], array['{}'::json], '7', 'Text');";
+    let server = Server::start(Kind::Postgres, schema, ENTITIES).await;
+    let filter =
+        |column: &str, how: &str, value: Value| json!({"filters": [{"column": column, "operator": how, "value": value}]});
+    let refused = [
+        filter("sheets", "eq", json!([{}])),
+        filter("sheets", "in", json!([[{}]])),
+        filter("spots", "neq", json!(["(1,2)"])),
+        filter("bound", "eq", json!([{}])),
+        filter("tx", "gt", json!("1")),
+        filter("body", "contains", json!("t")),
+        filter("body", "like", json!("T%")),
+        json!({"sort": [{"column": "tx"}]}),
+    ];
+    for options in refused {
+        let answer = ask(&server, json!({"operation": "read", "options": options})).await;
+        let error = &answer.body["error"];
+        // Newer servers know what such a text is like.
+        if answer.status == 200 && options["filters"][0]["operator"] == "like" {
+            continue;
+        }
+        assert_eq!((answer.status.as_u16(), &error["code"]), (400, &json!("invalid_operator")), "{options}: {error}");
+        assert!(!["does not exist", "could not", "supported"].iter().any(|text| error.to_string().contains(text)), "{error}");
+    }
+    let conditional = json!({"operation": "update", "id": 1, "data": {"body": "x"}, "options": filter("tx", "gt", json!("1"))});
+    let answer = ask(&server, conditional).await;
+    assert_eq!((answer.status.as_u16(), &answer.body["error"]["code"]), (400, &json!("invalid_operator")), "{}", answer.body);
+    let found = ask(&server, json!({"operation": "read", "options": filter("tx", "eq", json!("7"))})).await;
+    let row = json!({"id": 1, "sheets": [{}], "spots": ["(1,2)"], "bound": [{}], "tx": "7", "body": "Text"});
+    assert_eq!((found.status.as_u16(), &found.body["data"]), (200, &json!([row])), "{}", found.body);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_function_that_a_trigger_lacks_is_no_fault_of_the_client_on_postgres() {
+    let trigger = "create function breaks() returns trigger language plpgsql as $$ \
+         begin perform no_such_function(new.id); return new; end $$; \
+         create trigger breaks before insert on notes for each row execute function breaks();";
+    let server = Server::start(Kind::Postgres, &format!("{NOTES}\n{trigger}"), ENTITIES).await;
+    let answer = ask(&server, json!({"operation": "create", "data": {"id": 1, "body": "x"}})).await;
+    assert_eq!((answer.status.as_u16(), &answer.body["error"]["code"]), (500, &json!("internal_error")), "{}", answer.body);
+    server.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn bytes_in_columns_of_other_types_are_base64_on_every_way_out_on_sqlite() {
     let schema = "create table notes (id integer primary key, body text not null, extra json, size integer, \

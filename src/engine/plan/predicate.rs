@@ -4,7 +4,7 @@
 
 use super::key::Key;
 use super::operand::{Operand, OperandSource};
-use super::value::Value;
+use super::value::{Value, has_nul};
 use super::{Scope, within};
 use crate::catalog::{Entity, Kind};
 use crate::protocol::{Code, Condition, Error, Leaf, Operator};
@@ -165,7 +165,7 @@ fn resolve(entity: &Entity, condition: &Condition, depth: usize) -> Result<Predi
         Condition::All(parts) => Ok(Predicate::All(each(parts)?)),
         Condition::Any(parts) => Ok(Predicate::Any(each(parts)?)),
         Condition::Not(part) => Ok(Predicate::Not(Box::new(resolve(entity, part, depth + 1)?))),
-        Condition::Leaf(leaf) if leaf.column == "all" && entity.find_column("all").is_none() => Ok(any_column(entity, leaf)),
+        Condition::Leaf(leaf) if leaf.column == "all" && entity.find_column("all").is_none() => any_column(entity, leaf),
         Condition::Leaf(leaf) => {
             let mut operand = Operand::resolve(entity, &leaf.column)?;
             let comparison = compare(entity, &mut operand, leaf)?;
@@ -175,13 +175,30 @@ fn resolve(entity: &Entity, condition: &Condition, depth: usize) -> Result<Predi
 }
 
 /// `all`: some readable column meets the comparison; columns that can't be compared so are left out.
-fn any_column(entity: &Entity, leaf: &Leaf) -> Predicate {
+fn any_column(entity: &Entity, leaf: &Leaf) -> Result<Predicate, Error> {
+    check_value(entity, leaf)?;
     let readable = entity.columns().filter(|(_, column)| column.readable());
     let comparisons = readable.filter_map(|(id, _)| {
         let mut operand = Operand::column(entity, id);
         compare(entity, &mut operand, leaf).ok().map(|comparison| Predicate::Compare(operand, comparison))
     });
-    Predicate::Any(comparisons.collect())
+    Ok(Predicate::Any(comparisons.collect()))
+}
+
+/// Refuses a value that the operator takes beside no column, whatever its type.
+fn check_value(entity: &Entity, leaf: &Leaf) -> Result<(), Error> {
+    match leaf.operator {
+        Operator::IsNull | Operator::IsNotNull | Operator::Empty | Operator::NotEmpty => Ok(()),
+        Operator::Like | Operator::ILike | Operator::Contains | Operator::StartsWith | Operator::EndsWith => {
+            text_match(leaf).map(drop)
+        }
+        _ if has_nul(&leaf.value) => Err(invalid(leaf, "takes a text without NUL")),
+        Operator::Eq | Operator::Neq if leaf.value.is_object() => Err(invalid(leaf, "takes no object")),
+        Operator::Eq | Operator::Neq => Ok(()),
+        Operator::In => list(entity, leaf).map(drop),
+        Operator::Gt | Operator::Gte | Operator::Lt | Operator::Lte => bound(leaf, &leaf.value).map(drop),
+        Operator::Between | Operator::BetweenInclusive => bounds(leaf).map(drop),
+    }
 }
 
 fn compare(entity: &Entity, operand: &mut Operand, leaf: &Leaf) -> Result<Comparison, Error> {
@@ -206,18 +223,15 @@ fn compare(entity: &Entity, operand: &mut Operand, leaf: &Leaf) -> Result<Compar
         _ if operand.kind == Kind::Json => refused("compare a place in it, such as column->>key"),
         Operator::Eq => Ok(Comparison::Value(Match::Equal, one_value(operand, leaf)?)),
         Operator::Neq => Ok(Comparison::Value(Match::NotEqual, one_value(operand, leaf)?)),
-        Operator::In => in_list(entity, operand, leaf),
+        Operator::In => Ok(Comparison::In(typed_alike(operand, &list(entity, leaf)?, leaf)?)),
         _ if !operand.kind.is_ordered() => refused(&format!("{} values have no order", operand.kind.as_str())),
         Operator::Gt => Ok(Comparison::Value(Match::Greater, ordered_value(operand, leaf)?)),
         Operator::Gte => Ok(Comparison::Value(Match::GreaterOrEqual, ordered_value(operand, leaf)?)),
         Operator::Lt => Ok(Comparison::Value(Match::Less, ordered_value(operand, leaf)?)),
         Operator::Lte => Ok(Comparison::Value(Match::LessOrEqual, ordered_value(operand, leaf)?)),
         Operator::Between | Operator::BetweenInclusive => {
-            let [low, high] = <[Value; 2]>::try_from(typed_alike(operand, &list_items(&leaf.value), leaf)?)
+            let [low, high] = <[Value; 2]>::try_from(typed_alike(operand, &bounds(leaf)?, leaf)?)
                 .map_err(|_| invalid(leaf, "takes exactly two values"))?;
-            if low == Value::Null || high == Value::Null {
-                return Err(invalid(leaf, "takes two values that are not null"));
-            }
             Ok(Comparison::Between { low, high, inclusive: leaf.operator == Operator::BetweenInclusive })
         }
     }
@@ -255,14 +269,35 @@ fn text_match(leaf: &Leaf) -> Result<Comparison, Error> {
     Ok(Comparison::Text(kind, text))
 }
 
-fn in_list(entity: &Entity, operand: &mut Operand, leaf: &Leaf) -> Result<Comparison, Error> {
+/// The values of which a row has one.
+fn list(entity: &Entity, leaf: &Leaf) -> Result<Vec<Json>, Error> {
     let items = list_items(&leaf.value);
     within(items.len(), entity.limits.max_list, "values in a list")?;
-    let values = typed_alike(operand, &items, leaf)?;
-    if values.contains(&Value::Null) {
+    if items.contains(&Json::Null) {
         return Err(invalid(leaf, "takes values that are not null; use is_null beside it"));
     }
-    Ok(Comparison::In(values))
+    if items.iter().any(Json::is_object) {
+        return Err(invalid(leaf, "takes no objects"));
+    }
+    Ok(items)
+}
+
+/// The two values between which a row lies.
+fn bounds(leaf: &Leaf) -> Result<[Json; 2], Error> {
+    let bounds = <[Json; 2]>::try_from(list_items(&leaf.value)).map_err(|_| invalid(leaf, "takes exactly two values"))?;
+    for value in &bounds {
+        bound(leaf, value)?;
+    }
+    Ok(bounds)
+}
+
+/// A value before or after which a row lies.
+fn bound<'v>(leaf: &Leaf, value: &'v Json) -> Result<&'v Json, Error> {
+    match value {
+        Json::Null => Err(invalid(leaf, "takes no null")),
+        Json::Array(_) | Json::Object(_) => Err(invalid(leaf, "takes a text, a number or a truth value")),
+        Json::Bool(_) | Json::Number(_) | Json::String(_) => Ok(value),
+    }
 }
 
 /// A JSON list, or the comma list that headers carry.
@@ -281,10 +316,7 @@ fn one_value(operand: &mut Operand, leaf: &Leaf) -> Result<Value, Error> {
 }
 
 fn ordered_value(operand: &mut Operand, leaf: &Leaf) -> Result<Value, Error> {
-    match typed(operand, &leaf.value, leaf)? {
-        Value::Null => Err(invalid(leaf, "takes a value that is not null")),
-        value => Ok(value),
-    }
+    typed(operand, bound(leaf, &leaf.value)?, leaf)
 }
 
 /// Reads values that are compared together; those for a place in JSON must be of one type.

@@ -11,6 +11,7 @@ use crate::catalog::{Entity, Relation};
 use crate::engine::authorize::authorize;
 use crate::protocol::options::Fragment;
 use crate::protocol::{Code, Error, Operation, Preload};
+use std::collections::VecDeque;
 
 /// Related rows of each row of a parent.
 #[derive(Debug, Clone)]
@@ -34,7 +35,7 @@ pub(super) fn resolve_preloads<'c>(
     preloads: &[Preload],
     depth: usize,
 ) -> Result<Vec<Field<'c>>, Error> {
-    let merged = merge(preloads)?;
+    let merged = merge(entity, preloads)?;
     let plans =
         merged.iter().map(|preload| resolve_preload(scope, entity, preload, depth).map(|plan| Field::Preload(Box::new(plan))));
     plans.collect()
@@ -52,6 +53,8 @@ fn resolve_preload<'c>(
     let target = scope.catalog.entity(relation.target);
     check_hints(entity, relation, target, preload)?;
     let levels = if preload.recursive { recursion(scope, entity, relation, target)? } else { 1 };
+    let folded = if preload.recursive { Some(fold(entity, preload)?) } else { None };
+    let preload = folded.as_ref().unwrap_or(preload);
     let mut plan = resolve_level(scope, entity, relation, target, preload, depth)?;
     // From the deepest level up: each holds the one below it.
     for _ in 1..levels {
@@ -146,22 +149,41 @@ fn check_hints(entity: &Entity, relation: &Relation, target: &Entity, preload: &
 /// Turns dotted paths into nested preloads, and joins those of one relation.
 ///
 /// A path names its levels only to pass through them, so one preload may say more of a level; two that do contradict.
-fn merge(preloads: &[Preload]) -> Result<Vec<Preload>, Error> {
+fn merge(entity: &Entity, preloads: &[Preload]) -> Result<Vec<Preload>, Error> {
     let mut merged: Vec<Preload> = Vec::new();
     for preload in preloads {
-        let preload = match preload.relation.split_once('.') {
+        let mut preload = match preload.relation.split_once('.') {
             None => preload.clone(),
             Some((first, rest)) => {
                 let inner = Preload { relation: rest.to_owned(), ..preload.clone() };
                 Preload { preload: vec![inner], ..Preload::of(first) }
             }
         };
-        match merged.iter_mut().find(|known| known.relation.eq_ignore_ascii_case(&preload.relation)) {
+        // A relation is found by several names, and answered under its own.
+        if let Some(relation) = entity.find_relation(&preload.relation) {
+            preload.relation.clone_from(&relation.name);
+        }
+        match merged.iter_mut().find(|known| known.relation == preload.relation) {
             None => merged.push(preload),
             Some(known) => join(known, preload)?,
         }
     }
     Ok(merged)
+}
+
+/// Joins a recursive preload with what is asked of its own relation below it: every level of a recursion is alike.
+fn fold(entity: &Entity, preload: &Preload) -> Result<Preload, Error> {
+    let mut folded = Preload { preload: Vec::new(), ..preload.clone() };
+    let mut below = VecDeque::from(merge(entity, &preload.preload)?);
+    while let Some(mut inner) = below.pop_front() {
+        if inner.relation == folded.relation {
+            below.extend(merge(entity, &std::mem::take(&mut inner.preload))?);
+            join(&mut folded, inner)?;
+        } else {
+            folded.preload.push(inner);
+        }
+    }
+    Ok(folded)
 }
 
 fn join(known: &mut Preload, mut other: Preload) -> Result<(), Error> {
@@ -177,4 +199,66 @@ fn join(known: &mut Preload, mut other: Preload) -> Result<(), Error> {
     }
     known.preload = inner;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::resolve_preloads;
+    use crate::auth::Principal;
+    use crate::catalog::test_shop::{catalog, entity};
+    use crate::engine::plan::{Field, Scope};
+    use crate::protocol::{Code, Preload};
+    use serde_json::{Value, json};
+
+    const MENTEES: &str = "  relations:\n    - {name: mentees, kind: hasMany, target: customers, targetColumns: [mentor_id]}\n  \
+                           limits: {maxRecursion: 2}";
+
+    fn names(fields: &[Field<'_>]) -> String {
+        let names = fields.iter().filter_map(|field| match field {
+            Field::Preload(plan) => Some(format!("{}({})", plan.relation.name, names(&plan.node.fields))),
+            Field::Column(_) | Field::Computed(_) => None,
+        });
+        names.collect::<Vec<_>>().join(" ")
+    }
+
+    fn loaded(preloads: Value) -> Result<String, Code> {
+        let catalog = catalog(&[entity("customers", MENTEES)]);
+        let customers = &catalog.entities()[0];
+        let principal = Principal::anonymous();
+        let preloads: Vec<Preload> = serde_json::from_value(preloads).expect("preloads");
+        let mut scope = Scope::new(&catalog, &principal, customers);
+        let fields = resolve_preloads(&mut scope, customers, &preloads, 0).map_err(|error| error.code)?;
+        Ok(names(&fields))
+    }
+
+    #[test]
+    fn a_relation_is_loaded_once_whatever_it_is_called() {
+        let cases = [
+            (json!([{"relation": "mentees"}, {"relation": "customers"}, {"relation": "MENTEES"}]), Ok("mentees()")),
+            (json!([{"relation": "customers.mentees"}, {"relation": "mentees", "columns": ["id"]}]), Ok("mentees(mentees())")),
+            (
+                json!([{"relation": "mentees", "columns": ["id"]}, {"relation": "customers", "columns": ["name"]}]),
+                Err(Code::InvalidPreload),
+            ),
+            (json!([{"relation": "customers"}, {"relation": "nothing"}]), Err(Code::InvalidPreload)),
+        ];
+        for (preloads, expected) in cases {
+            assert_eq!(loaded(preloads.clone()), expected.map(ToOwned::to_owned), "{preloads}");
+        }
+    }
+
+    #[test]
+    fn a_recursion_has_its_own_relation_once_at_each_level() {
+        let below = |preload: Value| json!([{"relation": "customers", "recursive": true, "preload": preload}]);
+        let cases = [
+            (json!([]), Ok("mentees(mentees())")),
+            (json!([{"relation": "mentees"}]), Ok("mentees(mentees())")),
+            (json!([{"relation": "customers.mentees.customers"}]), Ok("mentees(mentees())")),
+            (json!([{"relation": "mentees", "recursive": true}]), Ok("mentees(mentees())")),
+            (json!([{"relation": "mentees", "columns": ["id"]}]), Err(Code::InvalidPreload)),
+        ];
+        for (preload, expected) in cases {
+            assert_eq!(loaded(below(preload.clone())), expected.map(ToOwned::to_owned), "{preload}");
+        }
+    }
 }

@@ -122,7 +122,7 @@ fn item_of(json: &Json, item: &Kind, list: &Kind, column: &str) -> Result<Value,
 }
 
 /// PostgreSQL can't store NUL in JSON, so nobody does.
-fn has_nul(json: &Json) -> bool {
+pub(super) fn has_nul(json: &Json) -> bool {
     match json {
         Json::String(text) => text.contains('\0'),
         Json::Array(items) => items.iter().any(has_nul),

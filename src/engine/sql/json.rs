@@ -136,7 +136,9 @@ fn postgres(sql: &mut Sql, kind: &Kind, column: Option<&Column>, raw: &dyn Fn(&m
         Kind::Timestamp { zoned: false } if declared.starts_with("timestamp") => around(sql, "(", raw, " at time zone 'UTC')"),
         Kind::Bytes => around(sql, "translate(encode(", raw, ",'base64'),E'\\n','')"),
         Kind::Json if !declared.starts_with("json") => around(sql, "(", raw, ")::json"),
-        Kind::Boolean if !declared.starts_with("bool") && column.is_some() => around(sql, "(", raw, ")::int::boolean"),
+        Kind::Boolean if column.is_some_and(|column| column.native == Kind::Integer) => around(sql, "(", raw, " <> 0)"),
+        Kind::Boolean if column.is_some_and(|column| column.native != Kind::Boolean) => around(sql, "(", raw, ")::int::boolean"),
+        Kind::Text if column.is_some_and(|column| column.native == Kind::Other) => around(sql, "(", raw, ")::text"),
         Kind::Other => around(sql, "(", raw, ")::text"),
         Kind::Array(item) => postgres_list(sql, item, raw),
         _ => raw(sql),
@@ -158,7 +160,7 @@ fn postgres_list(sql: &mut Sql, item: &Kind, raw: &dyn Fn(&mut Sql)) {
 fn mysql(sql: &mut Sql, kind: &Kind, column: Option<&Column>, raw: &dyn Fn(&mut Sql)) {
     let fractional = column.is_none_or(|column| column.declared_type.contains('('));
     match kind {
-        Kind::Other if column.is_some_and(|column| column.is_opaque(sql.dialect)) => {
+        Kind::Other | Kind::Text if column.is_some_and(|column| column.is_opaque(sql.dialect)) => {
             around(sql, "ifnull(json_quote(st_astext(", raw, ")),'null')");
         }
         Kind::Integer | Kind::Decimal | Kind::Float => around(sql, "ifnull(", raw, ",'null')"),

@@ -20,10 +20,9 @@ pub(super) fn operand(sql: &mut Sql, entity: &Entity, alias: Alias, operand: &Op
 
 /// Writes an operand whose order counts: an enum by the place of its value in the list, the same on every database.
 pub(super) fn ordered(sql: &mut Sql, entity: &Entity, alias: Alias, target: &Operand) {
-    let Kind::Enum(values) = &target.kind else { return operand(sql, entity, alias, target) };
-    if orders_natively(sql, entity, target) {
+    let (Kind::Enum(values), true) = (&target.kind, is_placed(sql, entity, target)) else {
         return operand(sql, entity, alias, target);
-    }
+    };
     sql.push("(case ");
     operand(sql, entity, alias, target);
     for (place, value) in (1..).zip(values) {
@@ -35,23 +34,28 @@ pub(super) fn ordered(sql: &mut Sql, entity: &Entity, alias: Alias, target: &Ope
 /// The place of an enum's value, where [`ordered`] writes places.
 pub(super) fn place_of(sql: &Sql, entity: &Entity, target: &Operand, value: &Value) -> Option<u64> {
     match (&target.kind, value) {
-        (Kind::Enum(values), Value::Text(text)) if !orders_natively(sql, entity, target) => {
+        (Kind::Enum(values), Value::Text(text)) if is_placed(sql, entity, target) => {
             (1..).zip(values).find(|(_, known)| *known == text).map(|(place, _)| place)
         }
         _ => None,
     }
 }
 
-/// Only PostgreSQL's own enums are compared by their place; MySQL sorts by it and compares by the text.
-fn orders_natively(sql: &Sql, entity: &Entity, target: &Operand) -> bool {
-    let OperandSource::Column(id) = target.source else { return false };
-    let declared = entity.column(id).declared_type.as_str();
-    sql.dialect == Dialect::Postgres && !declared.starts_with("text") && !declared.starts_with("character")
+/// Whether [`ordered`] writes places, which are NULL for values that the list does not have. Only PostgreSQL's own enums are
+/// compared by their place; MySQL sorts by it and compares by the text.
+pub(super) fn is_placed(sql: &Sql, entity: &Entity, target: &Operand) -> bool {
+    let is_own = || matches!(target.source, OperandSource::Column(id) if matches!(entity.column(id).native, Kind::Enum(_)));
+    matches!(target.kind, Kind::Enum(_)) && !(sql.dialect == Dialect::Postgres && is_own())
 }
 
 /// Writes an operand as text, for patterns.
 pub(super) fn text_operand(sql: &mut Sql, entity: &Entity, alias: Alias, target: &Operand) {
-    let is_text = matches!(target.kind, Kind::Text) || matches!(target.source, OperandSource::Json(..));
+    let is_text = match target.source {
+        // A manifest may take for a text what the database does not.
+        OperandSource::Column(id) => target.kind == Kind::Text && entity.column(id).native == Kind::Text,
+        OperandSource::Computed(_) => target.kind == Kind::Text,
+        OperandSource::Json(..) => true,
+    };
     match sql.dialect {
         _ if is_text => operand(sql, entity, alias, target),
         Dialect::Postgres => {

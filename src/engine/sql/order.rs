@@ -2,7 +2,7 @@
 //!
 //! NULLs are placed the same on every database: written out where the database's own place differs.
 
-use super::operand::ordered;
+use super::operand::{is_placed, ordered};
 use super::writer::{Alias, Sql};
 use crate::catalog::Entity;
 use crate::database::Dialect;
@@ -26,7 +26,7 @@ pub(super) fn order_keys(sql: &mut Sql, entity: &Entity, alias: Alias, keys: &[O
             Dialect::Postgres => nulls_last == ascending,
             Dialect::Mysql(_) | Dialect::Sqlite => nulls_last != ascending,
         };
-        let written = key.operand.nullable && !native;
+        let written = can_be_null(sql, entity, key) && !native;
         if written && sql.is_mysql() {
             ordered(sql, entity, alias, &key.operand);
             sql.push(if nulls_last { " is null, " } else { " is not null, " });
@@ -37,6 +37,16 @@ pub(super) fn order_keys(sql: &mut Sql, entity: &Entity, alias: Alias, keys: &[O
             sql.push(if nulls_last { " nulls last" } else { " nulls first" });
         }
     });
+}
+
+/// Whether a key has no place among the others in some rows: it is NULL, or no value of its list.
+fn can_be_null(sql: &Sql, entity: &Entity, key: &OrderKey) -> bool {
+    key.operand.nullable || is_placed(sql, entity, &key.operand)
+}
+
+/// Whether rows can lie beyond one whose keys are all NULL, as those of a row that is not there are.
+pub(super) fn goes_beyond_nulls(sql: &Sql, entity: &Entity, keys: &[OrderKey]) -> bool {
+    keys.iter().any(|key| key.nulls == Nulls::First && can_be_null(sql, entity, key))
 }
 
 /// PostgreSQL takes a bare name for a result's, whose JSON form may have another order, and a bare number for a result's
@@ -55,7 +65,8 @@ fn sort_key(sql: &mut Sql, entity: &Entity, alias: Alias, key: &Operand) {
 /// that in an index, and not the whole.
 pub(super) fn beyond(sql: &mut Sql, entity: &Entity, alias: Alias, keys: &[OrderKey], reference: &dyn Fn(&mut Sql, &OrderKey)) {
     sql.push("(");
-    if let Some(first) = keys.first().filter(|key| !key.operand.nullable && keys.len() > 1) {
+    let leading = keys.first().filter(|key| keys.len() > 1 && !can_be_null(sql, entity, key));
+    if let Some(first) = leading {
         ordered(sql, entity, alias, &first.operand);
         sql.push(if first.direction == Direction::Ascending { " >= " } else { " <= " });
         reference(sql, first);
@@ -70,14 +81,14 @@ pub(super) fn beyond(sql: &mut Sql, entity: &Entity, alias: Alias, keys: &[Order
         key_beyond(sql, entity, alias, &keys[place], reference);
         sql.push(")");
     });
-    if keys.first().is_some_and(|key| !key.operand.nullable && keys.len() > 1) {
+    if leading.is_some() {
         sql.push(")");
     }
     sql.push(if keys.is_empty() { "1=0)" } else { ")" });
 }
 
 fn equal(sql: &mut Sql, entity: &Entity, alias: Alias, key: &OrderKey, reference: &dyn Fn(&mut Sql, &OrderKey)) {
-    let same = match (key.operand.nullable, sql.dialect) {
+    let same = match (can_be_null(sql, entity, key), sql.dialect) {
         (false, _) => " = ",
         (true, Dialect::Postgres) => " is not distinct from ",
         (true, Dialect::Mysql(_)) => " <=> ",
@@ -90,7 +101,7 @@ fn equal(sql: &mut Sql, entity: &Entity, alias: Alias, key: &OrderKey, reference
 
 fn key_beyond(sql: &mut Sql, entity: &Entity, alias: Alias, key: &OrderKey, reference: &dyn Fn(&mut Sql, &OrderKey)) {
     let nulls_beyond = key.nulls == Nulls::Last;
-    let nullable = key.operand.nullable;
+    let nullable = can_be_null(sql, entity, key);
     if nullable {
         sql.push("(");
     }

@@ -116,7 +116,7 @@ fn empty_test(sql: &mut Sql, entity: &Entity, alias: Alias, target: &Operand, ex
     sql.push("(");
     null_test(sql, entity, alias, target, expected);
     sql.push(if expected { " or " } else { " and " });
-    operand(sql, entity, alias, target);
+    text_operand(sql, entity, alias, target);
     sql.push(if expected { " = '')" } else { " <> '')" });
 }
 
@@ -188,9 +188,27 @@ fn keys(sql: &mut Sql, entity: &Entity, alias: Alias, keys: &[Key]) {
         let values: Vec<Value> = keys.iter().flat_map(|key| key.0.iter().cloned()).collect();
         return in_list(sql, entity, alias, &Operand::column(entity, *id), &values);
     }
+    if let (Dialect::Sqlite, [_, _, ..]) = (sql.dialect, keys) {
+        return key_rows(sql, entity, alias, keys);
+    }
     sql.push("(");
     sql.separated(" or ", keys, |sql, key| key_equals(sql, entity, alias, key));
     sql.push(if keys.is_empty() { "1=0)" } else { ")" });
+}
+
+/// Writes keys of several columns for SQLite, to which alternatives are an expression as deep as they are many: it takes a
+/// thousand, and needs ever longer for each.
+fn key_rows(sql: &mut Sql, entity: &Entity, alias: Alias, keys: &[Key]) {
+    sql.push("(");
+    sql.separated(",", &entity.primary_key, |sql, id| _ = sql.column(alias, entity, *id));
+    sql.push(") in (values ");
+    sql.separated(",", keys, |sql, key| {
+        sql.push("(");
+        let values = entity.primary_key.iter().zip(&key.0);
+        sql.separated(",", values, |sql, (id, value)| compared(sql, entity.column(*id), value));
+        sql.push(")");
+    });
+    sql.push(")");
 }
 
 /// Writes that the row has a key.

@@ -1,7 +1,7 @@
 //! Reads as one statement each: a page with its counts, or one record.
 
 use super::operand::ordered;
-use super::order::{beyond, order_by, order_keys};
+use super::order::{beyond, goes_beyond_nulls, order_by, order_keys};
 use super::predicate::{key_equals, predicate, where_all};
 use super::preload::{row_text, select_list};
 use super::values;
@@ -65,6 +65,13 @@ fn page_of(sql: &mut Sql, plan: &ReadPlan<'_>, alias: Alias, order: &[OrderKey])
         sql.push(if begun { " and " } else { " where " });
         let reference = |sql: &mut Sql, key: &OrderKey| cursor_value(sql, plan, cursor, key);
         beyond(sql, entity, alias, order, &reference);
+        // Elsewhere nothing lies beyond a row that is gone, and the empty page has it asked for.
+        if goes_beyond_nulls(sql, entity, order) {
+            let alias = sql.alias();
+            sql.push(" and exists (select 1 from ").table_as(&entity.table, alias);
+            cursor_row(sql, plan, alias, &cursor.key);
+            sql.push(")");
+        }
     }
     order_by(sql, entity, alias, order);
     sql.push(" limit ").number(plan.paging.limit);

@@ -39,7 +39,7 @@ pub(super) fn array_literal(items: &[Value], dialect: Dialect) -> String {
             Value::Array(inner) => text.push_str(&array_literal(inner, dialect)),
             item => match to_bind(item, dialect) {
                 Bind::Null => text.push_str("NULL"),
-                Bind::Bool(truth) => _ = write!(text, "{truth}"),
+                Bind::Bool(truth) => text.push(if truth { '1' } else { '0' }),
                 Bind::Integer(number) => _ = write!(text, "{number}"),
                 Bind::Float(number) => _ = write!(text, "{number}"),
                 Bind::Text(item) => quote_item(&item, &mut text),

@@ -103,7 +103,7 @@ pub(super) fn postgres(column: &Column, raw: &str) -> Option<String> {
             Kind::Bytes => each_item(raw, &base64_of_hex),
             _ => None,
         },
-        Kind::Other if declared == "inet" => masked(raw),
+        Kind::Other | Kind::Text if declared == "inet" => masked(raw),
         // A text that holds JSON.
         Kind::Json if !declared.starts_with("json") => {
             let text: String = serde_json::from_str(raw).ok()?;

@@ -8,7 +8,7 @@ use resolvespec::protocol::{ChangeOperation, Operation, Options, Request, Respon
 use serde_json::{Value, json};
 
 /// The entities of the conformance schema that are tables, their rows, and a change of all of them that changes nothing.
-const TABLES: [(&str, usize, &str); 9] = [
+const TABLES: [(&str, usize, &str); 10] = [
     ("departments", 4, "update departments set code = code"),
     ("employees", 8, "update employees set name = name"),
     ("projects", 3, "update projects set name = name"),
@@ -18,6 +18,7 @@ const TABLES: [(&str, usize, &str); 9] = [
     ("countries", 6, "update countries set name = name"),
     ("documents", 4, "update documents set title = title"),
     ("shifts", 3, "update shifts set ratio = ratio"),
+    ("signs", 5, "update signs set phase = phase"),
 ];
 
 /// Rows of an entity as the engine answers them.
@@ -157,7 +158,7 @@ async fn unusual_on_postgres(on: impl Into<On>) {
         create table things (
           id integer primary key, noted timestamp, zoned timestamptz, at time, span interval, address inet, moods mood[],
           stamps timestamp[], amount amount, ratio double precision, half real, huge numeric, packed bytea, written text,
-          flag integer, period tsrange, bits bit varying, fixed char(5), raw json
+          flag integer, period tsrange, bits bit varying, fixed char(5), raw json, host inet default '10.0.0.9'
         );";
     let writes = r#"
         set timezone = 'America/St_Johns'; set bytea_output = 'escape'; set extra_float_digits = -5; set datestyle = 'SQL, DMY';
@@ -170,7 +171,7 @@ async fn unusual_on_postgres(on: impl Into<On>) {
            'empty', '', '', 'null'),
           (3, '0044-03-15 12:00:00 BC', '0044-03-15 12:00:00+00 BC', null, null, null, null, null, null, 1e300, 1e-30, null, null,
            null, null, null, null, null, null);"#;
-    let columns = "{name: written, type: json}, {name: flag, type: boolean}";
+    let columns = "{name: written, type: json}, {name: flag, type: boolean}, {name: host, type: text}";
     unusual_images(on, script, columns, writes).await;
 }
 

@@ -143,6 +143,7 @@ topics![
     "declared",
     "preloads",
     "types",
+    "declared_types",
     "arrays",
     "keys",
     "metadata",

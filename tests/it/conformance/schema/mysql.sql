@@ -71,6 +71,14 @@ create table folders (
 );
 create table shifts (id smallint primary key, starts time(6), noted datetime, ratio double);
 create table lists (id integer primary key);
+create table signs (
+  id int primary key,
+  lit int,
+  code uuid,
+  level enum ('junior', 'senior', 'lead'),
+  address varchar(50),
+  phase varchar(50) not null
+);
 create view staff as select id, name, department_id from employees where active;
 
 insert into departments (id, code, title, budget) values
@@ -106,3 +114,9 @@ insert into folders (id, name, folder_id) values
   (20, 'there', null), (21, 'back', 20), (30, 'itself', null);
 update folders set folder_id = 21 where id = 20;
 update folders set folder_id = 30 where id = 30;
+insert into signs (id, lit, code, level, address, phase) values
+  (1, 1, '00000000-0000-4000-8000-0000000000a1', 'lead', '10.0.0.1/32', 'new'),
+  (2, 0, '00000000-0000-4000-8000-0000000000b2', 'junior', '10.0.0.2/32', 'gone'),
+  (3, null, null, null, null, 'old'),
+  (4, 1, '00000000-0000-4000-8000-0000000000d4', 'senior', '192.168.0.0/24', 'lost'),
+  (5, 0, '00000000-0000-4000-8000-0000000000e5', 'lead', null, 'new');

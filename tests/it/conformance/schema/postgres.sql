@@ -65,6 +65,7 @@ create table lists (
   notes jsonb[],
   grid integer[]
 );
+create table signs (id integer primary key, lit integer, code uuid, level level, address inet, phase text not null);
 create view staff as select id, name, department_id from employees where active;
 
 insert into departments (id, code, title, budget) values
@@ -100,6 +101,12 @@ insert into folders (id, name, folder_id) values
   (20, 'there', null), (21, 'back', 20), (30, 'itself', null);
 update folders set folder_id = 21 where id = 20;
 update folders set folder_id = 30 where id = 30;
+insert into signs (id, lit, code, level, address, phase) values
+  (1, 1, '00000000-0000-4000-8000-0000000000a1', 'lead', '10.0.0.1/32', 'new'),
+  (2, 0, '00000000-0000-4000-8000-0000000000b2', 'junior', '10.0.0.2/32', 'gone'),
+  (3, null, null, null, null, 'old'),
+  (4, 1, '00000000-0000-4000-8000-0000000000d4', 'senior', '192.168.0.0/24', 'lost'),
+  (5, 0, '00000000-0000-4000-8000-0000000000e5', 'lead', null, 'new');
 insert into lists (id, numbers, words, flags, amounts, days, noted, moments, blobs, tokens, levels, notes, grid) values
   (1, '{1,NULL,9007199254740993}', array['plain', 'with "quotes"', 'back\slash', 'a,b', '{braces}', '', null, 'NULL'], '{t,f,NULL}', '{0.5,1234567890123456.7891}', '{2024-02-29}', array['2024-03-10 02:30:00.5'::timestamp], array['2024-03-10 02:30:00+02'::timestamptz], array['\x00ff'::bytea, null, ''], '{00000000-0000-4000-8000-00000000000a}', '{lead,junior}', array['{"a": "\"b\""}'::jsonb, 'null', null, '[1, 2]'], '{{1,2},{3,4}}'),
   (2, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}'),

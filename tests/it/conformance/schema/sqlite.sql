@@ -50,6 +50,7 @@ create table documents (id uuid primary key not null, title text not null, count
 create table folders (id integer primary key, name text not null, folder_id integer references folders (id));
 create table shifts (id smallint primary key not null, starts time, noted timestamp, ratio double);
 create table lists (id integer primary key);
+create table signs (id integer primary key, lit integer, code uuid, level text, address text, phase text not null);
 create view staff as select id, name, department_id from employees where active;
 insert into sqlite_sequence (name, seq) values ('employees', 99);
 
@@ -86,3 +87,9 @@ insert into folders (id, name, folder_id) values
   (20, 'there', null), (21, 'back', 20), (30, 'itself', null);
 update folders set folder_id = 21 where id = 20;
 update folders set folder_id = 30 where id = 30;
+insert into signs (id, lit, code, level, address, phase) values
+  (1, 1, '00000000-0000-4000-8000-0000000000a1', 'lead', '10.0.0.1/32', 'new'),
+  (2, 0, '00000000-0000-4000-8000-0000000000b2', 'junior', '10.0.0.2/32', 'gone'),
+  (3, null, null, null, null, 'old'),
+  (4, 1, '00000000-0000-4000-8000-0000000000d4', 'senior', '192.168.0.0/24', 'lost'),
+  (5, 0, '00000000-0000-4000-8000-0000000000e5', 'lead', null, 'new');

@@ -16,6 +16,7 @@ pub mod lookup;
 pub mod metadata;
 mod opaque;
 pub mod relation;
+mod serving;
 pub mod source;
 
 #[cfg(test)]
@@ -30,4 +31,5 @@ pub use introspect::{Scope, introspect};
 pub use kind::Kind;
 pub use lookup::Catalog;
 pub use relation::{Link, Relation, RelationKind};
+pub use serving::Serving;
 pub use source::{Capture, scope};

@@ -147,7 +147,7 @@ async fn installed(capture: &Capture, catalog: &Catalog) -> Result<(), String> {
 async fn install(database: &Database, catalog: &Catalog, source: &str) -> Result<(), setup::Error> {
     let survey = setup::survey(database, catalog, source).await?;
     survey.run(database).await?;
-    Ok(())
+    survey.fit()
 }
 
 async fn undo(undone: &Undone, handing: &Handing, discard: bool) -> Result<(), String> {

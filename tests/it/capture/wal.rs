@@ -42,7 +42,7 @@ impl Captured {
     pub(super) async fn refusal(&self, database: &Database) -> String {
         let served = self.engine.served();
         match setup::survey(database, &served.catalog, SOURCE).await {
-            Ok(survey) => panic!("nothing is refused: {:?}", survey.install()),
+            Ok(survey) => survey.fit().expect_err("something is refused").to_string(),
             Err(error) => error.to_string(),
         }
     }
@@ -62,7 +62,7 @@ async fn publication_and_slot_are_shown_made_and_removed() {
     assert_eq!(captured.only_state().await, State::Missing);
     let survey = captured.survey().await;
     let name = captured.texts("select to_json(current_database()::text)").await.remove(0).trim_matches('"').to_owned();
-    let [before @ .., last] = survey.install() else { panic!("there is something to do") };
+    let [before @ .., slot, begins] = survey.install() else { panic!("there is something to do") };
     let expected = [
         "begin",
         "set local lock_timeout = '5s'",
@@ -72,7 +72,8 @@ async fn publication_and_slot_are_shown_made_and_removed() {
         "commit",
     ];
     assert_eq!(before, expected);
-    assert!(last.starts_with(&format!("select pg_create_logical_replication_slot('resolvespec_{name}_")), "{last}");
+    assert!(slot.starts_with(&format!("select pg_create_logical_replication_slot('resolvespec_{name}_")), "{slot}");
+    assert_eq!(begins, "select pg_logical_emit_message(true, 'resolvespec.begin', '[\"public\",\"notes\"]')");
     assert!(survey.warnings.iter().any(|warning| warning.contains("public.notes: its REPLICA IDENTITY must be FULL")));
     // What is shown is what is run.
     captured.run(&survey.install().join(";\n")).await;
@@ -93,6 +94,7 @@ async fn what_is_not_fit_for_the_log_is_refused_with_what_helps() {
     let captured = Captured::bare(WAL, &schema, ENTITIES).await;
     let refusal = captured.refusal(&captured.database()).await;
     assert_eq!(refusal, "public.notes: the log does not have generated columns (twice), which a read has: use `trigger`");
+    assert_eq!((captured.only_state().await, captured.survey().await.install().len()), (State::Unfit, 0));
     captured.run("alter table notes drop column twice").await;
     let role = format!("reader_{}", std::process::id());
     captured.run(&format!("create role {role} login password 'x'")).await;

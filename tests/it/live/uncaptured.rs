@@ -44,7 +44,8 @@ async fn removed(stage: Stage) {
 
     if stage.mode != "wal" {
         install(&stage.first.engine.served()).await;
-        subscribed(&mut boxes, "boxes", json!({})).await;
+        // Its rows are read now, so that it need not read again what was missed.
+        subscribed(&mut boxes, "boxes", json!({"snapshot": true})).await;
         stage.run("insert into boxes values (2, 1)").await;
         assert_eq!(told(&mut boxes).await["data"]["id"], 2, "and what is captured again can be followed again");
     }
@@ -63,6 +64,56 @@ async fn a_subscription_whose_publication_is_removed_is_told_so() {
     removed(Stage::captured(Kind::Postgres, "wal", Handles::memory(), watchful(), Vec::new()).await).await;
 }
 
+/// What is written while nothing is captured nobody can be told: who goes on from before reads again, and who is there still.
+async fn read_again(stage: Stage, cut: impl AsyncFnOnce(&Stage)) {
+    let mut there = stage.session().await;
+    subscribed(&mut there, "boxes", json!({})).await;
+    stage.run("insert into boxes values (1, 1)").await;
+    let position = told(&mut there).await["position"].clone();
+    cut(&stage).await;
+    stage.run("insert into boxes values (2, 1)").await;
+    install(&stage.first.engine.served()).await;
+    let mut back = stage.session().await;
+    subscribed(&mut back, "boxes", json!({"resume": position})).await;
+    for session in [&mut there, &mut back] {
+        let message = told(session).await;
+        assert_eq!(
+            (&message["operation"], &message["reason"]),
+            (&json!("resync_required"), &json!("change_omitted")),
+            "{message}"
+        );
+    }
+    let mut new = stage.session().await;
+    let begun = subscribed(&mut new, "boxes", json!({"snapshot": true})).await;
+    assert_eq!(begun["snapshot"].as_array().map(Vec::len), Some(2), "{begun}");
+    stage.run("insert into boxes values (3, 1)").await;
+    for session in [&mut there, &mut back, &mut new] {
+        let message = told(session).await;
+        assert_eq!((&message["operation"], &message["data"]["id"]), (&json!("create"), &json!(3)), "{message}");
+    }
+    drop((there, back, new));
+    stage.close().await;
+}
+
+async fn what_was_written_while_nothing_was_captured_is_to_be_read_again(kind: Kind) {
+    read_again(Stage::open(kind).await, async |stage: &Stage| {
+        let database = stage.first.engine.served().databases[SOURCE].clone();
+        let removal = setup::removal(&database).await.expect("it can be looked at");
+        database.run_all(&removal.statements).await.expect("capture can be removed");
+    })
+    .await;
+}
+
+super::on_all!(what_was_written_while_nothing_was_captured_is_to_be_read_again);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_written_while_it_was_not_published_is_to_be_read_again() {
+    read_again(Stage::by_the_log().await, async |stage: &Stage| {
+        stage.run("alter publication resolvespec drop table boxes").await;
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn one_trigger_less_ends_the_subscriptions_of_its_table_alone() {
     let stage = Stage::on(Kind::Sqlite, Handles::memory(), watchful(), Vec::new()).await;
@@ -76,6 +127,35 @@ async fn one_trigger_less_ends_the_subscriptions_of_its_table_alone() {
     assert_eq!(told(&mut boxes).await["reason"], "capture_removed");
     stage.run("insert into items values (1, 'a', 'b', 1)").await;
     assert_eq!(told(&mut items).await["operation"], "create");
+    drop((items, boxes));
+    stage.close().await;
+}
+
+/// The log has no generated columns, and what a table has become is no fault of the others.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_the_log_can_not_tell_any_more_ends_its_own_subscriptions_alone() {
+    let stage = Stage::captured(Kind::Postgres, "wal", Handles::memory(), watchful(), Vec::new()).await;
+    let (mut items, mut boxes) = (stage.session().await, stage.session().await);
+    subscribed(&mut items, "items", json!({})).await;
+    subscribed(&mut boxes, "boxes", json!({})).await;
+    stage.run("alter table boxes add column twice integer generated always as (size * 2) stored").await;
+    let message = told(&mut boxes).await;
+    assert_eq!((&message["operation"], &message["reason"]), (&json!("ended"), &json!("capture_removed")), "{message}");
+    assert_eq!(message["error"]["code"], "not_captured");
+    let error = subscribe(&mut boxes, "boxes", json!({})).await.expect_err("its rows can't be told");
+    assert!(error["message"].as_str().is_some_and(|text| text.contains("in the mode of the DataSource")), "{error}");
+    stage.run("insert into items values (1, 'a', 'b', 1)").await;
+    assert_eq!(told(&mut items).await["operation"], "create");
+    // It is not captured by an installation either, which makes whatever else there is to make.
+    stage.run("alter table items replica identity default").await;
+    let served = stage.first.engine.served();
+    let survey = setup::survey(&served.databases[SOURCE], &served.catalog, SOURCE).await.expect("the database can be surveyed");
+    assert!(survey.fit().is_err_and(|unfit| unfit.to_string().contains("public.boxes")));
+    assert!(
+        survey.install().iter().any(|statement| statement.contains("\"items\" replica identity full")),
+        "{:?}",
+        survey.install()
+    );
     drop((items, boxes));
     stage.close().await;
 }

@@ -7,6 +7,7 @@ use super::trigger::{literal, quoted};
 use super::{Error, Removal, State, Survey, Table, Way, outbox};
 use crate::catalog::{Entity, TableName};
 use crate::database::{Database, Dialect, Statement};
+use crate::event::capture::wal::BEGIN;
 use crate::event::capture::wal::slot::{PUBLICATION, Slot, Status};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -60,21 +61,23 @@ pub(super) async fn survey(database: &Database, tables: &BTreeMap<TableName, &En
     if outbox::is_there(database).await? {
         unfit.push("triggers or an outbox of another mode are still there: run `resolvespec capture remove` first".to_owned());
     }
-    for table in tables.keys() {
-        unfit.extend(facts.table(table).and_then(TableFacts::unfit));
-    }
     if !unfit.is_empty() {
         return Err(Error::Unfit(unfit));
     }
     let status = slot.status().await?;
     let state = |table: &TableName| match (facts.is_published(table), facts.table(table)) {
+        (_, Some(found)) if !found.generated.is_empty() => State::Unfit,
         (false, _) => State::Missing,
         (true, Some(found)) if found.partial.is_empty() && facts.whole == Some(true) && status.found => State::Installed,
         (true, _) => State::Outdated,
     };
+    let unfit = tables.keys().filter_map(|table| facts.table(table).and_then(TableFacts::unfit)).collect();
     let surveyed = tables.keys().map(|table| Table { name: table.clone(), state: state(table) }).collect();
-    let statements = facts.install(tables, slot.name(), &status);
-    Ok(Survey { tables: surveyed, statements, way: Way::Script, warnings: facts.warnings(tables, &status) })
+    // What is told of a table that has become unfit goes on: followers read again, and will not have missed anything when it is fit.
+    let wanted: Vec<&TableName> =
+        tables.keys().filter(|table| state(table) != State::Unfit || facts.is_published(table)).collect();
+    let statements = facts.install(&wanted, slot.name(), &status);
+    Ok(Survey { tables: surveyed, statements, way: Way::Script, unfit, warnings: facts.warnings(&wanted, &status) })
 }
 
 impl Facts {
@@ -105,17 +108,12 @@ impl Facts {
         self.published.iter().any(|found| is(table, &found.schema, &found.name))
     }
 
-    fn install(&self, tables: &BTreeMap<TableName, &Entity>, slot: &str, status: &Status) -> Vec<String> {
+    fn install(&self, tables: &[&TableName], slot: &str, status: &Status) -> Vec<String> {
         let mut statements = Vec::new();
-        for partial in tables.keys().filter_map(|table| self.table(table)).flat_map(|found| &found.partial) {
+        for partial in tables.iter().filter_map(|table| self.table(table)).flat_map(|found| &found.partial) {
             statements.push(format!("alter table {} replica identity full", partial.quoted()));
         }
-        let named = tables.keys().map(|table| {
-            let mut name = String::new();
-            table.quote_into(DIALECT, &mut name);
-            name
-        });
-        let list = named.collect::<Vec<_>>().join(", ");
+        let list = list(tables);
         let publication = quoted(PUBLICATION, DIALECT);
         let options = "(publish = 'insert, update, delete, truncate', publish_via_partition_root = true)";
         match self.whole {
@@ -125,7 +123,7 @@ impl Facts {
                 if !whole {
                     statements.push(format!("alter publication {publication} set {options}"));
                 }
-                let same = self.published.len() == tables.len() && tables.keys().all(|table| self.is_published(table));
+                let same = self.published.len() == tables.len() && tables.iter().all(|table| self.is_published(table));
                 if !same && !list.is_empty() {
                     statements.push(format!("alter publication {publication} set table {list}"));
                 }
@@ -134,24 +132,38 @@ impl Facts {
         if statements.is_empty() {
             return statements;
         }
+        let begun: Vec<&TableName> =
+            tables.iter().copied().filter(|table| self.whole != Some(true) || !self.is_published(table)).collect();
+        let begins: Vec<String> = begun.iter().map(|table| begins(table)).collect();
+        if self.whole.is_some() {
+            // A writer that is half-way would be told by halves, and could not be seen yet by who reads again. Of tables that are
+            // altered here there is none.
+            let is_whole = |table: &&TableName| self.table(table).is_some_and(|found| found.partial.is_empty());
+            let unlocked: Vec<&TableName> = begun.iter().copied().filter(is_whole).collect();
+            if !unlocked.is_empty() {
+                statements.insert(0, format!("lock table {} in share row exclusive mode", self::list(&unlocked)));
+            }
+            statements.extend(begins.iter().cloned());
+        }
         // Writers wait behind this transaction for the tables' locks; it must not wait for long itself.
         statements.splice(0..0, ["begin".to_owned(), "set local lock_timeout = '5s'".to_owned()]);
         statements.push("commit".to_owned());
         if self.whole.is_none() {
             let slot = literal(slot, DIALECT);
-            // A slot that is older than its publication can't be read, and what it holds can't be told.
-            statements.push(if status.found {
-                format!("select pg_drop_replication_slot({slot})")
+            if status.found {
+                // One that is older than its publication can't be read, and what it holds can't be told: a replica makes another.
+                statements.push(format!("select pg_drop_replication_slot({slot})"));
             } else {
-                format!("select pg_create_logical_replication_slot({slot}, 'pgoutput')")
-            });
+                statements.push(format!("select pg_create_logical_replication_slot({slot}, 'pgoutput')"));
+                statements.extend(begins);
+            }
         }
         statements
     }
 
-    fn warnings(&self, tables: &BTreeMap<TableName, &Entity>, status: &Status) -> Vec<String> {
+    fn warnings(&self, tables: &[&TableName], status: &Status) -> Vec<String> {
         let mut warnings = Vec::new();
-        for found in tables.keys().filter_map(|table| self.table(table)).filter(|found| !found.partial.is_empty()) {
+        for found in tables.iter().filter_map(|table| self.table(table)).filter(|found| !found.partial.is_empty()) {
             let (schema, name) = (&found.schema, &found.name);
             warnings.push(format!(
                 "{schema}.{name}: its REPLICA IDENTITY must be FULL, so that the log has whole old rows; the log grows by them"
@@ -181,6 +193,22 @@ impl Named {
     fn quoted(&self) -> String {
         format!("{}.{}", quoted(&self.schema, DIALECT), quoted(&self.name, DIALECT))
     }
+}
+
+/// Names of tables as SQL lists them.
+fn list(tables: &[&TableName]) -> String {
+    let mut list = String::new();
+    for table in tables {
+        list.push_str(if list.is_empty() { "" } else { ", " });
+        table.quote_into(DIALECT, &mut list);
+    }
+    list
+}
+
+/// Says in the log that a table begins to be captured.
+fn begins(table: &TableName) -> String {
+    let named = serde_json::json!([table.schema.as_str(), table.name.as_str()]).to_string();
+    format!("select pg_logical_emit_message(true, '{BEGIN}', {})", literal(&named, DIALECT))
 }
 
 fn is(table: &TableName, schema: &str, name: &str) -> bool {

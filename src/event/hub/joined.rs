@@ -7,6 +7,7 @@ use super::generation::Subscription;
 use super::keeping::{Keeper, Keeping};
 use super::kept::{StoredSubscription, identity};
 use super::mailbox::Mailbox;
+use super::text::Resync;
 use crate::auth::Principal;
 use crate::event::bus::Extent;
 use crate::protocol::{Code, Error, Position, Subscribe};
@@ -60,7 +61,7 @@ impl Joined {
         }
         let begun = self.begin_again(asked.anew(), &stored.id, part, extent).await?;
         if let (Some(held), Some(mark)) = (self.held().get(stored.id.as_str()), self.hub.0.mark.load_full()) {
-            resync(&self.hub.0, &mark, &held.subscription);
+            resync(&self.hub.0, &mark, &held.subscription, &held.subscription.home(), Resync::ChangesLost);
         }
         Ok(begun)
     }

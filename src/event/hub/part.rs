@@ -9,6 +9,7 @@ use super::catch_up::resync;
 use super::generation::Subscription;
 use super::mailbox::{Limits, Mailbox, Notification, Overflow};
 use super::place::Place;
+use super::text::Resync;
 use crate::auth::Principal;
 use crate::event::bus::Extent;
 use crate::event::capture::Sight;
@@ -164,7 +165,7 @@ impl PartSession {
         self.begin(&id, &principal, asked.anew(), None, None).await?;
         let found = self.held().get(&id).map(Arc::clone);
         if let (Some(subscription), Some(mark)) = (found, self.0.hub.0.mark.load_full()) {
-            resync(&self.0.hub.0, &mark, &subscription);
+            resync(&self.0.hub.0, &mark, &subscription, &subscription.home(), Resync::ChangesLost);
         }
         Ok(())
     }

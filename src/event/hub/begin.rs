@@ -46,8 +46,21 @@ pub(super) struct Known<'k> {
     pub(super) again: bool,
 }
 
-/// A place with what makes a position of it.
-pub(super) type Heard = (Place, Arc<Mark>);
+/// How far a subscription was heard.
+#[derive(Clone)]
+pub(super) struct Heard {
+    pub(super) place: Place,
+    /// What makes a position of the place.
+    pub(super) mark: Arc<Mark>,
+    /// The form of what was told: where it goes on in another one, what was told before is not to be kept.
+    pub(super) form: u64,
+}
+
+impl Heard {
+    pub(super) fn position(&self) -> Position {
+        self.mark.position(self.place)
+    }
+}
 
 /// A subscription that ends if nobody keeps it.
 pub(super) struct Unkept<'h> {
@@ -86,6 +99,7 @@ impl Shared {
             let plan = engine.plan_subscription(current, principal, &asked).await?;
             let entity = plan.entity();
             let shape = Arc::new(Shape::compile(&plan)?);
+            let form = shape.form;
             generation.captured.check(current, entity).await?;
             let id: Arc<str> = known.id.map_or_else(|| Uuid::new_v4().to_string().into(), Arc::from);
             let behind = asked.snapshot || asked.resume.is_some();
@@ -128,7 +142,7 @@ impl Shared {
             }
             let (schema, entity) = (entity.schema.clone(), entity.name.clone());
             let begun = Begun { subscription_id: id, schema, entity, position: mark.position(place), snapshot, seen };
-            return Ok((begun, unkept, (place, mark)));
+            return Ok((begun, unkept, Heard { place, mark, form }));
         }
     }
 

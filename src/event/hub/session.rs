@@ -23,8 +23,8 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 pub struct Session {
     joined: Arc<Joined>,
     resumed: Vec<usize>,
-    /// What was taken before the last ping, by slots.
-    sampled: Vec<(usize, Heard)>,
+    /// What was taken before the last ping, by subscriptions.
+    sampled: Vec<(Arc<str>, Heard)>,
 }
 
 /// What a session had and has again.
@@ -143,11 +143,7 @@ impl Session {
 
     /// A ping is about to be sent: what was taken by now comes before it.
     pub fn pinged(&mut self) {
-        self.sampled.clear();
-        if let Some(mark) = self.joined.hub.0.mark.load_full() {
-            let taken = self.joined.mailbox.taken(mark.told());
-            self.sampled.extend(taken.into_iter().map(|(slot, place)| (slot, (place, Arc::clone(&mark)))));
-        }
+        self.sampled = self.joined.sample();
     }
 
     /// The last ping was answered: the client has what came before it.
@@ -155,7 +151,7 @@ impl Session {
         if self.sampled.is_empty() {
             return;
         }
-        self.joined.heard(&std::mem::take(&mut self.sampled));
+        self.joined.heard(std::mem::take(&mut self.sampled));
         let joined = Arc::clone(&self.joined);
         self.joined.hub.0.tasks.spawn(async move { joined.write_now_and_then().await });
     }

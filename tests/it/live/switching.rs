@@ -2,7 +2,7 @@
 
 use super::counting::{Counts, Writers, now};
 use super::lagging::{LARGE, ROWS, small_queues};
-use super::{ENTITIES, Kind, Stage, brief, eq, install, on_all, subscribed, told};
+use super::{ENTITIES, Kind, Stage, brief, come_back, eq, install, on_all, subscribed, told};
 use crate::support::server::load;
 use crate::support::session::Session;
 use serde_json::{Value, json};
@@ -133,5 +133,28 @@ async fn who_is_being_replayed_is_told_nothing_more_of_a_column_that_is_hidden()
         assert_eq!(brief(session).await.1, json!({"id": 0, "name": "x", "stock": 1}));
     }
     drop((quick, slow));
+    stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_comes_back_under_another_catalog_reads_again_what_is_something_else() {
+    let stage = Stage::open(Kind::Sqlite).await;
+    let mut client = stage.session().await;
+    let items = subscribed(&mut client, "items", json!({})).await;
+    let boxes = subscribed(&mut client, "boxes", json!({})).await;
+    drop(client);
+    serve(&stage, "", &items_with("columns: [{name: kind, hidden: true}]")).await;
+    stage.run("insert into boxes values (1, 1)").await;
+    // Again and again, since nobody knows yet that it has heard any of it.
+    for _ in 0..2 {
+        let (mut client, said) = come_back(&stage.first, &items["session"]).await;
+        assert_eq!(said["restored"].as_array().map(Vec::len), Some(2), "{said}");
+        let both = [told(&mut client).await, told(&mut client).await];
+        let of = |begun: &Value| {
+            both.iter().find(|one| one["subscription_id"] == begun["subscription_id"]).expect("something is told of each")
+        };
+        assert_eq!((&of(&items)["operation"], &of(&items)["reason"]), (&json!("resync_required"), &json!("catalog_changed")));
+        assert_eq!((&of(&boxes)["operation"], &of(&boxes)["data"]["id"]), (&json!("create"), &json!(1)), "it is as it was");
+    }
     stage.close().await;
 }

@@ -44,6 +44,8 @@ pub(super) struct Known<'k> {
     pub(super) seen: Option<Sight>,
     /// It goes on; whoever is told of beginnings was told of its.
     pub(super) again: bool,
+    /// The bytes that the rows of its snapshot may have.
+    pub(super) most: Option<usize>,
 }
 
 /// How far a subscription was heard.
@@ -118,6 +120,7 @@ impl Shared {
                 // As in a read, 0 is no limit.
                 let whole = asked.options.limit.unwrap_or_default() == 0;
                 let (page, seen) = snapshot::take(self, current, &plan, whole).await?;
+                snapshot::check_size(&page, known.most)?;
                 mailbox.has_seen(slot, seen.clone());
                 self.catch_up(&subscription, place);
                 (place, Some(page), Some(seen))

@@ -44,10 +44,11 @@ const PART_BYTES: usize = 8 * 1024;
 const KEPT_BYTES: usize = 160;
 
 impl Joined {
-    /// Begins a subscription. Answers the part of the session beside it.
-    pub(super) async fn begin(&self, asked: Subscribe) -> Result<(Begun, usize), Error> {
+    /// Begins a subscription whose snapshot has at most so many bytes. Answers the part of the session beside it.
+    pub(super) async fn begin(&self, asked: Subscribe, most: usize) -> Result<(Begun, usize), Error> {
         let bytes = asked.said.len();
-        let (begun, unkept, heard) = self.hub.0.begin(&self.principal, &self.mailbox, asked, Known::default()).await?;
+        let known = Known { most: Some(most), ..Known::default() };
+        let (begun, unkept, heard) = self.hub.0.begin(&self.principal, &self.mailbox, asked, known).await?;
         let part = part_with_room(&self.held(), bytes);
         self.hold(&begun, unkept, heard, part);
         Ok((begun, part))

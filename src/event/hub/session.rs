@@ -74,12 +74,17 @@ impl Session {
         }
     }
 
-    /// Begins a subscription. Answers the session's id beside it if the session is kept.
-    pub fn subscribe(&self, asked: Subscribe) -> impl Future<Output = Result<(Begun, Option<Arc<str>>), Error>> + Send + 'static {
+    /// Begins a subscription, unless the rows of its snapshot have more bytes than the answer may. Answers the session's id beside it
+    /// if the session is kept.
+    pub fn subscribe(
+        &self,
+        asked: Subscribe,
+        most: usize,
+    ) -> impl Future<Output = Result<(Begun, Option<Arc<str>>), Error>> + Send + 'static {
         let joined = Arc::clone(&self.joined);
         async move {
             joined.make_room(&asked)?;
-            let (begun, part) = joined.begin(asked).await?;
+            let (begun, part) = joined.begin(asked, most).await?;
             let session = joined.write(part).await.then(|| Arc::clone(joined.session()));
             Ok((begun, session))
         }

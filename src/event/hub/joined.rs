@@ -25,7 +25,7 @@ pub(super) struct Joined {
     pub(super) held: Mutex<HashMap<Arc<str>, Held>>,
     pub(super) session: OnceLock<Arc<str>>,
     /// What is known of the session in the bucket; taken by whoever writes it.
-    pub(super) keeping: tokio::sync::Mutex<Keeping>,
+    pub(super) keeping: Arc<tokio::sync::Mutex<Keeping>>,
 }
 
 pub(super) struct Held {
@@ -237,12 +237,15 @@ impl Joined {
         keeping.write_whole(self.keeper(), stored).await;
     }
 
-    /// Writes the session if that was long ago, or did not succeed.
-    pub(super) async fn write_now_and_then(&self) {
-        let mut keeping = self.keeping.lock().await;
+    /// Has the session written if that was long ago, or did not succeed; not by another task while one writes it.
+    pub(super) fn write_now_and_then(self: &Arc<Self>) {
+        let Ok(mut keeping) = Arc::clone(&self.keeping).try_lock_owned() else { return };
         if keeping.is_due(self.hub.0.kept.lifetime / 3) {
-            let stored = self.stored();
-            keeping.write_whole(self.keeper(), stored).await;
+            let joined = Arc::clone(self);
+            self.hub.0.tasks.spawn(async move {
+                let stored = joined.stored();
+                keeping.write_whole(joined.keeper(), stored).await;
+            });
         }
     }
 

@@ -44,10 +44,25 @@ pub(super) struct Known<'k> {
     pub(super) seen: Option<Sight>,
     /// It goes on; whoever is told of beginnings was told of its.
     pub(super) again: bool,
+    /// The bytes that the rows of its snapshot may have.
+    pub(super) most: Option<usize>,
 }
 
-/// A place with what makes a position of it.
-pub(super) type Heard = (Place, Arc<Mark>);
+/// How far a subscription was heard.
+#[derive(Clone)]
+pub(super) struct Heard {
+    pub(super) place: Place,
+    /// What makes a position of the place.
+    pub(super) mark: Arc<Mark>,
+    /// The form of what was told: where it goes on in another one, what was told before is not to be kept.
+    pub(super) form: u64,
+}
+
+impl Heard {
+    pub(super) fn position(&self) -> Position {
+        self.mark.position(self.place)
+    }
+}
 
 /// A subscription that ends if nobody keeps it.
 pub(super) struct Unkept<'h> {
@@ -86,6 +101,7 @@ impl Shared {
             let plan = engine.plan_subscription(current, principal, &asked).await?;
             let entity = plan.entity();
             let shape = Arc::new(Shape::compile(&plan)?);
+            let form = shape.form;
             generation.captured.check(current, entity).await?;
             let id: Arc<str> = known.id.map_or_else(|| Uuid::new_v4().to_string().into(), Arc::from);
             let behind = asked.snapshot || asked.resume.is_some();
@@ -104,6 +120,7 @@ impl Shared {
                 // As in a read, 0 is no limit.
                 let whole = asked.options.limit.unwrap_or_default() == 0;
                 let (page, seen) = snapshot::take(self, current, &plan, whole).await?;
+                snapshot::check_size(&page, known.most)?;
                 mailbox.has_seen(slot, seen.clone());
                 self.catch_up(&subscription, place);
                 (place, Some(page), Some(seen))
@@ -128,7 +145,7 @@ impl Shared {
             }
             let (schema, entity) = (entity.schema.clone(), entity.name.clone());
             let begun = Begun { subscription_id: id, schema, entity, position: mark.position(place), snapshot, seen };
-            return Ok((begun, unkept, (place, mark)));
+            return Ok((begun, unkept, Heard { place, mark, form }));
         }
     }
 

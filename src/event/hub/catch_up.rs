@@ -166,52 +166,34 @@ impl<'m> Replay<'m> {
 
     fn restart(&self, hub: &Shared, subscription: &Subscription) {
         let mark = hub.mark.load_full();
-        resync(hub, mark.as_deref().unwrap_or(self.mark), subscription);
+        resync(hub, mark.as_deref().unwrap_or(self.mark), subscription, &subscription.home(), Resync::ChangesLost);
     }
 }
 
-/// Tells one subscription to read again, and lets it go on from now.
-pub(super) fn resync(hub: &Shared, mark: &Mark, subscription: &Subscription) {
+/// Tells one subscription, whose home is held, to read again, and lets it go on from now.
+pub(super) fn resync(hub: &Shared, mark: &Mark, subscription: &Subscription, home: &Home, reason: Resync) {
+    let Home::Of(generation, shape) = home else { return };
     let place = mark.begun();
     let mut woken = Woken::default();
-    if let Home::Of(generation, shape) = &*subscription.home() {
-        let entity = generation.catalog().entity(shape.entity());
-        let text = Common { epoch: mark.epoch(), offset: place.offset }.resync(entity, Resync::ChangesLost);
-        woken.restart(subscription, &text.told(place, None, None));
-    }
+    let entity = generation.catalog().entity(shape.entity());
+    let text = Common { epoch: mark.epoch(), offset: place.offset }.resync(entity, reason);
+    woken.restart(subscription, &text.told(place, None, None));
     hub.parts.metrics.overflowed(woken.overflows);
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::mailbox::{Limits, Mailbox};
-    use super::super::{Hub, Parts, Settings};
+    use super::super::test_hub::hub;
     use super::*;
     use crate::auth::Principal;
-    use crate::catalog::test_shop::catalog;
-    use crate::engine::{Engine, Served};
-    use crate::event::bus::{MemoryBus, MemorySettings};
     use crate::protocol::{Said, Subscribe, Target};
     use crate::store::MemoryBucket;
-    use crate::telemetry::Metrics;
     use serde_json::Value;
-    use std::collections::HashMap;
-
-    fn hub() -> Hub {
-        let metrics = Metrics::new().unwrap();
-        let served = Served { catalog: catalog(&[]), databases: HashMap::new() };
-        Hub::new(Parts {
-            engine: Engine::new(served, Vec::new(), Arc::new(crate::observed::Observed(metrics.clone()))),
-            bus: Arc::new(MemoryBus::new(MemorySettings::default())),
-            sessions: Arc::new(MemoryBucket::default()),
-            metrics: metrics.live(),
-            settings: Settings::default(),
-        })
-    }
 
     #[test]
     fn who_has_ended_does_not_take_the_replay_of_who_has_its_slot_now() {
-        let hub = hub();
+        let hub = hub(Arc::new(MemoryBucket::default()));
         let mailbox = Arc::new(Mailbox::new(Limits { notifications: 10, bytes: 1000 }, Arc::default()));
         let target = Target { schema: None, entity: "items".to_owned() };
         let asked = Arc::new(Subscribe::read(Said::new(&target, Value::Null, None)).unwrap());

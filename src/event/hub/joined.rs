@@ -7,6 +7,7 @@ use super::generation::Subscription;
 use super::keeping::{Keeper, Keeping};
 use super::kept::{StoredSubscription, identity};
 use super::mailbox::Mailbox;
+use super::text::Resync;
 use crate::auth::Principal;
 use crate::event::bus::Extent;
 use crate::protocol::{Code, Error, Position, Subscribe};
@@ -24,12 +25,13 @@ pub(super) struct Joined {
     pub(super) held: Mutex<HashMap<Arc<str>, Held>>,
     pub(super) session: OnceLock<Arc<str>>,
     /// What is known of the session in the bucket; taken by whoever writes it.
-    pub(super) keeping: tokio::sync::Mutex<Keeping>,
+    pub(super) keeping: Arc<tokio::sync::Mutex<Keeping>>,
 }
 
 pub(super) struct Held {
     pub(super) subscription: Arc<Subscription>,
-    pub(super) heard: Heard,
+    /// None while it is not known to have heard that it must read again.
+    pub(super) heard: Option<Heard>,
     /// The part of the session that it is kept in.
     pub(super) part: usize,
 }
@@ -42,10 +44,11 @@ const PART_BYTES: usize = 8 * 1024;
 const KEPT_BYTES: usize = 160;
 
 impl Joined {
-    /// Begins a subscription. Answers the part of the session beside it.
-    pub(super) async fn begin(&self, asked: Subscribe) -> Result<(Begun, usize), Error> {
+    /// Begins a subscription whose snapshot has at most so many bytes. Answers the part of the session beside it.
+    pub(super) async fn begin(&self, asked: Subscribe, most: usize) -> Result<(Begun, usize), Error> {
         let bytes = asked.said.len();
-        let (begun, unkept, heard) = self.hub.0.begin(&self.principal, &self.mailbox, asked, Known::default()).await?;
+        let known = Known { most: Some(most), ..Known::default() };
+        let (begun, unkept, heard) = self.hub.0.begin(&self.principal, &self.mailbox, asked, known).await?;
         let part = part_with_room(&self.held(), bytes);
         self.hold(&begun, unkept, heard, part);
         Ok((begun, part))
@@ -54,31 +57,43 @@ impl Joined {
     /// Begins a subscription that the session had in a part. What the bus has was asked for after the session was taken.
     pub(super) async fn restore(&self, stored: &StoredSubscription, part: usize, extent: &Extent) -> Result<Begun, Error> {
         let asked = Subscribe::read(stored.said.clone())?;
-        match self.begin_again(asked.clone().resumed(stored.position.clone()), &stored.id, part, extent).await {
-            Err(error) if error.code == Code::ResyncRequired => {}
-            outcome => return outcome,
+        if let Some(position) = stored.position.clone() {
+            match self.begin_again(asked.clone().resumed(position), &stored.id, part, extent).await {
+                Err(error) if error.code == Code::ResyncRequired => {}
+                Err(error) => return Err(error),
+                Ok((begun, form)) => {
+                    if stored.form.is_some_and(|before| before != form) {
+                        self.read_again(&stored.id, Resync::CatalogChanged);
+                    }
+                    return Ok(begun);
+                }
+            }
         }
-        let begun = self.begin_again(asked.anew(), &stored.id, part, extent).await?;
-        if let (Some(held), Some(mark)) = (self.held().get(stored.id.as_str()), self.hub.0.mark.load_full()) {
-            resync(&self.hub.0, &mark, &held.subscription);
-        }
+        let (begun, _) = self.begin_again(asked.anew(), &stored.id, part, extent).await?;
+        self.read_again(&stored.id, Resync::ChangesLost);
         Ok(begun)
     }
 
-    async fn begin_again(&self, asked: Subscribe, id: &str, part: usize, extent: &Extent) -> Result<Begun, Error> {
-        let begun = self
-            .hub
-            .0
-            .begin(&self.principal, &self.mailbox, asked, Known { id: Some(id), extent: Some(extent), ..Known::default() })
-            .await?;
-        let (begun, unkept, heard) = begun;
+    /// Answers the form of what is told beside it.
+    async fn begin_again(&self, asked: Subscribe, id: &str, part: usize, extent: &Extent) -> Result<(Begun, u64), Error> {
+        let known = Known { id: Some(id), extent: Some(extent), ..Known::default() };
+        let (begun, unkept, heard) = self.hub.0.begin(&self.principal, &self.mailbox, asked, known).await?;
+        let form = heard.form;
         self.hold(&begun, unkept, heard, part);
-        Ok(begun)
+        Ok((begun, form))
+    }
+
+    /// Tells a subscription to read again. It has heard nothing before it is known to have heard that.
+    fn read_again(&self, id: &str, reason: Resync) {
+        if let (Some(held), Some(mark)) = (self.held().get_mut(id), self.hub.0.mark.load_full()) {
+            held.heard = None;
+            resync(&self.hub.0, &mark, &held.subscription, &held.subscription.home(), reason);
+        }
     }
 
     fn hold(&self, begun: &Begun, unkept: Unkept<'_>, heard: Heard, part: usize) {
         if let Some(subscription) = unkept.keep() {
-            self.held().insert(Arc::clone(&begun.subscription_id), Held { subscription, heard, part });
+            self.held().insert(Arc::clone(&begun.subscription_id), Held { subscription, heard: Some(heard), part });
             self.count.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -142,12 +157,33 @@ impl Joined {
         }
     }
 
-    pub(super) fn heard(&self, sampled: &[(usize, Heard)]) {
-        let by_slot: HashMap<usize, &Heard> = sampled.iter().map(|(slot, heard)| (*slot, heard)).collect();
-        for held in self.held().values_mut() {
-            // A slot may have another subscription by now, which began later.
-            if let Some(heard) = by_slot.get(&held.subscription.slot).filter(|heard| heard.0 > held.heard.0) {
-                held.heard = (*heard).clone();
+    /// How far each subscription will have been heard when the client has what was taken by now.
+    pub(super) fn sample(&self) -> Vec<(Arc<str>, Heard)> {
+        let Some(mark) = self.hub.0.mark.load_full() else { return Vec::new() };
+        // Asked before what was taken: whoever has another form by then has not taken that it must read again.
+        let form = |(id, held): (&Arc<str>, &Held)| {
+            let (_, shape) = held.subscription.place()?;
+            Some((held.subscription.slot, (Arc::clone(id), shape.form)))
+        };
+        let mut forms: HashMap<usize, (Arc<str>, u64)> = self.held().iter().filter_map(form).collect();
+        let taken = self.mailbox.taken(mark.told()).into_iter();
+        // A place of another incarnation can't be told by this mark.
+        let taken = taken.filter(|(_, place)| place.incarnation == mark.incarnation());
+        let heard = taken.filter_map(|(slot, place)| {
+            let (id, form) = forms.remove(&slot)?;
+            Some((id, Heard { place, mark: Arc::clone(&mark), form }))
+        });
+        heard.collect()
+    }
+
+    /// What was sampled has been heard.
+    pub(super) fn heard(&self, sampled: Vec<(Arc<str>, Heard)>) {
+        let mut held = self.held();
+        for (id, heard) in sampled {
+            if let Some(one) = held.get_mut(&id)
+                && one.heard.as_ref().is_none_or(|before| before.place <= heard.place)
+            {
+                one.heard = Some(heard);
             }
         }
     }
@@ -156,21 +192,26 @@ impl Joined {
     pub(super) fn acknowledge(&self, id: &str, position: &Position) -> Result<(), Error> {
         let current = self.hub.0.mark.load_full();
         let mut held = self.held();
-        let one = held.get_mut(id).filter(|one| !one.subscription.has_ended()).ok_or_else(|| unknown_subscription(id))?;
-        let marks = [Some(&one.heard.1), current.as_ref()];
+        let one = held.get_mut(id).ok_or_else(|| unknown_subscription(id))?;
+        let (_, shape) = one.subscription.place().ok_or_else(|| unknown_subscription(id))?;
+        let marks = [one.heard.as_ref().map(|heard| &heard.mark), current.as_ref()];
         let Some(mark) = marks.into_iter().flatten().find(|mark| **mark.epoch() == *position.epoch).cloned() else {
             let message = "the position is of another epoch; what was heard of that can't be resumed from";
             return Err(Error::new(Code::ResyncRequired, message).with_detail("epoch"));
         };
         let place = mark.at(position.offset);
-        if place <= one.heard.0 {
+        if one.heard.as_ref().is_some_and(|heard| place <= heard.place) {
             return Ok(());
         }
-        if self.mailbox.taken_by(one.subscription.slot).is_none_or(|taken| place > taken) {
+        // Asked after the form, as in a sample.
+        let Some((after, _)) = self.mailbox.audible(one.subscription.slot).filter(|(_, last)| place <= *last) else {
             let message = "the subscription was not told anything of this position on this connection";
             return Err(Error::new(Code::InvalidMessage, message).with_detail("position"));
+        };
+        // Who has heard what came before it must read again may not have heard that.
+        if place > after {
+            one.heard = Some(Heard { place, mark, form: shape.form });
         }
-        one.heard = (place, mark);
         Ok(())
     }
 
@@ -196,12 +237,15 @@ impl Joined {
         keeping.write_whole(self.keeper(), stored).await;
     }
 
-    /// Writes the session if that was long ago, or did not succeed.
-    pub(super) async fn write_now_and_then(&self) {
-        let mut keeping = self.keeping.lock().await;
+    /// Has the session written if that was long ago, or did not succeed; not by another task while one writes it.
+    pub(super) fn write_now_and_then(self: &Arc<Self>) {
+        let Ok(mut keeping) = Arc::clone(&self.keeping).try_lock_owned() else { return };
         if keeping.is_due(self.hub.0.kept.lifetime / 3) {
-            let stored = self.stored();
-            keeping.write_whole(self.keeper(), stored).await;
+            let joined = Arc::clone(self);
+            self.hub.0.tasks.spawn(async move {
+                let stored = joined.stored();
+                keeping.write_whole(joined.keeper(), stored).await;
+            });
         }
     }
 
@@ -242,7 +286,8 @@ impl Held {
         (!self.subscription.has_ended()).then(|| StoredSubscription {
             id: id.to_owned(),
             said: self.subscription.asked.said.clone(),
-            position: self.heard.1.position(self.heard.0),
+            position: self.heard.as_ref().map(Heard::position),
+            form: self.heard.as_ref().map(|heard| heard.form),
         })
     }
 }

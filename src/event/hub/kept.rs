@@ -51,8 +51,12 @@ pub(super) struct Part {
 pub(super) struct StoredSubscription {
     pub(super) id: String,
     pub(super) said: Said,
-    /// Everything up to here has reached the client.
-    pub(super) position: Position,
+    /// Everything up to here has reached the client; none while it has to be told to read again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) position: Option<Position>,
+    /// The form in which that was told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) form: Option<u64>,
 }
 
 /// The term of either.

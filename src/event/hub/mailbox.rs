@@ -4,6 +4,7 @@
 //! which can resume elsewhere. The lock is held for a push or a take and never while anything is awaited.
 
 mod conflate;
+mod taken;
 
 use super::courier::Courier;
 use super::part::Part;
@@ -115,6 +116,10 @@ struct Slot {
     after: Place,
     /// Everything up to here has been taken by the connection.
     taken: Place,
+    /// The last that was told.
+    told: Place,
+    /// It must read again, which nothing that was told up to here answers; none if it was never told so.
+    again: Option<Place>,
     stage: Stage,
     /// What the snapshot has shown.
     seen: Option<Sight>,
@@ -166,7 +171,8 @@ impl Mailbox {
     pub(super) fn open(&self, id: Arc<str>, behind: bool, conflates: bool) -> usize {
         let stage = if behind { Stage::Behind { noted: Place::default(), replay: None } } else { Stage::Live };
         let latest = Latest::new(conflates);
-        let slot = Slot { id, after: Place::default(), taken: Place::default(), stage, seen: None, latest };
+        let [after, taken, told] = [Place::default(); 3];
+        let slot = Slot { id, after, taken, told, again: None, stage, seen: None, latest };
         let mut inner = self.inner();
         if let Some(free) = inner.slots.iter().position(Option::is_none) {
             inner.slots[free] = Some(slot);
@@ -195,48 +201,14 @@ impl Mailbox {
     /// Says that everything up to a place need not be told. It is never behind what it has said before.
     pub(super) fn settle(&self, slot: usize, place: Place) {
         let mut inner = self.inner();
+        let Some(state) = inner.slot(slot) else { return };
+        // Another catalog may have come since it is there. That it has ended, or must read again, stands.
+        if state.again.is_some() || matches!(state.stage, Stage::Ended) {
+            return;
+        }
+        state.after = state.after.max(place);
+        state.taken = state.taken.max(place);
         inner.drop_waiting(slot, |waiting| waiting.place <= place);
-        if let Some(slot) = inner.slot(slot) {
-            slot.after = slot.after.max(place);
-            slot.taken = slot.taken.max(place);
-        }
-    }
-
-    /// Up to where each subscription has nothing more to hear, given that the hub has told everything up to a place.
-    pub(super) fn taken(&self, told: Place) -> Vec<(usize, Place)> {
-        let inner = self.inner();
-        let mut waits = vec![false; inner.slots.len()];
-        for waiting in inner.queue.iter().flatten() {
-            waits[waiting.slot] = true;
-        }
-        let slots = inner.slots.iter().enumerate().filter_map(|(number, slot)| Some((number, slot.as_ref()?)));
-        let taken = slots.filter_map(|(number, slot)| match slot.stage {
-            Stage::Ended => None,
-            _ if waits[number] => Some((number, slot.taken)),
-            Stage::Behind { .. } => Some((number, slot.taken.max(slot.after))),
-            Stage::Live => Some((number, slot.after.max(told))),
-        });
-        taken.collect()
-    }
-
-    /// Up to where everything has been taken or concerns nobody here, given that the hub has told everything up to a place.
-    pub(super) fn all_taken(&self, told: Place) -> Place {
-        let inner = self.inner();
-        if inner.overflown {
-            return Place::default();
-        }
-        let before = |place: Place| Place { offset: place.offset.saturating_sub(1), ..place };
-        let waits = inner.queue.iter().flatten().map(|waiting| before(waiting.place));
-        let behind = inner.slots.iter().flatten().filter_map(|slot| match slot.stage {
-            Stage::Behind { .. } => Some(slot.after),
-            Stage::Live | Stage::Ended => None,
-        });
-        waits.chain(behind).fold(told, Place::min)
-    }
-
-    /// Up to where a subscription was told something that the connection has taken.
-    pub(super) fn taken_by(&self, slot: usize) -> Option<Place> {
-        self.inner().slot(slot).map(|slot| slot.taken)
     }
 
     /// Says what a snapshot has shown, and with that need not be told.
@@ -326,6 +298,7 @@ impl Mailbox {
         }
         state.stage = Stage::Live;
         state.after = told.place;
+        (state.again, state.taken) = (Some(state.told), state.told);
         state.seen = None;
         inner.push(slot, told, self.limits)
     }
@@ -398,6 +371,7 @@ impl Inner {
             tail = merged(&overtaken.notification.tail, told);
         }
         let key = slot.latest.remembered(told.key);
+        slot.told = slot.told.max(told.place);
         let was_empty = self.count == 0;
         self.count += 1;
         self.bytes += tail.len() + OVERHEAD;
@@ -421,7 +395,7 @@ impl Inner {
             self.first += 1;
             let Some(waiting) = next else { continue };
             if let Some(slot) = self.slot(waiting.slot) {
-                slot.taken = waiting.place;
+                slot.taken = slot.taken.max(waiting.place);
                 waiting.key.iter().for_each(|key| slot.latest.taken(key, number));
             }
             let bytes = waiting.notification.tail.len() + OVERHEAD;

@@ -29,6 +29,9 @@ mod take_over;
 mod text;
 mod vigil;
 
+#[cfg(test)]
+mod test_hub;
+
 pub use begin::Begun;
 pub use mailbox::{Notification, Overflow};
 pub use part::{GoesOn, Part, PartSession};

@@ -9,6 +9,7 @@ use super::catch_up::resync;
 use super::generation::Subscription;
 use super::mailbox::{Limits, Mailbox, Notification, Overflow};
 use super::place::Place;
+use super::text::Resync;
 use crate::auth::Principal;
 use crate::event::bus::Extent;
 use crate::event::capture::Sight;
@@ -104,19 +105,21 @@ impl Hub {
         PartSession(Arc::new(Inner { hub: self.clone(), mailbox: Arc::new(mailbox), held: Mutex::default() }))
     }
 
-    /// Decides what a durable subscription may see, and where it begins; what happens after that is told by whoever serves the
-    /// parts.
+    /// Decides what a durable subscription may see, and where it begins, with a snapshot of at most so many bytes; what happens
+    /// after that is told by whoever serves the parts.
     pub async fn begin_durable(
         &self,
         principal: &Arc<Principal>,
         asked: Subscribe,
         id: &str,
+        most: usize,
     ) -> Result<(Begun, Option<Sight>), Error> {
         let settings = &self.0.parts.settings;
         let limits = Limits { notifications: settings.max_waiting, bytes: settings.max_waiting_bytes };
         // No part's, so that the rows are read under the eyes of an index; nothing is ever taken out of it.
         let mailbox = Arc::new(Mailbox::new(limits, self.0.couriers.here()));
-        let (begun, unkept, _) = self.0.begin(principal, &mailbox, asked, Known { id: Some(id), ..Known::default() }).await?;
+        let known = Known { id: Some(id), most: Some(most), ..Known::default() };
+        let (begun, unkept, _) = self.0.begin(principal, &mailbox, asked, known).await?;
         drop(unkept);
         let seen = begun.seen.clone();
         Ok((begun, seen))
@@ -164,7 +167,7 @@ impl PartSession {
         self.begin(&id, &principal, asked.anew(), None, None).await?;
         let found = self.held().get(&id).map(Arc::clone);
         if let (Some(subscription), Some(mark)) = (found, self.0.hub.0.mark.load_full()) {
-            resync(&self.0.hub.0, &mark, &subscription);
+            resync(&self.0.hub.0, &mark, &subscription, &subscription.home(), Resync::ChangesLost);
         }
         Ok(())
     }
@@ -177,7 +180,7 @@ impl PartSession {
         seen: Option<Sight>,
         extent: Option<&Extent>,
     ) -> Result<(), Error> {
-        let known = Known { id: Some(id), extent, seen, again: true };
+        let known = Known { id: Some(id), extent, seen, again: true, most: None };
         let (_, unkept, _) = self.0.hub.0.begin(principal, &self.0.mailbox, asked, known).await?;
         if let Some(subscription) = unkept.keep()
             && let Some(before) = self.held().insert(Arc::clone(id), subscription)

@@ -23,8 +23,8 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 pub struct Session {
     joined: Arc<Joined>,
     resumed: Vec<usize>,
-    /// What was taken before the last ping, by slots.
-    sampled: Vec<(usize, Heard)>,
+    /// What was taken before the last ping, by subscriptions.
+    sampled: Vec<(Arc<str>, Heard)>,
 }
 
 /// What a session had and has again.
@@ -43,15 +43,8 @@ impl Session {
         let settings = hub.0.parts.settings;
         let limits = Limits { notifications: settings.max_waiting, bytes: settings.max_waiting_bytes };
         let mailbox = Arc::new(Mailbox::new(limits, hub.0.couriers.here()));
-        let joined = Joined {
-            hub,
-            principal,
-            mailbox,
-            count,
-            held: Mutex::default(),
-            session: OnceLock::new(),
-            keeping: tokio::sync::Mutex::default(),
-        };
+        let joined =
+            Joined { hub, principal, mailbox, count, held: Mutex::default(), session: OnceLock::new(), keeping: Arc::default() };
         Self { joined: Arc::new(joined), resumed: Vec::new(), sampled: Vec::new() }
     }
 
@@ -74,12 +67,17 @@ impl Session {
         }
     }
 
-    /// Begins a subscription. Answers the session's id beside it if the session is kept.
-    pub fn subscribe(&self, asked: Subscribe) -> impl Future<Output = Result<(Begun, Option<Arc<str>>), Error>> + Send + 'static {
+    /// Begins a subscription, unless the rows of its snapshot have more bytes than the answer may. Answers the session's id beside it
+    /// if the session is kept.
+    pub fn subscribe(
+        &self,
+        asked: Subscribe,
+        most: usize,
+    ) -> impl Future<Output = Result<(Begun, Option<Arc<str>>), Error>> + Send + 'static {
         let joined = Arc::clone(&self.joined);
         async move {
             joined.make_room(&asked)?;
-            let (begun, part) = joined.begin(asked).await?;
+            let (begun, part) = joined.begin(asked, most).await?;
             let session = joined.write(part).await.then(|| Arc::clone(joined.session()));
             Ok((begun, session))
         }
@@ -143,11 +141,7 @@ impl Session {
 
     /// A ping is about to be sent: what was taken by now comes before it.
     pub fn pinged(&mut self) {
-        self.sampled.clear();
-        if let Some(mark) = self.joined.hub.0.mark.load_full() {
-            let taken = self.joined.mailbox.taken(mark.told());
-            self.sampled.extend(taken.into_iter().map(|(slot, place)| (slot, (place, Arc::clone(&mark)))));
-        }
+        self.sampled = self.joined.sample();
     }
 
     /// The last ping was answered: the client has what came before it.
@@ -155,17 +149,15 @@ impl Session {
         if self.sampled.is_empty() {
             return;
         }
-        self.joined.heard(&std::mem::take(&mut self.sampled));
-        let joined = Arc::clone(&self.joined);
-        self.joined.hub.0.tasks.spawn(async move { joined.write_now_and_then().await });
+        self.joined.heard(std::mem::take(&mut self.sampled));
+        self.joined.write_now_and_then();
     }
 
     /// The client says how far it has heard a subscription. It is written as rarely as answers to pings are.
     pub fn acknowledge(&self, id: &str, position: &Position) -> Result<(), Error> {
         self.joined.acknowledge(id, position)?;
         if self.joined.session.get().is_some() {
-            let joined = Arc::clone(&self.joined);
-            self.joined.hub.0.tasks.spawn(async move { joined.write_now_and_then().await });
+            self.joined.write_now_and_then();
         }
         Ok(())
     }
@@ -203,5 +195,60 @@ impl Drop for Session {
     fn drop(&mut self) {
         // After `end` nothing is left to be written.
         _ = self.last_words();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::test_hub::hub;
+    use crate::auth::Principal;
+    use crate::store::{Bucket, Entry, Error, Watch};
+    use bytes::Bytes;
+    use std::future::pending;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    /// A bucket that fails once, and answers nothing after that.
+    #[derive(Default)]
+    struct Away(AtomicUsize);
+
+    #[async_trait::async_trait]
+    impl Bucket for Away {
+        async fn put(&self, _: &str, _: Bytes, _: Option<Duration>) -> Result<u64, Error> {
+            pending().await
+        }
+
+        async fn replace(&self, _: &str, _: Bytes, _: Option<u64>, _: Option<Duration>) -> Result<Option<u64>, Error> {
+            if self.0.fetch_add(1, Ordering::Relaxed) == 0 {
+                return Err(Error::Unavailable("it is away".to_owned()));
+            }
+            pending().await
+        }
+
+        async fn get(&self, _: &str) -> Result<Option<Entry>, Error> {
+            pending().await
+        }
+
+        async fn delete(&self, _: &str) -> Result<(), Error> {
+            pending().await
+        }
+
+        async fn watch(&self) -> Result<Watch, Error> {
+            pending().await
+        }
+    }
+
+    #[tokio::test]
+    async fn however_often_something_is_heard_one_task_writes_it() {
+        let bucket = Arc::new(Away::default());
+        let hub = hub(Arc::<Away>::clone(&bucket));
+        let session = hub.join(Arc::new(Principal::anonymous()), Arc::default());
+        session.joined.write_whole().await;
+        for _ in 0..100 {
+            session.joined.write_now_and_then();
+            tokio::task::yield_now().await;
+        }
+        assert_eq!((hub.0.tasks.len(), bucket.0.load(Ordering::Relaxed)), (1, 2));
     }
 }

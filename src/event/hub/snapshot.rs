@@ -44,6 +44,15 @@ pub(super) async fn take(
     Ok((page, seen))
 }
 
+/// Refuses rows that no answer has room for.
+pub(super) fn check_size(page: &Page, most: Option<usize>) -> Result<(), Error> {
+    if most.is_none_or(|most| page.rows.joined.len() <= most) {
+        return Ok(());
+    }
+    let message = "the snapshot is larger than a message may be; narrow the filters or the columns, or take a part by limit";
+    Err(Error::new(Code::LimitExceeded, message))
+}
+
 fn of_outbox(error: outbox::Error, plan: &SubscriptionPlan<'_>) -> Error {
     match error {
         outbox::Error::Database(error) => from_database(error, plan.entity()),

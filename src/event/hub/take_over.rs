@@ -1,13 +1,15 @@
 //! Another catalog takes over: every subscription is decided anew under it, and goes on without a gap or ends.
 //!
 //! It is added under the new catalog before it is taken from the old one. In between a change may reach its mailbox twice,
-//! which drops the second by its place.
+//! which drops the second by its place. If it is told something else from now on, it is told to read again: nothing of what it
+//! was told before comes after that, also when it was being replayed.
 
 use super::Shared;
+use super::catch_up::resync;
 use super::generation::{Generation, Home, Subscription, Woken};
 use super::place::Mark;
 use super::shape::Shape;
-use super::text::{Common, Ending};
+use super::text::{Common, Ending, Resync};
 use crate::engine::Current;
 use crate::protocol::{Code, Error};
 use std::sync::Arc;
@@ -58,9 +60,13 @@ async fn move_over(hub: &Shared, new: &Arc<Generation>, subscription: &Arc<Subsc
         return Err(Error::internal());
     }
     let (old, old_shape) = (Arc::clone(old), Arc::clone(old_shape));
+    let is_another = shape.form != old_shape.form;
     *home = Home::Of(Arc::clone(new), shape);
-    drop(home);
     old.remove(&old_shape, subscription);
+    // While its home is held: whoever finds it in the new one finds that it was told so.
+    if is_another && let Some(mark) = hub.mark.load_full() {
+        resync(hub, &mark, subscription, &home, Resync::CatalogChanged);
+    }
     Ok(())
 }
 

@@ -24,14 +24,22 @@ pub enum Resync {
     ChangeUnreadable,
     /// Only the database can say whether a change concerns the subscription.
     Undecided,
+    /// It is told something else than before: other rows, or other columns of them.
+    CatalogChanged,
     /// A broker did not take a notification.
     NotificationRefused,
 }
 
 impl Resync {
     /// Each of them.
-    pub const ALL: [Self; 5] =
-        [Resync::ChangesLost, Resync::ChangeOmitted, Resync::ChangeUnreadable, Resync::Undecided, Resync::NotificationRefused];
+    pub const ALL: [Self; 6] = [
+        Resync::ChangesLost,
+        Resync::ChangeOmitted,
+        Resync::ChangeUnreadable,
+        Resync::Undecided,
+        Resync::CatalogChanged,
+        Resync::NotificationRefused,
+    ];
 
     /// The word on the wire.
     #[must_use]
@@ -41,6 +49,7 @@ impl Resync {
             Resync::ChangeOmitted => "change_omitted",
             Resync::ChangeUnreadable => "change_unreadable",
             Resync::Undecided => "undecided",
+            Resync::CatalogChanged => "catalog_changed",
             Resync::NotificationRefused => "notification_refused",
         }
     }

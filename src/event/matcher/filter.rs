@@ -8,11 +8,13 @@ use super::json::{Token, token};
 use super::pattern::Pattern;
 use super::place;
 use super::text::{lower, until_nul};
-use crate::catalog::{ColumnId, EntityId, Lowering};
+use crate::catalog::{ColumnId, Entity, EntityId, Lowering};
 use crate::database::Dialect;
 use crate::engine::plan::{Match, PathStep};
 use std::borrow::Cow;
 use std::cmp::Ordering;
+use std::hash::{Hash, Hasher};
+use std::mem::discriminant;
 
 /// A filter on one entity. Filters that were made of the same predicate are equal.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -84,9 +86,35 @@ impl Filter {
     pub fn entity(&self) -> EntityId {
         self.entity
     }
+
+    /// Hashes what it asks. Its columns go by their names, since they may have other places under another catalog.
+    pub fn hash_meaning(&self, entity: &Entity, state: &mut impl Hasher) {
+        self.dialect.hash(state);
+        self.root.hash_meaning(entity, state);
+    }
 }
 
 impl Node {
+    fn hash_meaning(&self, entity: &Entity, state: &mut impl Hasher) {
+        discriminant(self).hash(state);
+        match self {
+            Node::All(parts) | Node::Any(parts) => {
+                parts.len().hash(state);
+                for part in parts {
+                    part.hash_meaning(entity, state);
+                }
+            }
+            Node::Not(part) => part.hash_meaning(entity, state),
+            Node::Test(Test { source, check }) => {
+                let (id, path) = match source {
+                    Source::Column(id) => (*id, None),
+                    Source::Place(id, path) => (*id, Some(path)),
+                };
+                (&entity.column(id).ident, path, check).hash(state);
+            }
+        }
+    }
+
     fn truth(&self, image: &Image<'_>, dialect: Dialect) -> Result<Truth, Error> {
         match self {
             Node::All(parts) => joined(parts, image, dialect, false),

@@ -2,9 +2,10 @@
 
 use super::Error;
 use super::image::Image;
-use crate::catalog::{ColumnId, Entity};
+use crate::catalog::{ColumnId, Entity, Kind};
 use crate::engine::plan::Field;
 use crate::protocol::{Code, Error as Refusal};
+use std::hash::{Hash, Hasher};
 
 /// The columns of an answer in their order, each with the JSON text that comes before its value.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -34,6 +35,22 @@ impl Projection {
         }
         text.push_str(if self.0.is_empty() { "{}" } else { "}" });
         Ok(text)
+    }
+
+    /// Hashes what is told: under which names, of which columns, and how values are written. Another catalog may have other
+    /// places for the same.
+    pub fn hash_meaning(&self, entity: &Entity, state: &mut impl Hasher) {
+        self.0.len().hash(state);
+        for (id, lead) in &self.0 {
+            let column = entity.column(*id);
+            (lead, &column.ident).hash(state);
+            let mut kind = &column.kind;
+            while let Kind::Array(item) = kind {
+                kind.as_str().hash(state);
+                kind = item;
+            }
+            kind.as_str().hash(state);
+        }
     }
 }
 

@@ -58,10 +58,10 @@ impl Live for Hearing {
     fn subscription(&mut self, asked: Subscription) -> BoxFuture<'static, Result<Bytes, Error>> {
         match asked {
             Subscription::Subscribe(asked) => {
-                let (begun, max_bytes) = (self.session.subscribe(*asked), self.max_bytes);
+                let begun = self.session.subscribe(*asked, self.max_bytes);
                 Box::pin(async move {
                     let (begun, session) = begun.await?;
-                    answer(&begun, session.as_deref().map(|session| ("session", session)), max_bytes)
+                    Ok(answer(&begun, session.as_deref().map(|session| ("session", session))))
                 })
             }
             Subscription::Unsubscribe { subscription_id } => {

@@ -1,7 +1,6 @@
 //! The answer to a subscription: where it begins, and the rows before that.
 
 use crate::event::hub::Begun;
-use crate::protocol::{Code, Error};
 use crate::transport::envelope::page_metadata;
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -17,23 +16,18 @@ pub fn head(begun: &Begun) -> Value {
 }
 
 /// The `data` of the answer, with one more field that the transport has.
-pub fn begun(begun: &Begun, more: Option<(&str, &str)>, max_bytes: usize) -> Result<Bytes, Error> {
+pub fn begun(begun: &Begun, more: Option<(&str, &str)>) -> Bytes {
     let mut head = head(begun);
     if let Some((name, value)) = more {
         head[name] = value.into();
     }
     let mut text = head.to_string().into_bytes();
     if let Some(page) = &begun.snapshot {
-        if page.rows.joined.len() > max_bytes {
-            let message =
-                "the snapshot is larger than a message may be; narrow the filters or the columns, or take a part by limit";
-            return Err(Error::new(Code::LimitExceeded, message));
-        }
         let metadata = page_metadata(page.counts, page.rows.count, page.limit, page.offset);
         text.pop();
         for part in [b",\"snapshot\":[".as_slice(), &page.rows.joined, b"],\"metadata\":", metadata.as_bytes(), b"}"] {
             text.extend_from_slice(part);
         }
     }
-    Ok(text.into())
+    text.into()
 }

@@ -103,12 +103,18 @@ impl Deployment {
         entry.map(|entry| serde_json::from_slice(&entry.value).expect("JSON"))
     }
 
-    /// Whether so many servers beside the leader have all of the catalog.
+    /// Whether so many servers beside the leader have all of the catalog and of the changes.
     pub(crate) async fn is_replicated(&self, others: usize) -> bool {
         let Some(jetstream) = crate::support::nats::any(&self.nats).await else { return false };
-        let Ok(stream) = jetstream.get_stream(format!("KV_{}_catalog", self.name)).await else { return false };
-        let cluster = stream.cached_info().cluster.clone();
-        cluster.is_some_and(|cluster| cluster.replicas.iter().filter(|replica| replica.current).count() == others)
+        for stream in [format!("KV_{}_catalog", self.name), format!("{}_events", self.name)] {
+            let Ok(stream) = jetstream.get_stream(stream).await else { return false };
+            let cluster = stream.cached_info().cluster.as_ref();
+            let current = cluster.map(|cluster| cluster.replicas.iter().filter(|replica| replica.current).count());
+            if current != Some(others) {
+                return false;
+            }
+        }
+        true
     }
 
     /// How many watch one of the deployment's buckets, in the tests' NATS.

@@ -25,7 +25,7 @@ fn live(shop: &Deployment) {
 }
 
 /// A client that is told of every change of items.
-async fn subscriber(replica: &Replica) -> Session {
+pub(super) async fn subscriber(replica: &Replica) -> Session {
     let mut session = Session::connect(replica.client.address()).await;
     let answer = session
         .ask(&json!({"id": "s", "type": "subscription", "operation": "subscribe", "entity": "items", "options": {}}))

@@ -1,7 +1,8 @@
 //! NATS is killed, away at the start, or comes back: requests go on, and nothing that is published is missed.
 
 use super::catalog::Load;
-use super::deployment::{Deployment, SOURCE, entity};
+use super::deployment::{Deployment, Replica, SOURCE, entity};
+use super::live::{captured, hears, subscriber};
 use super::until;
 use crate::support::nats::{NatsCluster, OwnNats};
 use serde_json::json;
@@ -103,6 +104,49 @@ async fn of_three_servers_any_can_be_killed() {
         until("three servers", async || shop.is_replicated(2).await).await;
     }
     load.ends_well().await;
+    drop((one, two));
+    shop.remove().await;
+}
+
+/// How many changes a replica was handed.
+async fn events(replica: &Replica) -> u64 {
+    let lines = replica.metric("resolvespec_live_events_total").await;
+    lines.first().and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_three_servers_two_carry_every_change() {
+    const CHANGES: u64 = 20;
+    let nats = NatsCluster::start("changes-of-three");
+    let shop = Deployment::over(nats.urls()).await.with("RESOLVESPEC_NATS_REPLICAS", "3");
+    // Nobody reads, or answers pings, while servers come and go.
+    let shop = shop.with("RESOLVESPEC_WS_PING_SECONDS", "600");
+    shop.write(&captured());
+    shop.capture();
+    until("electing a leader", async || shop.publish(&[]).status.success()).await;
+    let (one, two) = (shop.start("one"), shop.start("two"));
+    for replica in [&one, &two] {
+        replica.serves(1).await;
+    }
+    until("three servers", async || shop.is_replicated(2).await).await;
+    let mut both = [(subscriber(&one).await, &one), (subscriber(&two).await, &two)];
+    let mut last = 10;
+    for server in &nats.servers {
+        server.kill();
+        for _ in 0..CHANGES {
+            last += 1;
+            shop.run_script(&format!("insert into items values ({last}, 'x')")).await;
+        }
+        for (session, replica) in &mut both {
+            // It may take an election.
+            until("carrying changes with two servers", async || events(replica).await >= last - 10).await;
+            for id in last - CHANGES + 1..=last {
+                hears(session, id).await;
+            }
+        }
+        server.restart();
+        until("three servers", async || shop.is_replicated(2).await).await;
+    }
     drop((one, two));
     shop.remove().await;
 }

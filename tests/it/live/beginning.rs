@@ -1,12 +1,17 @@
 //! Where a subscription begins: with a snapshot, after a position, or now; without gap and without telling anything twice.
 
 use super::counting::{Counts, Writers, now};
-use super::{Kind, Stage, brief, config, eq, on_all, subscribe, subscribed, told};
+use super::{Kind, Stage, brief, come_back, config, eq, on_all, subscribe, subscribed, told};
+use async_trait::async_trait;
 use resolvespec::config::Config;
+use resolvespec::engine::{Context, Hook};
 use resolvespec::event::bus::{MemoryBus, MemorySettings};
 use resolvespec::event::hub;
 use resolvespec::live::Handles;
+use resolvespec::transport::ws;
 use serde_json::{Value, json};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 on_all! {
     a_snapshot_and_what_follows_neither_miss_nor_repeat_a_change
@@ -178,6 +183,45 @@ async fn a_set_that_does_not_fit_into_a_snapshot_is_refused_and_a_part_can_be_ha
     stage.counts("resolvespec_live_subscriptions", 2).await;
     drop(session);
     stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_that_no_answer_has_room_for_begins_nothing() {
+    let guard = Arc::new(Beginnings::default());
+    let ws = ws::Settings { max_answer_bytes: 2000, ..ws::Settings::default() };
+    let live = hub::Settings { max_subscriptions: 1, ..hub::Settings::default() };
+    let hooks: Vec<Arc<dyn Hook>> = vec![guard.clone()];
+    let stage = Stage::with(Kind::Sqlite, |config| Config { ws, live, ..config }, hooks).await;
+    for id in 1..=3 {
+        stage.run(&format!("insert into items values ({id}, '{}', 'pen', 0)", "x".repeat(900))).await;
+    }
+    let mut session = stage.session().await;
+    let error = subscribe(&mut session, "items", json!({"snapshot": true})).await.expect_err("too many bytes");
+    assert_eq!(error["code"], "limit_exceeded", "{error}");
+    stage.counts("resolvespec_live_subscriptions", 0).await;
+    let begun = subscribed(&mut session, "items", json!({"snapshot": true, "limit": 2})).await;
+    assert_eq!(begun["metadata"]["count"], 2, "what was refused takes no room");
+    assert_eq!(guard.0.load(Ordering::Relaxed), 1, "and hooks are told of what begins");
+    stage.run("insert into items values (4, 'd', 'pen', 0)").await;
+    let message = told(&mut session).await;
+    assert_eq!((&message["subscription_id"], &message["data"]["id"]), (&begun["subscription_id"], &json!(4)));
+    drop(session);
+    let (session, said) = come_back(&stage.first, &begun["session"]).await;
+    let restored = said["restored"].as_array().expect("a list");
+    assert_eq!((restored.len(), &restored[0]["subscription_id"]), (1, &begun["subscription_id"]), "{said}");
+    drop(session);
+    stage.close().await;
+}
+
+/// Counts what begins.
+#[derive(Default)]
+struct Beginnings(AtomicUsize);
+
+#[async_trait]
+impl Hook for Beginnings {
+    async fn after_subscribe(&self, _: Context<'_>, _: &str) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

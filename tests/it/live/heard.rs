@@ -4,6 +4,7 @@ use super::owning::ThroughNats;
 use super::{Kind, Stage, come_back, config, subscribed, told};
 use crate::support::session::Session;
 use resolvespec::config::Config;
+use resolvespec::event::bus::{MemoryBus, MemorySettings};
 use resolvespec::event::hub;
 use resolvespec::live::Handles;
 use resolvespec::store::Bucket;
@@ -125,6 +126,46 @@ async fn what_is_acknowledged_is_written_now_and_then() {
         assert_eq!(acknowledge(&mut client, &begun["subscription_id"], &position).await["success"], true);
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+    drop(client);
+    stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_is_told_to_read_again_until_it_has_heard_that() {
+    let bus = MemoryBus::new(MemorySettings { max_changes: 3, ..MemorySettings::default() });
+    let stage = Stage::over(Kind::Sqlite, bus).await;
+    let mut client = stage.session().await;
+    let begun = subscribed(&mut client, "boxes", json!({})).await;
+    let (id, session) = (&begun["subscription_id"], &begun["session"]);
+    drop(client);
+    for number in 1..=9 {
+        stage.run(&format!("insert into boxes values ({number}, 0)")).await;
+        stage.counts("resolvespec_live_events_total", number).await;
+    }
+    let read_again = async || {
+        let (mut client, said) = come_back(&stage.first, session).await;
+        assert_eq!(&said["restored"][0]["subscription_id"], id, "{said}");
+        let message = told(&mut client).await;
+        let what = (&message["operation"], &message["reason"]);
+        assert_eq!(what, (&json!("resync_required"), &json!("changes_lost")), "{message}");
+        (client, message["position"].clone())
+    };
+    // Gone before it has said that it heard anything.
+    for _ in 0..2 {
+        read_again().await;
+    }
+    let (mut client, position) = read_again().await;
+    assert_eq!(kept(&*stage.handles.sessions, session).await, Value::Null);
+    assert_eq!(acknowledge(&mut client, id, &position).await["success"], true);
+    drop(client);
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while kept(&*stage.handles.sessions, session).await != position {
+        assert!(Instant::now() < deadline, "what was heard is not written at the end of a connection");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    stage.run("insert into boxes values (10, 0)").await;
+    let (mut client, _) = come_back(&stage.first, session).await;
+    assert_eq!(told(&mut client).await["data"]["id"], 10, "and it is not told so again");
     drop(client);
     stage.close().await;
 }

@@ -7,17 +7,17 @@ use resolvespec::transport::ws;
 use serde_json::json;
 use std::time::Duration;
 
-async fn small_queues() -> Stage {
+pub(super) async fn small_queues() -> Stage {
     let live = Settings { max_waiting: 400, max_waiting_bytes: 256 * 1024, ..Settings::default() };
     // Who is not read from for long lags, and nothing else.
     let ws = ws::Settings { write_time: Duration::from_mins(5), ..ws::Settings::default() };
     Stage::with(Kind::Postgres, |config| Config { live, ws, ..config }, Vec::new()).await
 }
 
-const ROWS: u64 = 50_000;
+pub(super) const ROWS: u64 = 50_000;
 
 /// More bytes than the sockets between a replica and a client hold.
-const LARGE: &str = "insert into items select n, repeat('x', 100), 'pen', n from generate_series(1, 50000) n";
+pub(super) const LARGE: &str = "insert into items select n, repeat('x', 100), 'pen', n from generate_series(1, 50000) n";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_takes_nothing_is_told_to_resume_and_nobody_waits_for_it() {

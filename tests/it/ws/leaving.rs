@@ -2,13 +2,14 @@
 
 use super::{Shop, until};
 use async_trait::async_trait;
+use futures_util::future::join_all;
 use resolvespec::config::Config;
 use resolvespec::engine::{Context, Hook, Refusal};
 use resolvespec::protocol::Operation;
 use resolvespec::transport::ws::Settings;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::AsyncReadExt;
 use tokio::sync::Semaphore;
 
@@ -89,6 +90,30 @@ async fn a_replica_that_ends_answers_what_has_begun_and_says_reconnect() {
     assert_eq!((&answer["id"], &answer["success"]), (&json!("begun"), &json!(true)));
     assert_eq!(busy.hear().await["id"], "p");
     assert_eq!(busy.closed().await.0, 1012);
+    shop.close().await;
+}
+
+/// They connect again at once, and would come to those that stay all at the same moment.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_ends_sends_its_clients_away_one_after_the_other_in_no_order() {
+    const CLIENTS: usize = 100;
+    let times = |config| Config { leave_time: Duration::ZERO, drain_time: Duration::from_secs(30), ..config };
+    let mut shop = Shop::open(times, Vec::new()).await;
+    let mut sessions = Vec::new();
+    for _ in 0..CLIENTS {
+        sessions.push(shop.session().await);
+    }
+    shop.end();
+    let closings = sessions.into_iter().enumerate().map(async |(number, session)| {
+        assert_eq!(session.closed().await.0, 1012);
+        (Instant::now(), number)
+    });
+    let mut closings = join_all(closings).await;
+    closings.sort();
+    let took = closings[CLIENTS - 1].0 - closings[0].0;
+    // A hundredth of a second for each. Half of it is for a machine on which the first are heard late.
+    assert!(took >= Duration::from_millis(500), "all within {took:?}");
+    assert!(!closings.is_sorted_by_key(|(_, number)| *number), "in the order in which they had come");
     shop.close().await;
 }
 

@@ -54,8 +54,8 @@ fn head(term: u64, parts: usize) -> Head {
 
 fn part(term: u64, offset: u64) -> Part {
     let target = Target { schema: None, entity: "items".to_owned() };
-    let position = Position { epoch: "e".to_owned(), offset };
-    let one = StoredSubscription { id: "s".to_owned(), said: Said::new(&target, Value::Null, None), position };
+    let position = Some(Position { epoch: "e".to_owned(), offset });
+    let one = StoredSubscription { id: "s".to_owned(), said: Said::new(&target, Value::Null, None), position, form: Some(1) };
     Part { term, subscriptions: vec![one] }
 }
 

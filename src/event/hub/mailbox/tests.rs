@@ -29,6 +29,13 @@ impl Desk {
         self.mailbox.tell(self.slot, lane, &Told { place: at(offset), origin, part: None, key, tail: &tail, head: head.len() })
     }
 
+    fn restart(&self, offset: u64) -> Outcome {
+        let head = "\"operation\":\"resync_required\",";
+        let (tail, key) = (Bytes::from(format!("{head}\"offset\":{offset}}}")), format!("resync {offset}"));
+        let told = Told { place: at(offset), origin: None, part: None, key: &key, tail: &tail, head: head.len() };
+        self.mailbox.restart(self.slot, &told)
+    }
+
     /// What is taken, as operation, key and offset.
     fn take(&self) -> Result<Vec<(String, String, u64)>, Overflow> {
         let waker = noop_waker();
@@ -166,4 +173,48 @@ fn what_has_arrived_is_known_for_each_subscription() {
     assert_eq!(desk.mailbox.taken(at(9)), [(desk.slot, at(1)), (other, at(3))]);
     desk.take().unwrap();
     assert_eq!(desk.mailbox.taken(at(9)), [(desk.slot, at(9)), (other, at(3))], "one that is behind has heard no more");
+}
+
+#[test]
+fn who_must_read_again_is_nowhere_before_that_is_taken() {
+    let desk = Desk::new(WIDE, true, false);
+    let mailbox = &desk.mailbox;
+    mailbox.settle(desk.slot, at(5));
+    assert_eq!((mailbox.taken(at(9)), mailbox.all_taken(at(9))), (vec![(desk.slot, at(5))], at(5)));
+    assert_eq!(desk.restart(7), Outcome::Wakes);
+    assert_eq!(desk.tell(Lane::Live, 8, "update", "1"), Outcome::Queued, "and it goes on from there");
+    assert!(mailbox.taken(at(9)).is_empty(), "it would go on from 5 without it");
+    assert_eq!(
+        (mailbox.all_taken(at(9)), mailbox.audible(desk.slot)),
+        (Place::default(), Some((Place::default(), Place::default())))
+    );
+    desk.took(&[("resync_required", "null", 7), ("update", "1", 8)]);
+    assert_eq!((mailbox.taken(at(9)), mailbox.all_taken(at(9))), (vec![(desk.slot, at(9))], at(9)));
+    // Told at the same place as what came before it, which says nothing of it.
+    desk.restart(8);
+    desk.took(&[("resync_required", "null", 8)]);
+    assert_eq!(mailbox.audible(desk.slot), Some((at(8), at(8))));
+    assert_eq!(mailbox.taken(at(8)), [(desk.slot, at(8))]);
+}
+
+#[test]
+fn a_beginning_takes_back_nothing_that_was_said_meanwhile() {
+    let desk = Desk::new(WIDE, true, false);
+    desk.restart(3);
+    desk.mailbox.settle(desk.slot, at(5));
+    desk.took(&[("resync_required", "null", 3)]);
+    let desk = Desk::new(WIDE, true, false);
+    let tail = Bytes::from_static(b"\"operation\":\"ended\",\"offset\":3}");
+    desk.mailbox.finish(desk.slot, &Told { place: at(3), origin: None, part: None, key: "ended", tail: &tail, head: 0 });
+    desk.mailbox.settle(desk.slot, at(5));
+    desk.took(&[("ended", "null", 3)]);
+}
+
+#[test]
+fn of_what_overflowed_nothing_is_taken() {
+    let desk = Desk::new(Limits { notifications: 1, ..WIDE }, false, false);
+    desk.tell(Lane::Live, 1, "update", "1");
+    assert_eq!(desk.tell(Lane::Live, 2, "update", "1"), Outcome::Overflows);
+    assert!(desk.mailbox.taken(at(9)).is_empty());
+    assert_eq!(desk.mailbox.all_taken(at(9)), Place::default());
 }

@@ -191,10 +191,10 @@ impl Shared {
         let id = kept::id(broker, client, principal, message);
         self.make_room(broker, client, &id, &asked)?;
         let said = asked.said.clone();
-        let (begun, seen) = self.hub.begin_durable(principal, asked, &id).await?;
+        let most = speaker.broker.max_payload_bytes().saturating_sub(1024);
+        let (begun, seen) = self.hub.begin_durable(principal, asked, &id, most).await?;
         let topic = topic::notify(&self.prefix, client, &id);
-        let max_bytes = speaker.broker.max_payload_bytes().saturating_sub(1024);
-        let answer = message::begun(&begun, Some(("notify_topic", &topic)), max_bytes)?;
+        let answer = message::begun(&begun, Some(("notify_topic", &topic)));
         let now = kept::now();
         let kept = Kept {
             broker: broker.to_owned(),

@@ -23,8 +23,8 @@ spec: {source: conformance, apiSchema: public}
 ";
 
 /// Keys that are added one after the other, each by all at once.
-const ROUNDS: u32 = 15;
-const WRITERS: u32 = 6;
+const ROUNDS: usize = 15;
+const WRITERS: usize = 6;
 
 fn upsert(row: &Value) -> Call {
     let mut row = row.clone();
@@ -49,7 +49,7 @@ async fn all_at_once_are_done(kind: Kind) {
         let preload = json!([{"relation": "parts"}]);
         let read = json!({"operation": "read", "options": {"preload": preload}});
         let read = server.client.send(&Call::post(format!("/api/public/things/{id}"), &read)).await.expect("an answer");
-        assert_eq!(read.body["data"]["parts"].as_array().map(Vec::len), Some(WRITERS as usize), "{}", read.body);
+        assert_eq!(read.body["data"]["parts"].as_array().map(Vec::len), Some(WRITERS), "{}", read.body);
     }
     let taken = server.client.send(&upsert(&json!({"id": 2, "name": "second", "code": "taken"}))).await.expect("an answer");
     let found = (taken.status.as_u16(), &taken.body["error"]["code"], &taken.body["error"]["detail"]);

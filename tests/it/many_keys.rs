@@ -31,7 +31,7 @@ async fn every_row_of_a_long_list_is_found_and_no_other() {
         let server = Server::start(kind, &script(), ENTITIES).await;
         for count in [1, 2, 997, 998, 1000, KEYS] {
             // Every tenth is not there.
-            let key = |n: u32| if n % 10 == 0 { format!("{n},-1") } else { format!("{},{}", n / 50, n % 50) };
+            let key = |n: u32| if n.is_multiple_of(10) { format!("{n},-1") } else { format!("{},{}", n / 50, n % 50) };
             let ids: Vec<String> = (KEYS - count..KEYS).rev().map(key).collect();
             let there: Vec<u32> = (KEYS - count..KEYS).filter(|n| n % 10 > 0).collect();
             let body = json!({"operation": "read", "id": ids, "options": {"limit": 1}});

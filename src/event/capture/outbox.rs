@@ -33,9 +33,6 @@ const FORGET_ROWS: u32 = 10_000;
 /// Rows that are counted at most when it is asked how many wait.
 const COUNT_ROWS: u32 = 100_000;
 
-/// The operation of a row that says that its table begins to be captured: what was done to it before, nobody knows.
-pub(super) const BEGIN: &str = "begin";
-
 /// A database's outbox.
 pub struct Outbox<'a> {
     database: &'a Database,
@@ -93,7 +90,6 @@ impl Row<'_> {
             ("create", None, Some(after)) => What::Created(after),
             ("update", Some(before), Some(after)) => What::Updated(before, after),
             ("delete", Some(before), None) => What::Deleted(before),
-            (BEGIN, _, _) => What::Unknown(ChangeOperation::Update, None),
             (operation, _, _) => return Err(Unreadable::Operation { id: self.id, operation: operation.to_owned() }),
         };
         Ok(Record {
@@ -209,10 +205,9 @@ impl<'a> Outbox<'a> {
         &self.home
     }
 
-    /// How many changes wait.
+    /// How many rows wait.
     pub async fn count(&self) -> Result<u64, Error> {
-        let waiting = "select 'null', (select count(*) from {home}.resolvespec_outbox where operation <> 'begin')";
-        let mut statement = Statement::new(self.sql(waiting));
+        let mut statement = Statement::new(self.sql("select 'null', (select count(*) from {home}.resolvespec_outbox)"));
         statement.numbers = 1;
         let counted = self.database.fetch(statement, self.database.deadline(None)).await?;
         Ok(counted.numbers[0].and_then(|count| u64::try_from(count).ok()).unwrap_or_default())

@@ -17,7 +17,6 @@ use crate::protocol::{Change, RowText};
 use crate::telemetry::CaptureMetrics;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -94,8 +93,6 @@ pub(super) enum Failure {
 struct Batch {
     ids: Vec<i64>,
     changes: Vec<Arc<Change>>,
-    /// Those of the changes that say that a table begins to be captured.
-    begun: Vec<usize>,
     /// Rows that are told without their images.
     unreadable: Vec<Unreadable>,
 }
@@ -108,9 +105,6 @@ impl Batch {
         if let Err(unreadable) = told {
             self.changes.truncate(start);
             self.add_unreadable(&row.without_images(), unreadable, tables)?;
-        }
-        if row.operation == outbox::BEGIN {
-            self.begun.extend(start..self.changes.len());
         }
         self.ids.push(row.id);
         Ok(())
@@ -249,30 +243,15 @@ impl Relay {
     }
 
     async fn publish(&self, batch: &Batch) -> Result<(), bus::Error> {
-        let told = self.to_tell(&batch.changes, &batch.begun).await?;
-        if !told.is_empty() {
-            self.bus.publish(&told).await?;
-            self.metrics.published(told.len());
+        if !batch.changes.is_empty() {
+            self.bus.publish(&batch.changes).await?;
+            self.metrics.published(batch.changes.len());
         }
         for unreadable in &batch.unreadable {
             self.metrics.unreadable();
             tracing::error!(source = self.source, "{unreadable}: whoever follows its entity is told to read again");
         }
         Ok(())
-    }
-
-    /// What of changes is told. That a table begins to be captured is told to those who may have followed it before, which is
-    /// nobody while the bus has never told anything: so it is when a cluster is set up.
-    pub(super) async fn to_tell<'c>(
-        &self,
-        changes: &'c [Arc<Change>],
-        begun: &[usize],
-    ) -> Result<Cow<'c, [Arc<Change>]>, bus::Error> {
-        if begun.is_empty() || self.bus.extent().await?.latest > 0 {
-            return Ok(Cow::Borrowed(changes));
-        }
-        let others = changes.iter().enumerate().filter(|(place, _)| !begun.contains(place));
-        Ok(others.map(|(_, change)| Arc::clone(change)).collect())
     }
 
     /// Forgets old ids and measures what waits.
@@ -351,7 +330,7 @@ async fn next(
     let wrapped = [b"[".as_slice(), &chunk.joined, b"]"].concat();
     let found: Vec<Row<'_>> = serde_json::from_slice(&wrapped).map_err(outbox::Error::from)?;
     let (ids, changes) = (Vec::with_capacity(found.len()), Vec::with_capacity(found.len()));
-    let mut batch = Batch { ids, changes, ..Batch::default() };
+    let mut batch = Batch { ids, changes, unreadable: Vec::new() };
     for row in &found {
         batch.add(row, tables)?;
     }

@@ -70,21 +70,7 @@ impl Captured {
     async fn install(on: impl Into<On>, script: &str, entities: &str) -> Self {
         let captured = Self::bare(on, script, entities).await;
         captured.run_install().await;
-        captured.forget_beginnings().await;
         captured
-    }
-
-    /// Takes away what is told to those who followed the tables before: here it is nobody.
-    async fn forget_beginnings(&self) {
-        if self.mode == "wal" {
-            self.run(
-                "select pg_replication_slot_advance(slot_name, pg_current_wal_lsn()) from pg_replication_slots
-                 where database = current_database()",
-            )
-            .await;
-        } else {
-            self.run("delete from resolvespec_outbox where operation = 'begin'").await;
-        }
     }
 
     /// Fills a database and installs nothing.

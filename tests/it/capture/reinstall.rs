@@ -1,10 +1,10 @@
-//! Capture that is installed over what is there already, while others write; and where it was not whole, which is told.
+//! Capture that is installed over what is there already, while others write.
 
 use super::wal::{ENTITIES, SCHEMA};
-use super::{Captured, On, Running, WAL};
+use super::{Captured, Running};
 use crate::support::database::Kind;
 use resolvespec::database::{Database, Settings};
-use resolvespec::event::capture::setup::{State, removal};
+use resolvespec::event::capture::setup::State;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -127,97 +127,4 @@ async fn triggers_that_are_replaced_under_writers_miss_nothing_on_mariadb() {
     assert!(missing.is_empty(), "of {} rows these were not told: {missing:?}", written.len());
     relay.stop().await;
     captured.remove().await;
-}
-
-/// A row is told, another is written while something is missing, and a third when it is there again. Nobody can be told the
-/// second: whoever has followed the table reads again.
-async fn gap(captured: Captured, cut: impl AsyncFnOnce(&Captured)) {
-    let relay = captured.start();
-    captured.run("insert into notes (id, n) values (1, 1)").await;
-    relay.told(1).await;
-    captured.drained().await;
-    let bus = Arc::clone(&relay.bus);
-    relay.stop().await;
-    if captured.mode == "wal" {
-        captured.drained_slot().await;
-    }
-    cut(&captured).await;
-    captured.run("insert into notes (id, n) values (2, 2)").await;
-    captured.run_install().await;
-    assert_eq!(captured.only_state().await, State::Installed);
-    let relay = captured.start_on(bus);
-    captured.run("insert into notes (id, n) values (3, 3)").await;
-    let told = relay.told(3).await;
-    assert_eq!(relay.bus.lines(), ["notes create 1", "notes update ", "notes create 3"]);
-    assert!(told[1].before.is_none() && told[1].after.is_none(), "{:?}", told[1]);
-    assert!(relay.bus.renewals.lock().expect("nobody panicked").is_empty(), "nobody else reads again");
-    relay.stop().await;
-    captured.remove().await;
-}
-
-/// As `capture remove --discard`.
-async fn removed(on: impl Into<On>) {
-    let captured = Captured::install(on, SCHEMA, ENTITIES).await;
-    gap(captured, async |captured: &Captured| {
-        let removal = removal(&captured.database()).await.expect("the database tells what is there");
-        captured.database().run_all(&removal.statements).await.expect("everything can be removed");
-    })
-    .await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_table_that_was_not_captured_for_a_while_is_to_be_read_again_on_postgres() {
-    removed(Kind::Postgres).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_table_that_was_not_captured_for_a_while_is_to_be_read_again_on_mariadb() {
-    removed(Kind::Mariadb).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_table_that_was_not_captured_for_a_while_is_to_be_read_again_on_sqlite() {
-    removed(Kind::Sqlite).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_table_whose_log_was_not_read_for_a_while_is_to_be_read_again() {
-    removed(WAL).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_table_of_which_one_trigger_was_missing_is_to_be_read_again() {
-    let captured = Captured::install(Kind::Sqlite, SCHEMA, ENTITIES).await;
-    gap(captured, async |captured: &Captured| {
-        let inserts = "select json_quote(name) from sqlite_schema where type = 'trigger' and sql like '%after insert%'";
-        let name = captured.texts(inserts).await.remove(0);
-        captured.run(&format!("drop trigger {name}")).await;
-    })
-    .await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_table_that_was_not_published_for_a_while_is_to_be_read_again() {
-    let captured = Captured::install(WAL, SCHEMA, ENTITIES).await;
-    gap(captured, async |captured: &Captured| {
-        captured.run("alter publication resolvespec drop table notes").await;
-        assert_eq!(captured.only_state().await, State::Missing);
-    })
-    .await;
-}
-
-/// Where nobody can have followed anything before, nobody has to read again.
-#[tokio::test(flavor = "multi_thread")]
-async fn the_first_installation_is_not_told() {
-    for on in [On::from(Kind::Postgres), WAL] {
-        let captured = Captured::bare(on, SCHEMA, ENTITIES).await;
-        captured.run_install().await;
-        let relay = captured.start();
-        captured.run("insert into notes (id, n) values (1, 1)").await;
-        relay.told(1).await;
-        captured.drained().await;
-        assert_eq!(relay.bus.lines(), ["notes create 1"]);
-        relay.stop().await;
-        captured.remove().await;
-    }
 }

@@ -90,18 +90,6 @@ impl World {
             let output = world.command(arguments).arg(world.folder.join("manifests")).output().expect("the binary runs");
             assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         }
-        for (url, (_, mode)) in world.urls.iter().zip(ENGINES) {
-            // Nobody has followed anything, and so nobody has to read again.
-            let forget = if mode == "wal" {
-                "select pg_replication_slot_advance(slot_name, pg_current_wal_lsn()) from pg_replication_slots
-                 where database = current_database()"
-            } else {
-                "delete from resolvespec_outbox where operation = 'begin'"
-            };
-            let database = Database::connect(&Settings::new("chaos", url)).await.expect("the database answers");
-            database.run_script(forget).await.expect("what is told first can be forgotten");
-            database.close().await;
-        }
         world.restore_all().await;
         world
     }

@@ -44,8 +44,7 @@ async fn removed(stage: Stage) {
 
     if stage.mode != "wal" {
         install(&stage.first.engine.served()).await;
-        // Its rows are read now, so that it need not read again what was missed.
-        subscribed(&mut boxes, "boxes", json!({"snapshot": true})).await;
+        subscribed(&mut boxes, "boxes", json!({})).await;
         stage.run("insert into boxes values (2, 1)").await;
         assert_eq!(told(&mut boxes).await["data"]["id"], 2, "and what is captured again can be followed again");
     }
@@ -62,56 +61,6 @@ super::on_all!(a_subscription_whose_capture_is_removed_is_told_so);
 #[tokio::test(flavor = "multi_thread")]
 async fn a_subscription_whose_publication_is_removed_is_told_so() {
     removed(Stage::captured(Kind::Postgres, "wal", Handles::memory(), watchful(), Vec::new()).await).await;
-}
-
-/// What is written while nothing is captured nobody can be told: who goes on from before reads again, and who is there still.
-async fn read_again(stage: Stage, cut: impl AsyncFnOnce(&Stage)) {
-    let mut there = stage.session().await;
-    subscribed(&mut there, "boxes", json!({})).await;
-    stage.run("insert into boxes values (1, 1)").await;
-    let position = told(&mut there).await["position"].clone();
-    cut(&stage).await;
-    stage.run("insert into boxes values (2, 1)").await;
-    install(&stage.first.engine.served()).await;
-    let mut back = stage.session().await;
-    subscribed(&mut back, "boxes", json!({"resume": position})).await;
-    for session in [&mut there, &mut back] {
-        let message = told(session).await;
-        assert_eq!(
-            (&message["operation"], &message["reason"]),
-            (&json!("resync_required"), &json!("change_omitted")),
-            "{message}"
-        );
-    }
-    let mut new = stage.session().await;
-    let begun = subscribed(&mut new, "boxes", json!({"snapshot": true})).await;
-    assert_eq!(begun["snapshot"].as_array().map(Vec::len), Some(2), "{begun}");
-    stage.run("insert into boxes values (3, 1)").await;
-    for session in [&mut there, &mut back, &mut new] {
-        let message = told(session).await;
-        assert_eq!((&message["operation"], &message["data"]["id"]), (&json!("create"), &json!(3)), "{message}");
-    }
-    drop((there, back, new));
-    stage.close().await;
-}
-
-async fn what_was_written_while_nothing_was_captured_is_to_be_read_again(kind: Kind) {
-    read_again(Stage::open(kind).await, async |stage: &Stage| {
-        let database = stage.first.engine.served().databases[SOURCE].clone();
-        let removal = setup::removal(&database).await.expect("it can be looked at");
-        database.run_all(&removal.statements).await.expect("capture can be removed");
-    })
-    .await;
-}
-
-super::on_all!(what_was_written_while_nothing_was_captured_is_to_be_read_again);
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_was_written_while_it_was_not_published_is_to_be_read_again() {
-    read_again(Stage::by_the_log().await, async |stage: &Stage| {
-        stage.run("alter publication resolvespec drop table boxes").await;
-    })
-    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -151,11 +100,7 @@ async fn a_table_that_the_log_can_not_tell_any_more_ends_its_own_subscriptions_a
     let served = stage.first.engine.served();
     let survey = setup::survey(&served.databases[SOURCE], &served.catalog, SOURCE).await.expect("the database can be surveyed");
     assert!(survey.fit().is_err_and(|unfit| unfit.to_string().contains("public.boxes")));
-    assert!(
-        survey.install().iter().any(|statement| statement.contains("\"items\" replica identity full")),
-        "{:?}",
-        survey.install()
-    );
+    assert!(survey.install().iter().any(|statement| statement.contains("\"items\" replica identity full")), "{:?}", survey.install());
     drop((items, boxes));
     stage.close().await;
 }

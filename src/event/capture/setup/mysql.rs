@@ -9,7 +9,6 @@ use super::trigger::{Trigger, literal, quoted};
 use crate::catalog::{Entity, TableName};
 use crate::database::{Database, Dialect, Statement};
 use crate::engine::sql::{Side, image};
-use crate::event::capture::outbox::BEGIN;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -80,16 +79,6 @@ values ({named}, '{operation}', {before}, {after}, @resolvespec_subject, utc_tim
             Trigger::new(&body, |name| vec![format!("create trigger {schema}.{} {body}", quoted(name, DIALECT))])
         })
         .into()
-}
-
-/// Says that a table begins to be captured.
-pub(super) fn begin(table: &TableName, home: &str) -> String {
-    let home = quoted(home, DIALECT);
-    let named = [table.schema.as_str(), table.name.as_str()].map(|name| literal(name, DIALECT)).join(", ");
-    format!(
-        "insert into {home}.resolvespec_outbox (table_schema, table_name, operation, before_image, after_image, occurred_at)
-values ({named}, '{BEGIN}', '{{}}', '{{}}', utc_timestamp(6))"
-    )
 }
 
 /// Foreign keys of captured tables whose changes no trigger sees.

@@ -77,14 +77,6 @@ fn install(dialect: Dialect, home: &str, has_outbox: bool, wanted: &[Wanted<'_>]
     }
     for table in stale {
         statements.extend(table.replaced(dialect, existing));
-        // Behind them, so that nothing is missed after it.
-        if table.begins(has_outbox, existing) {
-            statements.push(match dialect {
-                Dialect::Postgres => postgres::begin(table.table),
-                Dialect::Mysql(_) => mysql::begin(table.table, home),
-                Dialect::Sqlite => sqlite::begin(table.table),
-            });
-        }
     }
     statements
 }
@@ -108,12 +100,6 @@ pub(super) async fn removal(database: &Database) -> Result<Removal, Error> {
 }
 
 impl Wanted<'_> {
-    /// Whether changes of the table can have been missed until now.
-    fn begins(&self, has_outbox: bool, existing: &[Existing]) -> bool {
-        let capturing = existing.iter().filter(|existing| existing.is_on(self.table) && existing.effective);
-        !has_outbox || capturing.count() < self.triggers.len()
-    }
-
     /// New triggers, and then the old ones away. MySQL commits at each statement, and a writer in between is to be told twice
     /// rather than not at all.
     fn replaced(&self, dialect: Dialect, existing: &[Existing]) -> Vec<String> {

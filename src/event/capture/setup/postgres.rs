@@ -11,7 +11,6 @@ use super::trigger::{Trigger, literal, quoted};
 use crate::catalog::TableName;
 use crate::database::Dialect;
 use crate::database::watch::REST_KEY;
-use crate::event::capture::outbox::BEGIN;
 
 const DIALECT: Dialect = Dialect::Postgres;
 
@@ -116,15 +115,6 @@ pub(super) fn triggers(table: &TableName) -> Vec<Trigger> {
         trigger("after insert or update or delete on {table} for each row"),
         trigger("before truncate on {table} for each statement"),
     ]
-}
-
-/// Says that a table begins to be captured.
-pub(super) fn begin(table: &TableName) -> String {
-    let named = [table.schema.as_str(), table.name.as_str()].map(|name| literal(name, DIALECT)).join(", ");
-    format!(
-        "insert into public.resolvespec_outbox (table_schema, table_name, operation, before_image, after_image)
-values ({named}, '{BEGIN}', '{{}}', '{{}}')"
-    )
 }
 
 pub(super) fn remove() -> Vec<String> {

@@ -6,10 +6,9 @@
 //! a trigger names.
 
 use super::trigger::{Trigger, literal, quoted};
-use crate::catalog::{Entity, TableName};
+use crate::catalog::Entity;
 use crate::database::Dialect;
 use crate::engine::sql::{Side, image};
-use crate::event::capture::outbox::BEGIN;
 
 const DIALECT: Dialect = Dialect::Sqlite;
 
@@ -69,14 +68,6 @@ end",
             Trigger::new(&body, |name| vec![format!("create trigger {} {body}", quoted(name, DIALECT))])
         })
         .into()
-}
-
-/// Says that a table begins to be captured.
-pub(super) fn begin(table: &TableName) -> String {
-    let table = literal(table.name.as_str(), DIALECT);
-    format!(
-        "insert into resolvespec_outbox (table_name, operation, before_image, after_image) values ({table}, '{BEGIN}', '{{}}', '{{}}')"
-    )
 }
 
 pub(super) fn remove() -> Vec<String> {

@@ -7,7 +7,6 @@ use super::trigger::{literal, quoted};
 use super::{Error, Removal, State, Survey, Table, Way, outbox};
 use crate::catalog::{Entity, TableName};
 use crate::database::{Database, Dialect, Statement};
-use crate::event::capture::wal::BEGIN;
 use crate::event::capture::wal::slot::{PUBLICATION, Slot, Status};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -113,7 +112,12 @@ impl Facts {
         for partial in tables.iter().filter_map(|table| self.table(table)).flat_map(|found| &found.partial) {
             statements.push(format!("alter table {} replica identity full", partial.quoted()));
         }
-        let list = list(tables);
+        let named = tables.iter().map(|table| {
+            let mut name = String::new();
+            table.quote_into(DIALECT, &mut name);
+            name
+        });
+        let list = named.collect::<Vec<_>>().join(", ");
         let publication = quoted(PUBLICATION, DIALECT);
         let options = "(publish = 'insert, update, delete, truncate', publish_via_partition_root = true)";
         match self.whole {
@@ -132,31 +136,17 @@ impl Facts {
         if statements.is_empty() {
             return statements;
         }
-        let begun: Vec<&TableName> =
-            tables.iter().copied().filter(|table| self.whole != Some(true) || !self.is_published(table)).collect();
-        let begins: Vec<String> = begun.iter().map(|table| begins(table)).collect();
-        if self.whole.is_some() {
-            // A writer that is half-way would be told by halves, and could not be seen yet by who reads again. Of tables that are
-            // altered here there is none.
-            let is_whole = |table: &&TableName| self.table(table).is_some_and(|found| found.partial.is_empty());
-            let unlocked: Vec<&TableName> = begun.iter().copied().filter(is_whole).collect();
-            if !unlocked.is_empty() {
-                statements.insert(0, format!("lock table {} in share row exclusive mode", self::list(&unlocked)));
-            }
-            statements.extend(begins.iter().cloned());
-        }
         // Writers wait behind this transaction for the tables' locks; it must not wait for long itself.
         statements.splice(0..0, ["begin".to_owned(), "set local lock_timeout = '5s'".to_owned()]);
         statements.push("commit".to_owned());
         if self.whole.is_none() {
             let slot = literal(slot, DIALECT);
-            if status.found {
-                // One that is older than its publication can't be read, and what it holds can't be told: a replica makes another.
-                statements.push(format!("select pg_drop_replication_slot({slot})"));
+            // A slot that is older than its publication can't be read, and what it holds can't be told.
+            statements.push(if status.found {
+                format!("select pg_drop_replication_slot({slot})")
             } else {
-                statements.push(format!("select pg_create_logical_replication_slot({slot}, 'pgoutput')"));
-                statements.extend(begins);
-            }
+                format!("select pg_create_logical_replication_slot({slot}, 'pgoutput')")
+            });
         }
         statements
     }
@@ -193,22 +183,6 @@ impl Named {
     fn quoted(&self) -> String {
         format!("{}.{}", quoted(&self.schema, DIALECT), quoted(&self.name, DIALECT))
     }
-}
-
-/// Names of tables as SQL lists them.
-fn list(tables: &[&TableName]) -> String {
-    let mut list = String::new();
-    for table in tables {
-        list.push_str(if list.is_empty() { "" } else { ", " });
-        table.quote_into(DIALECT, &mut list);
-    }
-    list
-}
-
-/// Says in the log that a table begins to be captured.
-fn begins(table: &TableName) -> String {
-    let named = serde_json::json!([table.schema.as_str(), table.name.as_str()]).to_string();
-    format!("select pg_logical_emit_message(true, '{BEGIN}', {})", literal(&named, DIALECT))
 }
 
 fn is(table: &TableName, schema: &str, name: &str) -> bool {

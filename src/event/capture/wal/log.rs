@@ -16,9 +16,6 @@ use std::sync::Arc;
 /// Whose messages in the log name the writer.
 pub(in crate::event::capture) const SUBJECT: &str = "resolvespec.subject";
 
-/// Whose messages in the log name a table that begins to be captured: what was done to it before, nobody knows.
-pub(in crate::event::capture) const BEGIN: &str = "resolvespec.begin";
-
 /// From 1970, where times begin here, to 2000, where PostgreSQL's do, in microseconds.
 const EPOCH_MICROS: i64 = 946_684_800_000_000;
 
@@ -26,8 +23,6 @@ const EPOCH_MICROS: i64 = 946_684_800_000_000;
 #[derive(Default)]
 pub(super) struct Pending {
     pub(super) changes: Vec<Arc<Change>>,
-    /// Those of the changes that say that a table begins to be captured.
-    pub(super) begun: Vec<usize>,
     pub(super) bytes: usize,
     /// Up to here nothing is needed any more, once the changes are told.
     pub(super) end: Option<u64>,
@@ -115,7 +110,6 @@ impl Log {
                     open.user = Some(String::from_utf8_lossy(content).into_owned());
                 }
             }
-            Frame::Said { prefix, content } if prefix == BEGIN => self.begins(content, tables, pending)?,
             Frame::Said { .. } => {}
             Frame::End(end) => {
                 self.open = None;
@@ -180,8 +174,9 @@ impl Log {
                 "the log lacks the old rows of this table, so that its followers must read again each time; run `resolvespec capture install`"
             );
         }
+        let Place { commit, committed_at, row } = open.place;
         let mut record = Record {
-            id: open.place.id(),
+            id: format!("{commit:X}.{committed_at:x}-{row}"),
             schema: &layout.schema,
             table: &layout.name,
             what,
@@ -197,51 +192,13 @@ impl Log {
             let table = format!("{}.{}", layout.schema, layout.name);
             pending.unreadable.push(Untold { id: record.id, table, reason });
         }
-        pending.reach(open.place);
+        pending.last = Some(open.place);
+        pending.oldest.get_or_insert(committed_at);
         Ok(())
-    }
-
-    /// Appends that a table begins to be captured, unless it was told already. Nobody else writes such a message, and one that
-    /// names no table says nothing.
-    fn begins(&mut self, named: &[u8], tables: &Tables<'_>, pending: &mut Pending) -> Result<(), Unreadable> {
-        let Some(open) = &mut self.open else { return Ok(()) };
-        let Ok((schema, table)) = serde_json::from_slice::<(String, String)>(named) else { return Ok(()) };
-        open.place.row += 1;
-        if self.told.is_some_and(|told| open.place.is_told_by(told)) {
-            return Ok(());
-        }
-        let record = Record {
-            id: open.place.id(),
-            schema: &schema,
-            table: &table,
-            what: What::Unknown(ChangeOperation::Update, None),
-            transaction: Some(&open.transaction),
-            user: None,
-            occurred_at: &open.occurred_at,
-        };
-        let start = pending.changes.len();
-        tables.tell(&record, &mut pending.changes)?;
-        pending.begun.extend(start..pending.changes.len());
-        pending.reach(open.place);
-        Ok(())
-    }
-}
-
-impl Pending {
-    /// The last of the changes is of this row.
-    fn reach(&mut self, place: Place) {
-        self.last = Some(place);
-        self.oldest.get_or_insert(place.committed_at);
     }
 }
 
 impl Place {
-    /// What names the row within its source.
-    fn id(self) -> String {
-        let Self { commit, committed_at, row } = self;
-        format!("{commit:X}.{committed_at:x}-{row}")
-    }
-
     /// Whether this row was told when the last one that was told is `last`.
     fn is_told_by(self, last: Place) -> bool {
         self.commit == last.commit && self.committed_at == last.committed_at && self.row <= last.row

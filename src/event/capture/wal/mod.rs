@@ -10,7 +10,7 @@ mod message;
 pub(super) mod slot;
 pub(super) mod text;
 
-pub(super) use log::{BEGIN, Unreadable};
+pub(super) use log::Unreadable;
 
 use super::change::Tables;
 use super::relay::{FIRST_BACKOFF, Failure, Relay};
@@ -203,7 +203,7 @@ impl Carrier<'_> {
     }
 
     fn publish(&mut self) {
-        let Pending { changes, begun, end, last, oldest, unreadable, .. } = std::mem::take(&mut self.pending);
+        let Pending { changes, end, last, oldest, unreadable, .. } = std::mem::take(&mut self.pending);
         if changes.is_empty() {
             self.settle(&Published { end, last });
             return;
@@ -212,9 +212,8 @@ impl Carrier<'_> {
         let (relay, own) = (self.relay, self.own);
         self.publishing = Some(Box::pin(async move {
             visible(own, &changes).await?;
-            let told = relay.to_tell(&changes, &begun).await?;
-            relay.bus.publish(&told).await?;
-            relay.metrics.published(told.len());
+            relay.bus.publish(&changes).await?;
+            relay.metrics.published(changes.len());
             for untold in &unreadable {
                 relay.metrics.unreadable();
                 tracing::error!(source = relay.source, "{untold}: whoever follows its entity is told to read again");

@@ -139,7 +139,7 @@ async fn what_is_said_over_websocket_is_what_it_says() {
     assert_eq!(
         document["servers"]["websocket"],
         json!({
-            "host": "x", "protocol": "ws", "description": document["servers"]["websocket"]["description"],
+            "host": "localhost", "protocol": "ws", "description": document["servers"]["websocket"]["description"],
         }),
         "the host is the one that was asked for"
     );

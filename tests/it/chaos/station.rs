@@ -192,6 +192,7 @@ impl Listener {
             return Ok(());
         }
         if message["operation"] == "resync_required" {
+            eprintln!("{} has to read again: {message}", self.knowledge.name());
             self.forget();
             return Err(Cut);
         }

@@ -234,10 +234,6 @@ mod tests {
             pending().await
         }
 
-        async fn remove(&self, _: &str, _: u64) -> Result<bool, Error> {
-            pending().await
-        }
-
         async fn watch(&self) -> Result<Watch, Error> {
             pending().await
         }

@@ -138,16 +138,10 @@ pub async fn open(
     Ok(Replica { rest, ws, mqtt, grpc, health, hub, handles, listener, admin, address, http, leave_time, drain_time })
 }
 
-/// Where MQTT is spoken, as the document tells it: unless something else is said, clients reach the brokers as the service does.
+/// Where MQTT is spoken, as the document tells it: clients are expected to reach the brokers as the service does.
 fn described(settings: &mqtt::Settings) -> asyncapi::Mqtt {
-    let of_clients = |address: &mqtt::Address| asyncapi::Broker { host: address.host.clone(), secure: address.secure };
-    let ours = |server: &mqtt::Server| asyncapi::Broker { host: server.name.clone(), secure: server.tls.is_some() };
-    let brokers = if settings.public.is_empty() {
-        settings.servers.iter().map(ours).collect()
-    } else {
-        settings.public.iter().map(of_clients).collect()
-    };
-    asyncapi::Mqtt { brokers, prefix: settings.prefix.clone() }
+    let broker = |server: &mqtt::Server| asyncapi::Broker { host: server.name.clone(), secure: server.tls.is_some() };
+    asyncapi::Mqtt { brokers: settings.servers.iter().map(broker).collect(), prefix: settings.prefix.clone() }
 }
 
 impl Replica {
@@ -247,9 +241,6 @@ impl Replica {
             never = engine.forget_keys() => match never {},
             never = self.health.observe() => match never {},
         };
-        if let Some((_, durable)) = &self.mqtt {
-            durable.close().await;
-        }
         live.end().await;
         for database in engine.served().databases.values() {
             database.close().await;

@@ -100,19 +100,6 @@ impl Bucket for MemoryBucket {
         Ok(())
     }
 
-    async fn remove(&self, key: &str, revision: u64) -> Result<bool, Error> {
-        let removed = {
-            let mut values = self.shared.values();
-            let alive = values.by_key.get(key).filter(|value| value.is_alive(Instant::now()));
-            let is_as_expected = alive.is_some_and(|value| value.entry.revision == revision);
-            is_as_expected && values.by_key.remove(key).is_some()
-        };
-        if removed {
-            self.shared.changes.send_modify(|count| *count += 1);
-        }
-        Ok(removed)
-    }
-
     async fn watch(&self) -> Result<Watch, Error> {
         let watcher = Watcher {
             changes: self.shared.changes.subscribe(),
@@ -185,14 +172,11 @@ impl Watcher {
             }
             stays
         });
-        let mut fresh = Vec::new();
         for (key, value) in values.by_key.iter().filter(|(_, value)| value.is_alive(now)) {
             if self.told.insert(key.clone(), value.entry.revision) != Some(value.entry.revision) {
-                fresh.push(value.entry.clone());
+                queue.push_back(Told::Put(value.entry.clone()));
             }
         }
-        fresh.sort_unstable_by_key(|entry| entry.revision);
-        self.queue.extend(fresh.into_iter().map(Told::Put));
         self.next_end = values.by_key.values().filter(|value| value.is_alive(now)).filter_map(|value| value.ends_at).min();
     }
 }

@@ -4,11 +4,9 @@
 mod admission;
 mod brokers;
 mod entering;
-mod hooks;
 mod killed;
 mod other_brokers;
 mod talking;
-mod versions;
 
 use crate::support::client::{Call, Client};
 use crate::support::mqtt::{self, OwnMosquitto};

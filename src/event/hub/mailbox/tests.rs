@@ -23,8 +23,7 @@ impl Desk {
         self.tell_row(lane, offset, (operation, key, None))
     }
 
-    fn tell_row(&self, lane: Lane, offset: u64, (operation, key, row): (&str, &str, Option<i64>)) -> Outcome {
-        let origin = row.map(Origin::Row);
+    fn tell_row(&self, lane: Lane, offset: u64, (operation, key, origin): (&str, &str, Option<i64>)) -> Outcome {
         let head = format!("\"operation\":\"{operation}\",");
         let tail = Bytes::from(format!("{head}\"key\":{key},\"offset\":{offset}}}"));
         self.mailbox.tell(self.slot, lane, &Told { place: at(offset), origin, part: None, key, tail: &tail, head: head.len() })
@@ -162,16 +161,6 @@ fn what_a_snapshot_has_shown_is_told_by_nobody() {
     assert_eq!(desk.tell_row(Lane::Live, 4, ("update", "4", Some(6))), Outcome::Queued);
     desk.took(&[("update", "2", 2), ("update", "4", 4)]);
     assert!(desk.mailbox.inner().slots[0].as_ref().unwrap().seen.is_none(), "it is not kept for ever");
-}
-
-#[test]
-fn a_snapshot_of_before_changes_were_captured_in_another_way_hides_nothing() {
-    let desk = Desk::new(WIDE, false, false);
-    let seen = serde_json::from_value(serde_json::json!({"transactions": {"next": i64::MAX, "running": []}})).unwrap();
-    desk.mailbox.has_seen(desk.slot, seen);
-    assert_eq!(desk.tell_row(Lane::Live, 1, ("update", "1", Some(3))), Outcome::Wakes);
-    desk.took(&[("update", "1", 1)]);
-    assert!(desk.mailbox.inner().slots[0].as_ref().unwrap().seen.is_none());
 }
 
 #[test]

@@ -25,12 +25,11 @@ use super::{Answer, Broker, Speaker, Subscriptions};
 use crate::auth::Principal;
 use crate::engine::Engine;
 use crate::event::hub::{self, Hub};
-use crate::protocol::{Code, Error, Position, Subscribe};
-use crate::store::{self, Bucket, Entry};
+use crate::protocol::{Code, Error, Subscribe};
+use crate::store::{self, Bucket};
 use crate::telemetry::DurableMetrics;
 use crate::transport::message::{self, Subscription};
 use bytes::Bytes;
-use complete::Complete;
 use entering::Entering;
 use futures_util::future::{self, BoxFuture};
 use keeper::Keeper;
@@ -107,9 +106,6 @@ struct Shared {
     roll: Roll,
     leaving: CancellationToken,
     tasks: TaskTracker,
-    /// Requests are answered while parts are handed over, so the roll is followed for longer.
-    over: CancellationToken,
-    following: TaskTracker,
 }
 
 impl std::ops::Deref for Shared {
@@ -127,9 +123,7 @@ pub struct Durable(Arc<Shared>);
 impl From<Parts> for Durable {
     fn from(parts: Parts) -> Self {
         let (leaving, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let (over, following) = (CancellationToken::new(), TaskTracker::new());
-        let (holder, roll) = (Uuid::new_v4().to_string(), Roll::new());
-        Self(Arc::new(Shared { parts, holder, roll, leaving, tasks, over, following }))
+        Self(Arc::new(Shared { parts, holder: Uuid::new_v4().to_string(), roll: Roll::new(), leaving, tasks }))
     }
 }
 
@@ -138,8 +132,8 @@ impl Durable {
     pub fn start(&self, brokers: &[Broker]) {
         let tasks = &self.0.tasks;
         let shared = Arc::clone(&self.0);
-        self.0.following.spawn(async move {
-            shared.over.run_until_cancelled(shared.roll.follow(&*shared.bucket)).await;
+        tasks.spawn(async move {
+            shared.leaving.run_until_cancelled(shared.roll.follow(&*shared.bucket)).await;
         });
         let (shared, all) = (Arc::clone(&self.0), brokers.to_vec());
         tasks.spawn(async move {
@@ -157,13 +151,6 @@ impl Durable {
         self.0.leaving.cancel();
         self.0.tasks.close();
         self.0.tasks.wait().await;
-    }
-
-    /// Knows of nothing any more. For when no more requests come.
-    pub async fn close(&self) {
-        self.0.over.cancel();
-        self.0.following.close();
-        self.0.following.wait().await;
     }
 }
 
@@ -185,11 +172,6 @@ impl Subscriptions for Durable {
         })
     }
 
-    fn are_of_another(&self, broker: &str, client: &str, principal: &Principal) -> Option<bool> {
-        let roll = &self.0.roll;
-        roll.is_current().then(|| roll.of_client(broker, client).iter().any(|(_, entered)| !entered.kept.is_of(principal)))
-    }
-
     fn heard(&self, broker: &Broker, client: &str, principal: &Principal) {
         let rarely = self.0.settings.lifetime.as_secs() / 8;
         for (id, entered) in self.0.roll.of_client(broker.name(), client) {
@@ -209,53 +191,31 @@ impl Shared {
         let id = kept::id(broker, client, principal, message);
         self.make_room(broker, client, &id, &asked)?;
         let said = asked.said.clone();
-        let says_where = asked.snapshot || asked.resume.is_some();
         let most = speaker.broker.max_payload_bytes().saturating_sub(1024);
-        let (mut begun, seen) = self.hub.begin_durable(principal, asked, &id, most).await?;
+        let (begun, seen) = self.hub.begin_durable(principal, asked, &id, most).await?;
         let topic = topic::notify(&self.prefix, client, &id);
+        let answer = message::begun(&begun, Some(("notify_topic", &topic)));
         let now = kept::now();
-        let mut kept = Kept {
+        let kept = Kept {
             broker: broker.to_owned(),
             client: client.to_owned(),
             subject: principal.subject.clone(),
             roles: principal.roles.clone(),
             claims: principal.claims.clone(),
-            schema: begun.schema.clone(),
-            entity: begun.entity.clone(),
+            schema: begun.schema,
+            entity: begun.entity,
             said,
-            began: begun.position.clone(),
+            began: begun.position,
             seen,
             since: None,
             answering: Some(self.holder.clone()),
             created: now,
             heard: now,
         };
-        let (key, here) = (kept::key(&id), begun.position.clone());
-        loop {
-            let there = self.bucket.get(&key).await.map_err(|error| unreachable(&error))?;
-            if !says_where {
-                begun.position = self.after_told(there.as_ref(), &here);
-                kept.began = begun.position.clone();
-            }
-            let data = message::begun(&begun, Some(("notify_topic", &topic)));
-            let (revision, lifetime) = (there.map(|there| there.revision), Some(self.settings.kept_for()));
-            let put = self.bucket.replace(&key, written(&kept)?, revision, lifetime).await;
-            // Somebody else may have heard the same message, or may note at this moment that its answer has arrived.
-            let Some(revision) = put.map_err(|error| unreachable(&error))? else { continue };
-            let entering = Entering { shared: Arc::clone(self), id, kept, revision };
-            return Ok(Answer { data, then: Some(Box::new(move |fate| Box::pin(entering.ends(fate)))) });
-        }
-    }
-
-    /// Where a subscription begins that does not say where: here, or if it is there already after all that it was told, since
-    /// the message by which a client asks can come twice, and what happened in between must not be lost for that.
-    fn after_told(&self, there: Option<&Entry>, here: &Position) -> Position {
-        let before = there.and_then(|there| {
-            let kept: Kept = serde_json::from_slice(&there.value).ok()?;
-            Some((kept.since.unwrap_or(there.revision), kept))
-        });
-        let Some((since, kept)) = before else { return here.clone() };
-        Complete::of(&self.roll.leases(&kept.broker)).anew(here, &kept.began, since)
+        let put = self.bucket.put(&kept::key(&id), written(&kept)?, Some(self.settings.kept_for())).await;
+        let revision = put.map_err(|error| unreachable(&error))?;
+        let entering = Entering { shared: Arc::clone(self), id, kept, revision };
+        Ok(Answer { data: answer, then: Some(Box::new(move |fate| Box::pin(entering.ends(fate)))) })
     }
 
     fn make_room(&self, broker: &str, client: &str, id: &str, asked: &Subscribe) -> Result<(), Error> {
@@ -299,8 +259,6 @@ impl Shared {
     }
 
     async fn unsubscribe_all(&self, speaker: &Speaker) -> Result<Bytes, Error> {
-        // Another replica may have begun some of them a moment ago.
-        self.roll.catch_up(&*self.bucket, &self.holder).await.map_err(|error| unreachable(&error))?;
         let mut count = 0;
         for (id, entered) in self.roll.of_client(speaker.broker.name(), &speaker.client) {
             if entered.kept.is_of(&speaker.principal) {
@@ -327,10 +285,7 @@ impl Shared {
     /// Keeps a subscription for another lifetime, under what its client may do now.
     async fn renew(&self, id: &str, entered: &Entered, principal: Principal) {
         let (since, heard) = (Some(entered.since()), kept::now());
-        let kept = Kept::clone(&entered.kept);
-        // What need not be known any more is not kept for another lifetime.
-        let seen = kept.shown(&kept.began);
-        let kept = Kept { since, heard, seen, roles: principal.roles, claims: principal.claims, ..kept };
+        let kept = Kept { since, heard, roles: principal.roles, claims: principal.claims, ..Kept::clone(&entered.kept) };
         let Ok(text) = written(&kept) else { return };
         let renewed = self.bucket.replace(&kept::key(id), text, Some(entered.revision), Some(self.settings.kept_for())).await;
         if let Err(error) = renewed {
@@ -338,26 +293,14 @@ impl Shared {
         }
     }
 
-    /// Removes a subscription that was kept first under a revision and has ended by itself.
-    fn remove(self: &Arc<Self>, id: Arc<str>, since: u64) {
+    /// Removes a subscription that has ended by itself.
+    fn remove(self: &Arc<Self>, id: Arc<str>) {
         let shared = Arc::clone(self);
         self.tasks.spawn(async move {
-            if let Err(error) = shared.remove_unless_anew(&kept::key(&id), since).await {
+            if let Err(error) = shared.bucket.delete(&kept::key(&id)).await {
                 tracing::warn!(%error, "a subscription that has ended can't be removed, and may be told so again");
             }
         });
-    }
-
-    /// Its client may have begun it anew as soon as it heard of the end.
-    async fn remove_unless_anew(&self, key: &str, since: u64) -> Result<(), store::Error> {
-        while let Some(there) = self.bucket.get(key).await? {
-            let is_that =
-                serde_json::from_slice(&there.value).is_ok_and(|kept: Kept| kept.since.unwrap_or(there.revision) == since);
-            if !is_that || self.bucket.remove(key, there.revision).await? {
-                break;
-            }
-        }
-        Ok(())
     }
 
     /// Tells the hooks that a subscription has ended of which the hub does not know why.

@@ -228,17 +228,14 @@ impl<'s> Serving<'s> {
             Step::Paid => self.sampled = self.reached.borrow().clone(),
             Step::Ended(id) => {
                 let ended = self.ending.remove(&id);
-                let there = self.shared.roll.subscription(&id).map(|there| there.since());
-                let since = ended.as_ref().map(|ended| ended.since).or(there);
+                let there = self.shared.roll.subscription(&id);
+                let is_another = there.zip(ended.as_ref()).is_some_and(|(there, ended)| there.since() != ended.since);
                 if let Some(kept) = ended.and_then(|ended| ended.untold) {
                     self.shared.tell_hooks_of_end(Arc::clone(&id), kept);
                 }
-                // Its client may have begun it anew.
-                if there.is_none() || there == since {
+                if !is_another {
                     self.forget(&id);
-                    if let Some(since) = since {
-                        self.shared.remove(id, since);
-                    }
+                    self.shared.remove(id);
                 }
             }
         }
@@ -430,8 +427,7 @@ fn after(progress: &Progress, entered: &Entered) -> Position {
 }
 
 async fn go_on(session: &PartSession, id: &Arc<str>, kept: &Kept, after: Position, extent: &Extent) -> Result<(), Error> {
-    let seen = kept.shown(&after);
-    let one = GoesOn { id: Arc::clone(id), principal: kept.principal(), asked: kept.asked()?, after, seen };
+    let one = GoesOn { id: Arc::clone(id), principal: kept.principal(), asked: kept.asked()?, after, seen: kept.seen.clone() };
     session.go_on(one, extent).await
 }
 

@@ -3,10 +3,9 @@
 //! A database that is connected already under the same settings is kept.
 
 use crate::catalog::facts::FactsBySource;
-use crate::catalog::{self, Capture, Catalog, compile, introspect, policy, scope};
-use crate::database::{self, Database, place_of};
+use crate::catalog::{self, Catalog, compile, introspect, scope};
+use crate::database::{self, Database};
 use crate::engine::{Served, sql::trial};
-use crate::manifest::problem::Cause;
 use crate::manifest::{self, DataSource, Declared, Manifests, Problem, connection, read};
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -23,10 +22,7 @@ pub struct Failure {
 
 /// Loads manifests. With `seed`, a SQLite file that is not there is made from the source's seed files.
 pub async fn load(paths: &[PathBuf], known: &HashMap<String, Database>, seed: bool) -> Result<Served, Vec<Problem>> {
-    let manifests = read::paths(paths)?;
-    let served = resolve(&manifests, known, seed).await.map_err(|failure| failure.problems)?;
-    let problems = policy::problems(&manifests, &served.catalog);
-    if problems.is_empty() { Ok(served) } else { Err(problems) }
+    resolve(&read::paths(paths)?, known, seed).await.map_err(|failure| failure.problems)
 }
 
 /// Makes manifests that were read into what can be served.
@@ -75,13 +71,9 @@ pub async fn resolve_again(
     }
     let catalog: Catalog = compile::compile(manifests, &facts, &compile::Settings::default())?;
     let served = Served { catalog, databases };
-    let problems = captured_twice(manifests, &served);
+    let problems = try_all(manifests, &served, &away).await;
     if !problems.is_empty() {
         return Err(problems.into());
-    }
-    let failure = try_all(manifests, &served, &away).await;
-    if !failure.problems.is_empty() {
-        return Err(failure);
     }
     *before = facts;
     Ok(served)
@@ -111,70 +103,38 @@ impl std::fmt::Display for Failure {
     }
 }
 
-/// A database has one outbox or one slot, and whoever tells its changes tells those of one source's entities. Another source would
-/// be captured, and never be told anything.
-fn captured_twice(manifests: &Manifests, served: &Served) -> Vec<Problem> {
-    let mut first: HashMap<String, String> = HashMap::new();
+/// Has each database read the SQL that was declared for it, so that a fault is told now and not to the first client.
+async fn try_all(manifests: &Manifests, served: &Served, away: &HashSet<String>) -> Vec<Problem> {
     let mut problems = Vec::new();
-    for source in &manifests.sources {
-        let key = source.key();
-        let Some(database) = served.databases.get(&key).filter(|_| served.catalog.capture(&key) != Capture::Off) else { continue };
-        let place = place_of(&database.settings().url);
-        if let Some(earlier) = first.get(&place) {
-            let reason = format!("'{earlier}' captures the same database, which only one DataSource can");
-            problems.push(source.problem("spec.capture.mode", reason).advise("set the mode of one of them to `none`"));
-        } else {
-            first.insert(place, key);
+    // The catalog has its entities in the order of the manifests.
+    for (declared, entity) in manifests.entities.iter().zip(served.catalog.entities()) {
+        if let Some(database) = served.databases.get(&entity.source).filter(|_| !away.contains(&entity.source)) {
+            problems.extend(try_declared(declared, entity, database).await);
         }
     }
     problems
 }
 
-/// Has each database read the SQL that was declared for it, so that a fault is told now and not to the first client.
-async fn try_all(manifests: &Manifests, served: &Served, away: &HashSet<String>) -> Failure {
-    let mut failure = Failure::default();
-    // The catalog has its entities in the order of the manifests.
-    for (declared, entity) in manifests.entities.iter().zip(served.catalog.entities()) {
-        if let Some(database) = served.databases.get(&entity.source).filter(|_| !away.contains(&entity.source)) {
-            match try_declared(declared, entity, database).await {
-                Ok(problems) => failure.problems.extend(problems),
-                Err(error) => {
-                    let reason = format!("its database could not be asked about the SQL of {}: {error}", entity.full_name());
-                    let problem = declared.problem("spec.source", reason).because(Cause::Database);
-                    failure.add(Failure { problems: vec![problem], databases: vec![entity.source.clone()] });
-                }
-            }
-        }
-    }
-    failure
-}
-
-/// Has a database read the SQL that was declared for one entity. An error says that it is away, and nothing of the SQL.
-pub async fn try_declared(
-    declared: &Declared<manifest::Entity>,
-    entity: &catalog::Entity,
-    database: &Database,
-) -> Result<Vec<Problem>, database::Error> {
-    let computed = entity.computed.iter().enumerate().map(|(place, computed)| {
-        let path = format!("spec.computed[{place}].expression");
-        (path, format!("the computed column '{}'", computed.name), trial::computed(entity, place))
-    });
-    let operators = entity.operators.iter().enumerate().map(|(place, operator)| {
-        let path = format!("spec.operators[{place}].condition");
-        (path, format!("the operator '{}'", operator.name), trial::operator(entity, place))
-    });
+/// Has a database read the SQL that was declared for one entity.
+pub async fn try_declared(declared: &Declared<manifest::Entity>, entity: &catalog::Entity, database: &Database) -> Vec<Problem> {
     let mut problems = Vec::new();
-    for (path, what, statement) in computed.chain(operators) {
-        match database.prepare(&statement).await {
-            Ok(()) => {}
-            Err(error) if error.is_absence() => return Err(error),
-            Err(error) => {
+    {
+        let computed = entity.computed.iter().enumerate().map(|(place, computed)| {
+            let path = format!("spec.computed[{place}].expression");
+            (path, format!("the computed column '{}'", computed.name), trial::computed(entity, place))
+        });
+        let operators = entity.operators.iter().enumerate().map(|(place, operator)| {
+            let path = format!("spec.operators[{place}].condition");
+            (path, format!("the operator '{}'", operator.name), trial::operator(entity, place))
+        });
+        for (path, what, statement) in computed.chain(operators) {
+            if let Err(error) = database.prepare(&statement).await {
                 let reason = format!("{what} of {} can't be used as its type says: {error}", entity.full_name());
                 problems.push(declared.problem(&path, reason));
             }
         }
     }
-    Ok(problems)
+    problems
 }
 
 async fn connect(source: &Declared<DataSource>, known: Option<&Database>, seed: bool) -> Result<Database, Failure> {

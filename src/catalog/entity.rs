@@ -61,8 +61,6 @@ pub struct Entity {
     pub relations: Vec<Relation>,
     /// Who may do what.
     pub operations: Operations,
-    /// An AccessPolicy holds for it, so that nobody may do anything while policies can't be enforced.
-    pub is_closed: bool,
     /// Declared columns.
     pub computed: Vec<Computed>,
     /// Declared conditions.
@@ -168,7 +166,7 @@ pub struct DeclaredParameter {
 }
 
 /// Who may do what; an operation that is absent is not exposed.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Operations {
     /// Reading.
     pub read: Option<Rule>,

@@ -15,9 +15,7 @@ mod lexer;
 pub mod lookup;
 pub mod metadata;
 mod opaque;
-pub mod policy;
 pub mod relation;
-mod serving;
 pub mod source;
 
 #[cfg(test)]
@@ -32,5 +30,4 @@ pub use introspect::{Scope, introspect};
 pub use kind::Kind;
 pub use lookup::Catalog;
 pub use relation::{Link, Relation, RelationKind};
-pub use serving::Serving;
 pub use source::{Capture, scope};

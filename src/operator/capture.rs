@@ -9,12 +9,11 @@ use super::validate::is_leaving;
 use crate::catalog::Catalog;
 use crate::database::Database;
 use crate::event::capture::setup;
-use crate::manifest::{self, DataSource};
+use crate::manifest;
 use futures_util::future::join_all;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
@@ -36,17 +35,7 @@ struct Done {
     fingerprint: u128,
     again_at: Instant,
     pause: Duration,
-    /// What there is to know, or why it can't be done.
-    outcome: Result<Vec<String>, String>,
-}
-
-/// What becomes of changes that wait to be told when capture is undone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Untold {
-    /// They are waited for: a replica may tell them.
-    Kept,
-    /// They go: no replica tells them any more, or it was waited long enough.
-    Discarded,
+    outcome: Result<(), String>,
 }
 
 /// How far undoing has come.
@@ -80,38 +69,23 @@ impl Captures {
         self.done.values().map(|done| done.again_at).min()
     }
 
-    /// Installs what is missing, in all databases at once: one that hangs keeps no other waiting. What there is to know of it
-    /// and was not told at the last time.
-    pub(super) async fn install(&mut self, due: &[&Capture], catalog: &Catalog) -> Vec<(Arc<DataSource>, String)> {
+    /// Installs what is missing, in all databases at once: one that hangs keeps no other waiting.
+    pub(super) async fn install(&mut self, due: &[&Capture], catalog: &Catalog) {
         let outcomes = join_all(due.iter().map(|capture| installed(capture, catalog))).await;
-        let mut news = Vec::new();
         for (capture, outcome) in due.iter().zip(outcomes) {
-            let before = self.done.get(&capture.key).and_then(|done| done.outcome.as_ref().ok());
-            let is_news = |warning: &&String| !before.is_some_and(|before| before.contains(warning));
-            let warnings = outcome.iter().flatten().filter(is_news);
-            news.extend(warnings.map(|warning| (Arc::clone(&capture.resource), warning.clone())));
             self.note(capture, outcome);
         }
-        news
     }
 
-    fn note(&mut self, capture: &Capture, outcome: Result<Vec<String>, String>) {
+    fn note(&mut self, capture: &Capture, outcome: Result<(), String>) {
         let before = self.done.get(&capture.key).filter(|before| before.outcome.is_err()).map(|before| before.pause);
         let pause = before.map_or(FIRST_PAUSE, |pause| (pause * 2).min(LONGEST_PAUSE));
         let again_at = Instant::now() + if outcome.is_ok() { AGAIN } else { pause };
         self.done.insert(capture.key.clone(), Done { fingerprint: capture.fingerprint, again_at, pause, outcome });
     }
 
-    /// Whether a deletion has waited for as long as it may.
-    pub(super) fn is_late(&self, undone: &Undone) -> bool {
-        undone.resource.metadata.deletion_timestamp.as_ref().is_some_and(|since| {
-            let waited = Timestamp::now().duration_since(since.0);
-            waited.unsigned_abs() >= self.give_up
-        })
-    }
-
     /// Undoes everything, if it is time to try.
-    pub(super) async fn undo(&mut self, undone: &Undone, handing: &Handing, untold: Untold) -> Undoing {
+    pub(super) async fn undo(&mut self, undone: &Undone, handing: &Handing) -> Undoing {
         if undone.is_shared {
             self.done.remove(&undone.key);
             return Undoing::Over;
@@ -120,9 +94,11 @@ impl Captures {
         if let Some(Done { outcome: Err(reason), .. }) = self.done.get(&undone.key).filter(is_rest) {
             return Undoing::Waiting(reason.clone());
         }
-        let is_late = self.is_late(undone);
-        let untold = if is_late { Untold::Discarded } else { untold };
-        let outcome = match timeout(LONGEST, undo(undone, handing, untold)).await {
+        let is_late = undone.resource.metadata.deletion_timestamp.as_ref().is_some_and(|since| {
+            let waited = Timestamp::now().duration_since(since.0);
+            waited.unsigned_abs() >= self.give_up
+        });
+        let outcome = match timeout(LONGEST, undo(undone, handing, is_late)).await {
             Ok(outcome) => outcome,
             Err(_) => Err("the database did not finish in time".to_owned()),
         };
@@ -147,7 +123,7 @@ impl Captures {
         }
     }
 
-    /// Forgets sources that nothing is to be done for now.
+    /// Forgets sources that are gone.
     pub(super) fn retain(&mut self, is_there: impl Fn(&str) -> bool) {
         self.done.retain(|key, _| is_there(key));
     }
@@ -156,7 +132,7 @@ impl Captures {
 /// What stands in the place of a fingerprint while something is undone.
 const UNDOING: u128 = 0;
 
-async fn installed(capture: &Capture, catalog: &Catalog) -> Result<Vec<String>, String> {
+async fn installed(capture: &Capture, catalog: &Catalog) -> Result<(), String> {
     if let Some(rival) = &capture.rival {
         return Err(format!(
             "the DataSource '{rival}' captures the same database, which only one can; set `capture.mode` to none here"
@@ -168,14 +144,13 @@ async fn installed(capture: &Capture, catalog: &Catalog) -> Result<Vec<String>, 
     }
 }
 
-async fn install(database: &Database, catalog: &Catalog, source: &str) -> Result<Vec<String>, setup::Error> {
+async fn install(database: &Database, catalog: &Catalog, source: &str) -> Result<(), setup::Error> {
     let survey = setup::survey(database, catalog, source).await?;
     survey.run(database).await?;
-    let warnings = survey.warnings.clone();
-    survey.fit().map(|()| warnings)
+    Ok(())
 }
 
-async fn undo(undone: &Undone, handing: &Handing, untold: Untold) -> Result<(), String> {
+async fn undo(undone: &Undone, handing: &Handing, discard: bool) -> Result<(), String> {
     let opened;
     let database = if let Some(database) = &undone.database {
         database
@@ -184,7 +159,7 @@ async fn undo(undone: &Undone, handing: &Handing, untold: Untold) -> Result<(), 
         &opened
     };
     let removal = setup::removal(database).await.map_err(|error| error.to_string())?;
-    if removal.untold > 0 && untold == Untold::Kept {
+    if removal.untold > 0 && !discard {
         return Err(format!("{} changes wait to be told", removal.untold));
     }
     database.run_all(&removal.statements).await.map_err(|error| error.to_string())

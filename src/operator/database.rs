@@ -63,30 +63,10 @@ pub(super) struct Look {
 pub(super) enum Fault {
     /// The Secret is not there, or lacks the key.
     NoSecret(String),
-    /// Whether the Secret is there can't be told, since the API server does not show it now.
-    UnreadableSecret(String),
     /// What the Secret holds is no URL of such a database, or the manifest contradicts itself.
     Invalid(String),
     /// The database can't be entered or read.
     Unreachable(String),
-}
-
-impl Fault {
-    /// What is wrong, for people.
-    pub(super) fn message(&self) -> &str {
-        match self {
-            Fault::NoSecret(message)
-            | Fault::UnreadableSecret(message)
-            | Fault::Invalid(message)
-            | Fault::Unreachable(message) => message,
-        }
-    }
-
-    /// Whether it is the database itself that can't be used. What is wrong with a Secret is no news to replicas, which were
-    /// handed a URL before.
-    pub(super) fn is_absence(&self) -> bool {
-        matches!(self, Fault::Unreachable(_))
-    }
 }
 
 /// The looks at all sources.
@@ -265,11 +245,10 @@ impl Looking {
         };
         let SecretPlace { namespace, name, key } = place;
         let secrets: Api<v1::Secret> = Api::namespaced(self.client.clone(), namespace);
-        let unreadable =
-            |error: kube::Error| Fault::UnreadableSecret(format!("the Secret '{namespace}/{name}' can't be read: {error}"));
-        let Some(secret) = secrets.get_opt(name).await.map_err(unreadable)? else {
-            return Err(Fault::NoSecret(format!("there is no Secret '{namespace}/{name}'")));
-        };
+        let secret = secrets.get_opt(name).await;
+        let secret =
+            secret.map_err(|error| Fault::NoSecret(format!("the Secret '{namespace}/{name}' can't be read: {error}")))?;
+        let Some(secret) = secret else { return Err(Fault::NoSecret(format!("there is no Secret '{namespace}/{name}'"))) };
         let value = secret.data.as_ref().and_then(|data| data.get(key));
         let Some(value) = value else {
             return Err(Fault::NoSecret(format!("the Secret '{namespace}/{name}' has no key '{key}'")));

@@ -5,26 +5,24 @@
 use super::condition::{Conditions, say_the_same};
 use super::replicas::{Replicas, Told};
 use super::seen::Unreadable;
-use super::validate::{JudgedEntity, JudgedPolicy, JudgedSource, Validated, is_leaving, origin};
+use super::validate::{JudgedEntity, JudgedSource, Validated, is_leaving, origin};
 use super::verdict::{Finding, Verdict};
 use crate::generation::Generation;
 use crate::manifest::status::{AccessPolicyStatus, Condition, DataSourceStatus, Endpoints, EntityStatus, Truth};
 use crate::manifest::{AccessPolicy, DataSource, Entity};
 use k8s_openapi::api::core::v1::ObjectReference;
+use kube::Resource;
 use kube::core::ObjectMeta;
-use kube::{Resource, ResourceExt};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::Arc;
 
 /// What was applied, as far as statuses tell of it.
 pub(super) struct Applied {
-    /// The generation that is wanted now, as far as it could be published.
+    /// The generation that is wanted now.
     pub(super) wanted: Option<Arc<Generation>>,
     /// The generation in which each resource came to be what it is, by its origin.
     pub(super) since: HashMap<String, u64>,
-    /// Why resources are not published as they are, by their origins.
-    pub(super) unpublished: HashMap<String, Finding>,
     /// Why changes of sources can't be captured, by their keys.
     pub(super) capture_faults: HashMap<String, String>,
     /// The topics of MQTT begin with this.
@@ -51,13 +49,12 @@ pub(super) fn statuses(validated: &Validated, applied: &Applied, replicas: &Repl
         all.push(data_source(source, entities, applied, replicas, now));
     }
     for entity in &validated.entities {
-        let policies = &validated.policies;
-        all.extend(entity.verdict.as_ref().map(|verdict| self::entity(entity, verdict, policies, applied, replicas, now)));
+        all.extend(entity.verdict.as_ref().map(|verdict| self::entity(entity, verdict, applied, replicas, now)));
     }
-    for policy in validated.policies.iter().filter(|policy| !is_leaving(&*policy.resource)) {
-        all.push(access_policy(policy, applied, replicas, now));
+    for (policy, verdict) in validated.policies.iter().filter(|(policy, _)| !is_leaving(&**policy)) {
+        all.push(access_policy(policy, verdict, now));
     }
-    all.extend(validated.unreadable.iter().filter_map(|(kind, resource)| unreadable(kind, resource, now)));
+    all.extend(validated.unreadable.iter().filter_map(|(kind, resource)| unreadable(kind, resource)));
     all
 }
 
@@ -71,7 +68,7 @@ fn is_about_to_be_known(source: &JudgedSource) -> bool {
 
 fn data_source(source: &JudgedSource, entities: usize, applied: &Applied, replicas: &Replicas, now: &str) -> Said {
     let verdict = &source.verdict;
-    let programmed = if !verdict.accepted.holds() || verdict.resolved.truth == Truth::False {
+    let programmed = if !verdict.accepted.holds() || !verdict.resolved.holds() {
         not_served()
     } else if let Some(waits) = &source.waits {
         waits.clone()
@@ -85,8 +82,7 @@ fn data_source(source: &JudgedSource, entities: usize, applied: &Applied, replic
         accepted: verdict.accepted.clone(),
         resolved: verdict.resolved.clone(),
         programmed,
-        closed: verdict.unusable(),
-        degraded: verdict.degraded().or(capture),
+        degraded: verdict.degraded.clone().or(capture),
     };
     let resource = &*source.resource;
     let before = resource.status.clone().unwrap_or_default();
@@ -100,14 +96,7 @@ fn data_source(source: &JudgedSource, entities: usize, applied: &Applied, replic
     said(resource, before.conditions, after.conditions.clone(), json!(after), same)
 }
 
-fn entity(
-    entity: &JudgedEntity,
-    verdict: &Verdict,
-    policies: &[JudgedPolicy],
-    applied: &Applied,
-    replicas: &Replicas,
-    now: &str,
-) -> Said {
+fn entity(entity: &JudgedEntity, verdict: &Verdict, applied: &Applied, replicas: &Replicas, now: &str) -> Said {
     let resource = &*entity.resource;
     let is_out = entity.outgoing.is_some();
     let programmed = match &entity.waits {
@@ -119,8 +108,7 @@ fn entity(
         accepted: verdict.accepted.clone(),
         resolved: verdict.resolved.clone(),
         programmed,
-        closed: policies.iter().find(|policy| policy.is_of(resource)).map(closed_by).or_else(|| verdict.unusable()),
-        degraded: verdict.degraded(),
+        degraded: verdict.degraded.clone(),
     };
     let before = resource.status.clone().unwrap_or_default();
     let generation = resource.metadata.generation;
@@ -139,55 +127,32 @@ fn entity(
     said(resource, before.conditions, after.conditions.clone(), json!(after), same)
 }
 
-fn closed_by(policy: &JudgedPolicy) -> Finding {
-    let name = policy.resource.name_any();
-    let message = format!(
-        "the AccessPolicy '{name}' holds for it, and policies can't be enforced yet; nobody may use it until the policy is removed"
-    );
-    Finding::no("PolicyNotEnforced", message)
-}
-
-fn access_policy(policy: &JudgedPolicy, applied: &Applied, replicas: &Replicas, now: &str) -> Said {
-    let JudgedPolicy { resource, verdict, outgoing } = policy;
-    let programmed = match outgoing {
-        None => not_served(),
-        Some(_) => programmed(&origin(&**resource), applied, replicas),
-    };
+fn access_policy(policy: &AccessPolicy, verdict: &Verdict, now: &str) -> Said {
+    let message = "policies can't be enforced yet; the entity is served to nobody while this one is there";
     let conditions = Conditions {
         accepted: verdict.accepted.clone(),
         resolved: verdict.resolved.clone(),
-        programmed,
-        closed: Some(Finding::no(
-            "NotEnforced",
-            "policies can't be enforced yet; nobody may use the entity while this one is there",
-        )),
+        programmed: Finding::no("NotEnforced", message),
         degraded: None,
     };
-    let before = resource.status.clone().unwrap_or_default();
-    let generation = resource.metadata.generation;
+    let before = policy.status.clone().unwrap_or_default();
+    let generation = policy.metadata.generation;
     let after = AccessPolicyStatus {
         observed_generation: generation,
         conditions: conditions.written(&before.conditions, generation, now),
     };
     let same = after.observed_generation == before.observed_generation;
-    said(&**resource, before.conditions, after.conditions.clone(), json!(after), same)
+    said(policy, before.conditions, after.conditions.clone(), json!(after), same)
 }
 
-/// One that this version can't read. What it was told may be readable all the same, and is not told again then.
-fn unreadable(kind: &str, resource: &Unreadable, now: &str) -> Option<Said> {
-    let Unreadable { metadata, reason, status: before } = resource;
+/// One that this version can't read; what it says of itself can't be read either.
+fn unreadable(kind: &str, resource: &Unreadable) -> Option<Said> {
+    let Unreadable { metadata, reason } = resource;
     let refused = Verdict::refused(Finding::no("Unreadable", format!("this version of the operator can't read it: {reason}")));
-    let conditions = Conditions {
-        accepted: refused.accepted,
-        resolved: refused.resolved,
-        programmed: not_served(),
-        closed: None,
-        degraded: None,
-    };
-    let observed = before["observedGeneration"].as_i64();
-    let before: Vec<Condition> = serde_json::from_value(before["conditions"].clone()).unwrap_or_default();
-    let after = conditions.written(&before, metadata.generation, now);
-    let is_news = observed != metadata.generation || !say_the_same(&before, &after);
+    let conditions =
+        Conditions { accepted: refused.accepted, resolved: refused.resolved, programmed: not_served(), degraded: None };
+    let since = metadata.creation_timestamp.as_ref().map(|since| since.0.to_string()).unwrap_or_default();
+    let after = conditions.written(&[], metadata.generation, &since);
     let status = json!({"observedGeneration": metadata.generation, "conditions": after});
     let reference = match kind {
         "DataSource" => reference::<DataSource>(metadata),
@@ -195,7 +160,7 @@ fn unreadable(kind: &str, resource: &Unreadable, now: &str) -> Option<Said> {
         "AccessPolicy" => reference::<AccessPolicy>(metadata),
         _ => return None,
     };
-    Some(Said { reference, before, after, status, is_news })
+    Some(Said { reference, before: Vec::new(), after, status, is_news: true })
 }
 
 fn said<K: Resource<DynamicType = ()>>(
@@ -238,9 +203,6 @@ fn endpoints(schema: &str, name: &str, mqtt_prefix: &str) -> Endpoints {
 
 /// Whether every replica serves a resource as it is.
 fn programmed(origin: &str, applied: &Applied, replicas: &Replicas) -> Finding {
-    if let Some(why) = applied.unpublished.get(origin) {
-        return why.clone();
-    }
     let (Some(wanted), Some(since)) = (&applied.wanted, applied.since.get(origin)) else {
         return Finding::no("Pending", "it is about to be published");
     };
@@ -267,10 +229,13 @@ fn programmed(origin: &str, applied: &Applied, replicas: &Replicas) -> Finding {
 }
 
 /// Whether a replica serves a generation that has what is asked for. Where generations were counted anew, one with a higher
-/// number is an older one, which may have the same content.
+/// number is an older one.
 pub(super) fn serves(told: &Told, since: u64, wanted: &Generation) -> bool {
-    let is_wanted = told.digest.as_deref() == Some(&wanted.digest);
-    is_wanted || told.generation.is_some_and(|number| since <= number && number < wanted.number)
+    match told.generation {
+        Some(number) if number == wanted.number => told.digest.as_deref() == Some(&wanted.digest),
+        Some(number) => since <= number && number < wanted.number,
+        None => false,
+    }
 }
 
 #[cfg(test)]
@@ -289,15 +254,9 @@ mod tests {
     fn finding(replicas: &[(&str, Told)]) -> (bool, String) {
         let wanted = Generation { number: 7, digest: "seven".to_owned(), published_at: String::new(), manifests: Vec::new() };
         let since = HashMap::from([("Entity a/b".to_owned(), 5)]);
-        let applied = Applied {
-            wanted: Some(Arc::new(wanted)),
-            since,
-            unpublished: HashMap::from([("Entity a/c".to_owned(), Finding::no("PublishFailed", "NATS is away"))]),
-            capture_faults: HashMap::new(),
-            mqtt_prefix: "spec".to_owned(),
-        };
+        let applied =
+            Applied { wanted: Some(Arc::new(wanted)), since, capture_faults: HashMap::new(), mqtt_prefix: "spec".to_owned() };
         let replicas = replicas.iter().map(|(name, told)| ((*name).to_owned(), told.clone())).collect();
-        assert_eq!(programmed("Entity a/c", &applied, &replicas).reason, "PublishFailed", "whatever replicas serve");
         let finding = programmed("Entity a/b", &applied, &replicas);
         (finding.holds(), finding.reason)
     }
@@ -310,7 +269,6 @@ mod tests {
         assert!(!finding(&[("one", told(4, "four")), ("two", told(7, "seven"))]).0);
         assert!(!finding(&[("one", told(7, "another seven"))]).0, "generations were counted anew");
         assert!(!finding(&[("one", told(9, "nine"))]).0, "generations were counted anew");
-        assert!(finding(&[("one", told(9, "seven"))]).0, "generations were counted anew, with the same content");
         let refused = super::super::replicas::Refused { generation: Some(7), reason: "no table".to_owned() };
         let refusing = Told { refused: Some(refused), ..told(4, "four") };
         assert_eq!(finding(&[("one", refusing.clone())]), (false, "RefusedByReplica".to_owned()));
@@ -320,21 +278,5 @@ mod tests {
         assert_eq!(finding(&[("one", starts.clone())]), (false, "NoReplicas".to_owned()));
         let refuses_first = Told { generation: None, digest: None, ..refusing };
         assert_eq!(finding(&[("one", told(7, "seven")), ("two", refuses_first)]), (false, "RefusedByReplica".to_owned()));
-    }
-
-    #[test]
-    fn what_can_not_be_read_is_told_once() {
-        let metadata = ObjectMeta { name: Some("shop".to_owned()), generation: Some(3), ..ObjectMeta::default() };
-        let told = |generation, status: &Value, reason: &str| {
-            let metadata = ObjectMeta { generation: Some(generation), ..metadata.clone() };
-            let resource = Unreadable { metadata, reason: reason.to_owned(), status: status.clone() };
-            unreadable("DataSource", &resource, "now").expect("it is told")
-        };
-        let first = told(3, &Value::Null, "unknown engine");
-        assert!(first.is_news);
-        assert!(!told(3, &first.status, "unknown engine").is_news);
-        assert!(told(4, &first.status, "unknown engine").is_news);
-        assert!(told(3, &first.status, "unknown mode").is_news);
-        assert!(told(3, &json!({"conditions": "none"}), "unknown engine").is_news, "of a later version as well");
     }
 }

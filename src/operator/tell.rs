@@ -72,8 +72,7 @@ impl Teller {
     }
 
     async fn event(&self, said: &Said) {
-        let is_source = said.reference.kind.as_deref() == Some("DataSource");
-        for transition in transitions(is_source, &said.before, &said.after) {
+        for transition in transitions(&said.before, &said.after) {
             let type_ = if transition.is_good { EventType::Normal } else { EventType::Warning };
             self.publish(&said.reference, type_, &transition.reason, &transition.message).await;
         }

@@ -4,7 +4,7 @@
 //! what has changed, so that one that was missed or has failed is made up for by the next.
 
 use super::build::{self, Prepared, Undone};
-use super::capture::{Captures, Undoing, Untold};
+use super::capture::{Captures, Undoing};
 use super::database::{Look, Looks, Question};
 use super::dereference::{Dereferenced, EntityFound, Place, SourceFound};
 use super::finalizer;
@@ -14,14 +14,12 @@ use super::status::{Applied, serves, statuses};
 use super::tell::Teller;
 use super::trial::Trials;
 use super::validate::{self, Validated};
-use super::verdict::Finding;
 use super::watch::{Snapshot, World};
 use crate::catalog::scope;
 use crate::generation::{self, Generation, Published, Publisher};
-use crate::manifest::data_source::CaptureMode;
 use crate::manifest::values::Carried;
 use crate::manifest::{DataSource, Declared, Manifests};
-use crate::store::{self, Bucket};
+use crate::store::Bucket;
 use kube::{Client, Resource, ResourceExt};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -46,23 +44,6 @@ pub(super) enum Error {
     Statuses(usize),
 }
 
-impl Error {
-    /// What it is for people who have only their resource: always the same words for the same fault, so that nothing is written
-    /// again, and none that could be a secret.
-    fn told(&self) -> String {
-        match self {
-            Error::Publishing(generation::Error::Store(store::Error::Unavailable(_))) => {
-                "NATS can't be reached, or does not take it now".to_owned()
-            }
-            Error::Publishing(error) => error.to_string(),
-            Error::Cluster(_) => {
-                "the API server refuses what comes before that, or can't be reached; see the operator's log".to_owned()
-            }
-            Error::Fault(_) | Error::Statuses(_) => "see the operator's log".to_owned(),
-        }
-    }
-}
-
 /// What turns need, and what they know of each other.
 pub(super) struct Turns {
     pub(super) client: Client,
@@ -81,12 +62,9 @@ pub(super) struct Turns {
 /// What turns know of each other.
 #[derive(Default)]
 pub(super) struct Memory {
-    /// Whether what stands in NATS was looked at. Nothing is published over it and nothing is told before.
-    is_known: bool,
-    /// The generation that stands in NATS.
-    there: Option<Arc<Generation>>,
-    /// The latest that stood there. NATS may have lost it; replicas serve it all the same.
-    last: Option<Arc<Generation>>,
+    /// The generation that is published.
+    wanted: Option<Arc<Generation>>,
+    since: HashMap<String, u64>,
     /// How often each source's database was asked for.
     asked: HashMap<String, u64>,
     /// Which question each entity waits for, by its uid and generation.
@@ -98,13 +76,11 @@ impl Turns {
     pub(super) async fn recall(&mut self) -> Result<(), Error> {
         let publisher = Publisher::begin(Arc::clone(&self.catalog)).await?;
         self.memory.note(publisher.before().cloned().map(Arc::new));
-        self.memory.is_known = true;
         Ok(())
     }
 
     /// Takes one turn.
     pub(super) async fn take(&mut self) -> Result<(), Error> {
-        let recalled = if self.memory.is_known { Ok(()) } else { self.recall().await };
         // dereference
         let snapshot = self.world.snapshot();
         self.trials.forget(&snapshot.entities);
@@ -117,9 +93,9 @@ impl Turns {
         // build
         let prepared = build::build(&validated).map_err(Error::Fault)?;
         // apply
-        let applied = self.apply(&prepared, &validated, recalled).await;
+        let applied = self.apply(&prepared, &validated).await;
         // status: what is wrong with a resource is told, whatever else has failed
-        let told = self.tell(&validated, &prepared, applied.as_ref().err()).await;
+        let told = self.tell(&validated).await;
         applied.and(told)
     }
 
@@ -160,6 +136,7 @@ impl Turns {
         }
         let keys: HashSet<String> = snapshot.sources.iter().map(|source| validate::declared_source(source).key()).collect();
         self.looks.retain(|key| keys.contains(key));
+        self.captures.retain(|key| keys.contains(key));
     }
 
     fn judge(&self, snapshot: &Snapshot) -> Result<Validated, Error> {
@@ -181,7 +158,7 @@ impl Turns {
             policies: snapshot.policies.clone(),
             grants: snapshot.grants.clone(),
             unreadable: snapshot.unreadable.clone(),
-            published: self.memory.last.clone(),
+            published: self.memory.wanted.clone(),
             trials: self.trials.problems(),
         };
         // validate
@@ -196,75 +173,49 @@ impl Turns {
         Some(Place { file: self.handing.file(&key), key, is_handed })
     }
 
-    /// Makes it so: hands over URLs, installs capture, publishes if what is there could be recalled, and undoes capture where it
-    /// is over.
-    async fn apply(&mut self, prepared: &Prepared, validated: &Validated, recalled: Result<(), Error>) -> Result<(), Error> {
+    /// Makes it so: hands over URLs, installs capture, publishes, and undoes capture where it is over.
+    async fn apply(&mut self, prepared: &Prepared, validated: &Validated) -> Result<(), Error> {
         let mut needed = self.needed();
         // The URL may be in no other place by the time that capture can be undone.
         for undone in &prepared.undone {
             needed.extend(self.handing.keys_of(&undone.resource.namespace().unwrap_or_default(), &undone.resource.name_any()));
         }
         self.handing.hand(&prepared.urls, &needed).await?;
-        let captures = prepared.captures.iter().map(|one| one.key.as_str());
-        let known: HashSet<&str> = captures.chain(prepared.undone.iter().map(|one| one.key.as_str())).collect();
-        self.captures.retain(|key| known.contains(key));
         let due: Vec<_> = prepared.captures.iter().filter(|capture| self.captures.is_due(capture)).collect();
         for capture in &due {
             // Before anything is made that has to be undone.
             finalizer::add(&self.client, &capture.resource).await?;
         }
-        for (resource, warning) in self.captures.install(&due, &validated.catalog).await {
-            self.teller.warn(&resource.object_ref(&()), "CaptureWarning", &warning).await;
-        }
-        let mut outcome = match recalled {
-            Ok(()) => self.publish(prepared.carried.clone(), validated.declares_nothing()).await,
-            Err(error) => Err(error),
-        };
-        let is_published = outcome.is_ok();
+        self.captures.install(&due, &validated.catalog).await;
+        self.publish(prepared.carried.clone(), validated.declares_nothing()).await?;
         for undone in &prepared.undone {
-            // Replicas that were not told otherwise serve it as captured, until it has waited for long enough.
-            if is_published || self.captures.is_late(undone) {
-                let undone = self.undo(undone).await;
-                outcome = outcome.and(undone);
-            }
+            self.undo(undone).await?;
         }
-        outcome
+        Ok(())
     }
 
     /// The URLs that replicas need besides those that are wanted: until all of them serve what is published, every one that
     /// they were handed.
     fn needed(&self) -> BTreeSet<String> {
-        if !self.is_served() {
+        let is_served = self
+            .memory
+            .wanted
+            .as_ref()
+            .is_some_and(|wanted| self.replicas.borrow().values().all(|told| serves(told, wanted.number, wanted)));
+        if !is_served {
             return self.handing.keys();
         }
-        let manifests = self.memory.there.as_ref().and_then(|wanted| wanted.unpack().ok()).unwrap_or_default();
+        let manifests = self.memory.wanted.as_ref().and_then(|wanted| wanted.unpack().ok()).unwrap_or_default();
         let files = manifests.sources.iter().filter_map(|source| source.resource.spec.connection.file.as_deref());
         files.filter_map(|file| self.handing.key_of(file)).map(ToOwned::to_owned).collect()
-    }
-
-    /// Whether every replica that lives serves what is published.
-    fn is_served(&self) -> bool {
-        let wanted = self.memory.there.as_ref();
-        wanted.is_some_and(|wanted| self.replicas.borrow().values().all(|told| serves(told, wanted.number, wanted)))
-    }
-
-    /// Whether changes of a source can still be told: by no replica that serves a catalog which does not capture them. Its relays
-    /// have stopped, and whoever writes to the tables meanwhile would add to what waits for ever.
-    fn untold(&self, key: &str) -> Untold {
-        let manifests = self.memory.there.as_ref().and_then(|wanted| wanted.unpack().ok());
-        let is_captured = |source: &Declared<DataSource>| source.resource.spec.capture.mode != CaptureMode::None;
-        let is_over = manifests.is_some_and(|manifests| {
-            manifests.sources.iter().filter(|source| source.key() == key).all(|source| !is_captured(source))
-        });
-        if is_over && self.is_served() { Untold::Discarded } else { Untold::Kept }
     }
 
     /// Publishes what differs from what is there. Nothing at all is published first only by a cluster without entities, whose
     /// replicas are ready by it: a NATS that has lost the catalog looks the same, and replicas serve on what it had.
     async fn publish(&mut self, carried: Vec<Carried>, declares_nothing: bool) -> Result<(), Error> {
         let wanted = Generation::after(None, carried.clone()).digest;
-        let is_too_early = carried.is_empty() && self.memory.there.is_none() && !declares_nothing;
-        if is_too_early || self.memory.there.as_ref().is_some_and(|there| there.digest == wanted) {
+        let is_too_early = carried.is_empty() && self.memory.wanted.is_none() && !declares_nothing;
+        if is_too_early || self.memory.wanted.as_ref().is_some_and(|there| there.digest == wanted) {
             return Ok(());
         }
         let publisher = Publisher::begin(Arc::clone(&self.catalog)).await?;
@@ -280,8 +231,7 @@ impl Turns {
     }
 
     async fn undo(&mut self, undone: &Undone) -> Result<(), Error> {
-        let untold = self.untold(&undone.key);
-        match self.captures.undo(undone, &self.handing, untold).await {
+        match self.captures.undo(undone, &self.handing).await {
             Undoing::Over => info!(source = undone.key, "nothing is captured any more"),
             Undoing::Waiting(reason) => {
                 info!(source = undone.key, reason, "capture can't be undone yet");
@@ -296,18 +246,14 @@ impl Turns {
         Ok(())
     }
 
-    async fn tell(&self, validated: &Validated, prepared: &Prepared, failed: Option<&Error>) -> Result<(), Error> {
-        if !self.memory.is_known {
-            return Ok(());
-        }
+    async fn tell(&self, validated: &Validated) -> Result<(), Error> {
         let faults = validated
             .sources
             .iter()
             .filter_map(|source| Some((source.key.clone(), self.captures.fault(&source.key)?.to_owned())));
         let applied = Applied {
-            wanted: self.memory.last.clone(),
-            since: self.memory.since(),
-            unpublished: failed.map(|error| self.memory.unpublished(&prepared.carried, error)).unwrap_or_default(),
+            wanted: self.memory.wanted.clone(),
+            since: self.memory.since.clone(),
             capture_faults: faults.collect(),
             mqtt_prefix: self.mqtt_prefix.clone(),
         };
@@ -321,76 +267,37 @@ impl Turns {
 }
 
 impl Memory {
-    /// Takes note of what stands in NATS. Where that is nothing, what stood there before is known still: it is what replicas serve,
-    /// and what resources that are not judged now go out as again.
-    fn note(&mut self, there: Option<Arc<Generation>>) {
-        self.last = there.clone().or_else(|| self.last.take());
-        self.there = there;
-    }
-
-    /// Since which generation each resource is what it is, by its origin.
-    fn since(&self) -> HashMap<String, u64> {
-        let since = |last: &Arc<Generation>| -> Vec<(String, u64)> {
-            last.manifests.iter().map(|one| (one.identity(), one.since.unwrap_or(last.number))).collect()
+    /// Takes note of what is published: each resource that is another one is so since this generation.
+    fn note(&mut self, published: Option<Arc<Generation>>) {
+        let Some(published) = published else {
+            (self.wanted, self.since) = (None, HashMap::new());
+            return;
         };
-        self.last.iter().flat_map(since).collect()
+        if self.wanted.as_ref().is_some_and(|wanted| wanted.is(&published)) {
+            return;
+        }
+        let before = self.wanted.as_ref().filter(|before| before.number < published.number);
+        let before: HashMap<String, &Carried> =
+            before.iter().flat_map(|before| &before.manifests).map(|carried| (carried_origin(carried), carried)).collect();
+        let since = published.manifests.iter().map(|carried| {
+            let origin = carried_origin(carried);
+            let same =
+                before.get(&origin).is_some_and(|before| before.resource == carried.resource && before.table == carried.table);
+            let earlier = self.since.get(&origin).copied().filter(|_| same);
+            (origin, earlier.unwrap_or(published.number))
+        });
+        self.since = since.collect();
+        self.wanted = Some(published);
     }
+}
 
-    /// What of these resources could not be published as it is, by origin, and why.
-    fn unpublished(&self, carried: &[Carried], error: &Error) -> HashMap<String, Finding> {
-        let there: HashMap<String, &Carried> =
-            self.last.iter().flat_map(|last| &last.manifests).map(|one| (one.identity(), one)).collect();
-        let is_there = |one: &&Carried| there.get(&one.identity()).is_some_and(|there| there.says_the_same(one));
-        let finding = Finding::no("PublishFailed", format!("it could not be published, and is tried again: {}", error.told()));
-        carried.iter().filter(|one| !is_there(one)).map(|one| (one.identity(), finding.clone())).collect()
-    }
+/// The origin that a resource has here, whoever has published it.
+fn carried_origin(carried: &Carried) -> String {
+    let field = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    let (kind, metadata) = (&carried.resource["kind"], &carried.resource["metadata"]);
+    format!("{} {}/{}", field(kind), field(&metadata["namespace"]), field(&metadata["name"]))
 }
 
 fn version(resource: &impl ResourceExt) -> (String, i64) {
     (resource.uid().unwrap_or_default(), resource.meta().generation.unwrap_or_default())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn carried(name: &str) -> Carried {
-        let resource = json!({"kind": "Entity", "metadata": {"namespace": "apps", "name": name}});
-        Carried { origin: String::new(), resource, table: None, since: None }
-    }
-
-    #[test]
-    fn what_nats_has_lost_is_known_still() {
-        let first = Generation::after(None, vec![carried("items")]);
-        let second = Generation::after(Some(&first), vec![carried("items"), carried("tags")]);
-        // A leader that has just begun has seen no other one.
-        let mut memory = Memory::default();
-        memory.note(Some(Arc::new(second)));
-        let since = HashMap::from([("Entity apps/items".to_owned(), 1), ("Entity apps/tags".to_owned(), 2)]);
-        assert_eq!(memory.since(), since);
-        memory.note(None);
-        assert!(memory.there.is_none() && memory.last.is_some());
-        assert_eq!(memory.since(), since);
-        memory.note(Some(Arc::new(first)));
-        assert_eq!(memory.since().len(), 1, "what stands there counts");
-    }
-
-    #[test]
-    fn only_what_is_not_published_as_it_is_is_told_why() {
-        let mut memory = Memory::default();
-        let changed = Carried { table: Some("another".to_owned()), ..carried("tags") };
-        memory.note(Some(Arc::new(Generation::after(None, vec![carried("items"), carried("tags")]))));
-        let told = |text: &str| {
-            let error = Error::from(generation::Error::from(store::Error::Unavailable(text.to_owned())));
-            let mut all: Vec<(String, Finding)> =
-                memory.unpublished(&[carried("items"), changed.clone(), carried("orders")], &error).into_iter().collect();
-            all.sort_by(|one, other| one.0.cmp(&other.0));
-            all
-        };
-        let first = told("timed out");
-        assert_eq!(first.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["Entity apps/orders", "Entity apps/tags"]);
-        assert_eq!(first[0].1.reason, "PublishFailed");
-        assert_eq!(first, told("no responders"), "whatever the words of the driver are");
-    }
 }

@@ -4,11 +4,10 @@ use super::{Before, JudgedSource, is_leaving, is_paused, origin};
 use crate::manifest::problem::Cause;
 use crate::manifest::status::{Condition, Truth};
 use crate::manifest::{Declared, Entity, Problem};
-use crate::operator::database::Fault;
 use crate::operator::dereference::{Dereferenced, EntityFound};
 use crate::operator::grant::Reference;
 use crate::operator::seen::Unreadable;
-use crate::operator::verdict::{Finding, NO_RELATION, UNAVAILABLE, Verdict, reason};
+use crate::operator::verdict::{Finding, Verdict, reason};
 use kube::ResourceExt;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -65,22 +64,21 @@ impl Ground<'_> {
         if let Some(finding) = self.reference(&declared) {
             return candidate(Some(Verdict::unresolved(finding)), Form::Out);
         }
-        if let Some(policy) = self.unreadable_policy(resource) {
+        if let Some(policy) = self.policy(resource) {
             let message = format!(
-                "the AccessPolicy '{policy}' may hold for it and can't be read; it is served to nobody until the policy can be read or is removed"
+                "the AccessPolicy '{policy}' holds for it, and policies can't be enforced yet; it is served to nobody until the policy is removed"
             );
-            return candidate(Some(Verdict::refused(Finding::no("PolicyUnreadable", message))), Form::Out);
+            return candidate(Some(Verdict::refused(Finding::no("PolicyNotEnforced", message))), Form::Out);
         }
         if is_paused(&**resource) {
             return candidate(None, before());
         }
         let judged = self.sources.get(source.as_str());
         let is_known = judged.is_some_and(|source| source.look.facts.is_some());
-        match judged.and_then(|source| source.look.fault.as_ref()) {
-            // What it had when it was last seen judges nobody.
-            Some(fault) => candidate(Some(unknown(resource, &source, fault)), before()),
-            None if !is_known || !found.is_looked_at => candidate(None, before()),
-            None => match self.found.trials.get(&origin(&**resource)) {
+        match judged {
+            Some(source) if !is_known && source.look.fault.is_some() => candidate(Some(unknown(resource, source)), before()),
+            _ if !is_known || !found.is_looked_at => candidate(None, before()),
+            _ => match self.found.trials.get(&origin(&**resource)) {
                 Some(problems) if !problems.is_empty() => candidate(Some(refused(resource, problems)), before()),
                 _ => candidate(Some(Verdict::good()), Form::Current(declared)),
             },
@@ -119,12 +117,17 @@ impl Ground<'_> {
         }
     }
 
-    /// A policy that can't be read can be of any entity of its namespace, and is of all.
-    fn unreadable_policy(&self, resource: &Entity) -> Option<String> {
-        let is_of_namespace = |(kind, policy): &&(&'static str, Unreadable)| {
+    /// The policy that holds for an entity. One that can't be read can be of any entity of its namespace, and is of all.
+    fn policy(&self, resource: &Entity) -> Option<String> {
+        let holds = |policy: &&Arc<crate::manifest::AccessPolicy>| {
+            policy.namespace() == resource.namespace() && policy.spec.entity == resource.name_any()
+        };
+        let is_unreadable = |(kind, policy): &&(&'static str, Unreadable)| {
             *kind == "AccessPolicy" && policy.metadata.namespace == resource.namespace()
         };
-        self.found.unreadable.iter().find(is_of_namespace).map(|(_, policy)| policy.metadata.name.clone().unwrap_or_default())
+        let unreadable = self.found.unreadable.iter().filter(is_unreadable);
+        let readable = self.found.policies.iter().filter(holds).map(|policy| policy.name_any());
+        readable.chain(unreadable.filter_map(|(_, policy)| policy.metadata.name.clone())).next()
     }
 }
 
@@ -135,23 +138,20 @@ pub(in crate::operator) fn declared(resource: &Entity) -> Declared<Entity> {
     Declared::without_lines(bare, origin(resource))
 }
 
-/// What is said of one whose database can't be looked at: what was said before, if it holds for the resource as it is.
-fn unknown(resource: &Entity, source: &str, fault: &Fault) -> Verdict {
+/// What is said of one whose database was never seen: what was said before, if it holds for the resource as it is.
+fn unknown(resource: &Entity, source: &JudgedSource) -> Verdict {
     let before =
         |kind: &str| condition(resource, kind).filter(|before| before.observed_generation == resource.metadata.generation);
     let finding = |kind: &str| before(kind).map(|before| Finding::new(before.status, &before.reason, before.message.clone()));
-    let pending = || Finding::unknown(UNAVAILABLE, format!("the database could not be looked at: {}", fault.message()));
+    let why = source.verdict.degraded.as_ref().or(Some(&source.verdict.resolved)).filter(|finding| !finding.message.is_empty());
+    let pending = || {
+        let why = why.map_or("no reason is known", |finding| finding.message.as_str());
+        Finding::unknown("DatabaseUnavailable", format!("the database could not be looked at: {why}"))
+    };
     Verdict {
         accepted: finding("Accepted").filter(|before| before.truth != Truth::Unknown).unwrap_or_else(pending),
-        // Its source is there, whatever was said before.
-        resolved: finding("ResolvedRefs")
-            .filter(|before| before.reason == NO_RELATION)
-            .unwrap_or_else(|| Verdict::good().resolved),
-        degraded: finding("Degraded").filter(|before| before.holds() && before.reason != UNAVAILABLE),
-        // Why is told once, by the source: a driver's words change, and an entity need not be written each time.
-        away: fault
-            .is_absence()
-            .then(|| format!("its database can't be used now, so that requests fail; the DataSource '{source}' says why")),
+        resolved: finding("ResolvedRefs").unwrap_or_else(|| Verdict::good().resolved),
+        degraded: finding("Degraded").filter(Finding::holds),
     }
 }
 

@@ -78,21 +78,6 @@ fn after(mut found: Dereferenced, text: &str) -> Dereferenced {
     found
 }
 
-/// It was accepted as it is.
-fn accept(found: &mut EntityFound) {
-    let condition = Condition {
-        kind: "Accepted".to_owned(),
-        status: Truth::True,
-        observed_generation: Some(1),
-        last_transition_time: String::new(),
-        reason: "Accepted".to_owned(),
-        message: String::new(),
-    };
-    let mut resource = (*found.resource).clone();
-    resource.status = Some(EntityStatus { conditions: vec![condition], ..EntityStatus::default() });
-    found.resource = Arc::new(resource);
-}
-
 fn judged<'v>(validated: &'v Validated, name: &str) -> &'v JudgedEntity {
     validated.entities.iter().find(|entity| entity.resource.name_any() == name).expect("it is judged")
 }
@@ -152,7 +137,17 @@ fn a_change_for_the_worse_leaves_what_was_published() {
 fn what_the_database_has_taken_away_is_drift() {
     let text = format!("{SHOP}{}", entity("items", ", columns: [{name: gone}]"));
     let mut found = after(found(&text, &facts()), &text);
-    accept(&mut found.entities[0]);
+    let condition = Condition {
+        kind: "Accepted".to_owned(),
+        status: Truth::True,
+        observed_generation: Some(1),
+        last_transition_time: String::new(),
+        reason: "Accepted".to_owned(),
+        message: String::new(),
+    };
+    let mut items = (*found.entities[0].resource).clone();
+    items.status = Some(EntityStatus { conditions: vec![condition], ..EntityStatus::default() });
+    found.entities[0].resource = Arc::new(items);
     let validated = validate(found).expect("judged");
     let verdict = judged(&validated, "items").verdict.as_ref().expect("a verdict");
     assert_eq!(verdict.degraded.as_ref().map(|degraded| degraded.reason.as_str()), Some("SchemaDrift"));
@@ -169,50 +164,6 @@ fn while_a_database_is_away_what_was_published_stays() {
     let verdict = judged(&validated, "orders").verdict.as_ref().expect("a verdict");
     assert_eq!((verdict.accepted.truth, verdict.accepted.reason.as_str()), (Truth::Unknown, "DatabaseUnavailable"));
     assert!(verdict.accepted.message.contains("no route"));
-}
-
-#[test]
-fn what_a_database_had_judges_nobody_while_it_is_away() {
-    let before = format!("{SHOP}{}{}", entity("items", ""), entity("goods", ", table: orders"));
-    // One stays, one is changed, and one comes, each of which what the database had would find good.
-    let now = format!("{SHOP}{}{}{}", entity("items", ""), entity("goods", ", table: items, name: goods"), entity("orders", ""));
-    let away = Look { fault: Some(Fault::Unreachable("no route".to_owned())), ..facts() };
-    let mut found = after(found(&now, &away), &before);
-    accept(&mut found.entities[0]);
-    let validated = validate(found).expect("judged");
-    assert_eq!(served(&validated), ["items", "goods"]);
-    let goods = judged(&validated, "goods").outgoing.as_ref().and_then(|goods| goods.resource.spec.table.clone());
-    assert_eq!(goods.as_deref(), Some("orders"), "as it was published");
-    let accepted = |name: &str| judged(&validated, name).verdict.as_ref().expect("a verdict").accepted.truth;
-    assert_eq!((accepted("items"), accepted("goods"), accepted("orders")), (Truth::True, Truth::Unknown, Truth::Unknown));
-    for name in ["items", "goods", "orders"] {
-        let verdict = judged(&validated, name).verdict.as_ref().expect("a verdict");
-        let (degraded, unusable) = (verdict.degraded().expect("degraded"), verdict.unusable().expect("unusable"));
-        assert_eq!((degraded.reason.as_str(), unusable.truth), ("DatabaseUnavailable", Truth::False), "{name}");
-        assert!(degraded.message.contains("apps/shop") && !degraded.message.contains("no route"), "{}", degraded.message);
-    }
-    let source = &validated.sources[0].verdict;
-    assert_eq!(source.unusable().map(|unusable| unusable.message), Some("no route".to_owned()));
-    assert!(source.accepted.holds() && source.resolved.holds());
-}
-
-#[test]
-fn a_secret_that_is_not_shown_now_is_not_said_to_be_missing() {
-    let text = format!("{SHOP}{}{}", entity("items", ""), entity("orders", ""));
-    let look = |fault| Look { fault: Some(fault), ..facts() };
-    let resolved = |fault| {
-        let mut found = after(found(&text, &look(fault)), &format!("{SHOP}{}", entity("items", "")));
-        accept(&mut found.entities[0]);
-        let validated = validate(found).expect("judged");
-        assert_eq!((served(&validated), reason(&validated, "items")), (vec!["items".to_owned()], "Accepted".to_owned()));
-        assert_eq!(reason(&validated, "orders"), "DatabaseUnavailable", "it can't be judged");
-        assert!(validated.entities.iter().all(|entity| entity.verdict.as_ref().expect("a verdict").unusable().is_none()));
-        let resolved = validated.sources[0].verdict.resolved.clone();
-        (resolved.truth, resolved.reason)
-    };
-    let told = "the Secret can't be read".to_owned();
-    assert_eq!(resolved(Fault::UnreadableSecret(told.clone())), (Truth::Unknown, "SecretUnreadable".to_owned()));
-    assert_eq!(resolved(Fault::NoSecret(told)), (Truth::False, "SecretNotFound".to_owned()));
 }
 
 #[test]
@@ -249,13 +200,11 @@ fn a_policy_that_can_not_be_read_keeps_its_namespace_back() {
             namespace: Some(namespace.to_owned()),
             ..kube::api::ObjectMeta::default()
         };
-        found
-            .unreadable
-            .push((kind, Unreadable { metadata, reason: "unknown field".to_owned(), status: serde_json::Value::Null }));
+        found.unreadable.push((kind, Unreadable { metadata, reason: "unknown field".to_owned() }));
         validate(found).expect("judged")
     };
     let validated = unreadable("AccessPolicy", "apps");
-    assert_eq!((served(&validated), reason(&validated, "items")), (Vec::new(), "PolicyUnreadable".to_owned()));
+    assert_eq!((served(&validated), reason(&validated, "items")), (Vec::new(), "PolicyNotEnforced".to_owned()));
     assert_eq!(served(&unreadable("AccessPolicy", "others")), ["items"]);
     assert_eq!(served(&unreadable("Entity", "apps")), ["items"]);
 }

@@ -6,7 +6,6 @@ mod command;
 mod images;
 mod order;
 mod poison;
-mod reinstall;
 mod relay;
 mod setup;
 mod slot;

@@ -4,7 +4,6 @@ mod capturing;
 mod crds;
 mod faults;
 mod leading;
-mod nats;
 mod referring;
 mod resting;
 mod rights;

@@ -25,8 +25,6 @@ pub struct Survey {
     tables: Vec<Table>,
     statements: Vec<String>,
     way: Way,
-    /// Why tables can't be captured in this mode, and what helps.
-    unfit: Vec<String>,
     /// What can't be seen on this database's tables, and what else there is to know, for whoever installs it.
     pub warnings: Vec<String>,
 }
@@ -34,7 +32,7 @@ pub struct Survey {
 /// How statements are run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
-    /// All in one transaction, which MySQL ends at each that changes a schema: what captures must be there after each of them.
+    /// All in one transaction, which MySQL ends at each that changes a schema.
     Together,
     /// As a script with transactions of its own: a slot can't be made where anything was written.
     Script,
@@ -57,8 +55,6 @@ pub enum State {
     Missing,
     /// Something is missing, is another one, or does not run as it must.
     Outdated,
-    /// It can't be captured in this mode.
-    Unfit,
 }
 
 /// What removing takes away.
@@ -136,15 +132,10 @@ impl Survey {
         &self.tables
     }
 
-    /// What is to be run so that every table is captured that can be; nothing if it is so already.
+    /// What is to be run so that every table is captured; nothing if it is so already.
     #[must_use]
     pub fn install(&self) -> &[String] {
         &self.statements
-    }
-
-    /// Refuses tables that can't be captured. The others can be all the same.
-    pub fn fit(&self) -> Result<(), Error> {
-        if self.unfit.is_empty() { Ok(()) } else { Err(Error::Unfit(self.unfit.clone())) }
     }
 
     /// Runs it.

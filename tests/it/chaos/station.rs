@@ -192,7 +192,6 @@ impl Listener {
             return Ok(());
         }
         if message["operation"] == "resync_required" {
-            eprintln!("{} has to read again: {message}", self.knowledge.name());
             self.forget();
             return Err(Cut);
         }

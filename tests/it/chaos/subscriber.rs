@@ -321,7 +321,6 @@ impl Subscriber {
             let code = answer["error"]["code"].as_str().expect("a code").to_owned();
             match code.as_str() {
                 "resync_required" => {
-                    eprintln!("{} has to read again: {answer}", self.knowledge.name());
                     self.figures.resyncs += 1;
                     self.position = None;
                 }
@@ -354,7 +353,6 @@ impl Subscriber {
             return Ok(());
         }
         if message["operation"] == "resync_required" {
-            eprintln!("{} has to read again: {message}", self.knowledge.name());
             self.figures.resyncs += 1;
             let asked = json!({"id": "u", "type": "subscription", "operation": "unsubscribe",
                 "subscription_id": self.subscription});

@@ -289,17 +289,27 @@ impl Mailbox {
         inner.push(slot, told, self.limits)
     }
 
-    /// Tells a subscription something that holds from a place on, whatever it was told and however far it is behind.
+    /// What a snapshot has shown says nothing of what is told from now on.
+    pub(super) fn forget_seen(&self, slot: usize) {
+        if let Some(slot) = self.inner().slot(slot) {
+            slot.seen = None;
+        }
+    }
+
+    /// Tells a subscription something that holds from a place on, whatever it was told and however far it is behind. What its
+    /// snapshot has shown is in what it reads hereafter too, unless the bus was made anew meanwhile, and maybe the database.
     pub(super) fn restart(&self, slot: usize, told: &Told<'_>) -> Outcome {
         let mut inner = self.inner();
         let Some(state) = inner.slot(slot) else { return Outcome::Passed };
         if matches!(state.stage, Stage::Ended) {
             return Outcome::Passed;
         }
+        if told.place.incarnation != state.after.incarnation {
+            state.seen = None;
+        }
         state.stage = Stage::Live;
         state.after = told.place;
         (state.again, state.taken) = (Some(state.told), state.told);
-        state.seen = None;
         inner.push(slot, told, self.limits)
     }
 

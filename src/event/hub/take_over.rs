@@ -61,6 +61,9 @@ async fn move_over(hub: &Shared, new: &Arc<Generation>, subscription: &Arc<Subsc
     }
     let (old, old_shape) = (Arc::clone(old), Arc::clone(old_shape));
     let is_another = shape.form != old_shape.form;
+    if plan.entity().source != old.catalog().entity(old_shape.entity()).source {
+        subscription.mailbox.forget_seen(subscription.slot);
+    }
     *home = Home::Of(Arc::clone(new), shape);
     old.remove(&old_shape, subscription);
     // While its home is held: whoever finds it in the new one finds that it was told so.

@@ -164,6 +164,23 @@ fn what_a_snapshot_has_shown_is_told_by_nobody() {
 }
 
 #[test]
+fn who_reads_again_has_read_what_its_snapshot_had_shown() {
+    let desk = Desk::new(WIDE, false, false);
+    desk.mailbox.settle(desk.slot, at(1));
+    let seen = || Sight::Rows(serde_json::from_str("[[1,3]]").unwrap());
+    desk.mailbox.has_seen(desk.slot, seen());
+    desk.restart(2);
+    assert_eq!(desk.tell_row(Lane::Live, 3, ("create", "1", Some(3))), Outcome::Passed, "it was told late");
+    desk.mailbox.forget_seen(desk.slot);
+    assert_eq!(desk.tell_row(Lane::Live, 4, ("create", "1", Some(3))), Outcome::Queued, "of another database");
+    desk.mailbox.has_seen(desk.slot, seen());
+    let text = Bytes::from_static(b"resync");
+    let told = Told { place: Place { incarnation: 2, offset: 0 }, origin: None, part: None, key: "", tail: &text, head: 0 };
+    desk.mailbox.restart(desk.slot, &told);
+    assert!(desk.mailbox.inner().slots[0].as_ref().unwrap().seen.is_none(), "the bus was made anew");
+}
+
+#[test]
 fn what_has_arrived_is_known_for_each_subscription() {
     let desk = Desk::new(WIDE, false, false);
     let other = desk.mailbox.open(Arc::from("o"), true, false);

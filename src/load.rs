@@ -3,7 +3,7 @@
 //! A database that is connected already under the same settings is kept.
 
 use crate::catalog::facts::FactsBySource;
-use crate::catalog::{self, Catalog, compile, introspect, scope};
+use crate::catalog::{self, Catalog, compile, introspect, policy, scope};
 use crate::database::{self, Database};
 use crate::engine::{Served, sql::trial};
 use crate::manifest::{self, DataSource, Declared, Manifests, Problem, connection, read};
@@ -22,7 +22,10 @@ pub struct Failure {
 
 /// Loads manifests. With `seed`, a SQLite file that is not there is made from the source's seed files.
 pub async fn load(paths: &[PathBuf], known: &HashMap<String, Database>, seed: bool) -> Result<Served, Vec<Problem>> {
-    resolve(&read::paths(paths)?, known, seed).await.map_err(|failure| failure.problems)
+    let manifests = read::paths(paths)?;
+    let served = resolve(&manifests, known, seed).await.map_err(|failure| failure.problems)?;
+    let problems = policy::problems(&manifests, &served.catalog);
+    if problems.is_empty() { Ok(served) } else { Err(problems) }
 }
 
 /// Makes manifests that were read into what can be served.

@@ -61,6 +61,8 @@ pub struct Entity {
     pub relations: Vec<Relation>,
     /// Who may do what.
     pub operations: Operations,
+    /// An AccessPolicy holds for it, so that nobody may do anything while policies can't be enforced.
+    pub is_closed: bool,
     /// Declared columns.
     pub computed: Vec<Computed>,
     /// Declared conditions.
@@ -166,7 +168,7 @@ pub struct DeclaredParameter {
 }
 
 /// Who may do what; an operation that is absent is not exposed.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Operations {
     /// Reading.
     pub read: Option<Rule>,

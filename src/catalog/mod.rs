@@ -15,6 +15,7 @@ mod lexer;
 pub mod lookup;
 pub mod metadata;
 mod opaque;
+pub mod policy;
 pub mod relation;
 pub mod source;
 

@@ -17,6 +17,9 @@ pub async fn check(args: CheckArgs) -> Result<(), Error> {
         let relations: Vec<&str> = entity.relations.iter().map(|relation| relation.name.as_str()).collect();
         let relations = if relations.is_empty() { String::new() } else { format!(", relations: {}", relations.join(", ")) };
         writeln!(out, "ok  {} ({}, {} columns{relations})", entity.full_name(), entity.source, entity.columns.len())?;
+        if entity.is_closed {
+            writeln!(out, "warning  {}: an AccessPolicy holds for it, which can't be enforced yet: nobody may use it", entity.full_name())?;
+        }
     }
     for line in captured {
         writeln!(out, "{line}")?;

@@ -51,11 +51,15 @@ fn print_welcome(address: SocketAddr, catalog: &Catalog, captured: &[String], ow
     let mut out = std::io::stdout().lock();
     writeln!(out, "ResolveSpec serves {} entities at http://{address}", catalog.entities().len())?;
     writeln!(out, "It is open to every program on this machine; use `resolvespec serve` for others.\n")?;
-    for entity in catalog.entities() {
+    let (closed, open): (Vec<_>, Vec<_>) = catalog.entities().iter().partition(|entity| entity.is_closed);
+    for entity in &open {
         writeln!(out, "  {}", try_it(address, &entity.schema, &entity.name))?;
     }
+    for entity in closed {
+        writeln!(out, "  nobody may use {}: it has an AccessPolicy, which can't be enforced yet", entity.full_name())?;
+    }
     writeln!(out, "\nLive changes are told at ws://{address}/ws.")?;
-    if let (Some(own), Some(entity)) = (own, catalog.entities().first()) {
+    if let (Some(own), Some(entity)) = (own, open.first()) {
         own.welcome(&mut out, entity)?;
     }
     captured.iter().try_for_each(|line| writeln!(out, "{line}"))?;

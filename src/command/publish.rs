@@ -1,5 +1,6 @@
 //! `publish`: manifests become the wanted generation of a cluster's catalog.
 
+use crate::catalog::policy;
 use crate::cli::Error;
 use crate::cluster;
 use crate::config::PublishArgs;
@@ -22,6 +23,10 @@ pub async fn publish(args: PublishArgs) -> Result<(), Error> {
     if !offline {
         let served = resolve(&manifests, &HashMap::new(), false).await.map_err(|failure| Error::Manifests(failure.problems))?;
         close(&served).await;
+        let problems = policy::problems(&manifests, &served.catalog);
+        if !problems.is_empty() {
+            return Err(Error::Manifests(problems));
+        }
     }
     tell(&manifests, &publisher.publish(carried).await?)
 }
@@ -46,6 +51,10 @@ fn tell(manifests: &Manifests, published: &Published) -> Result<(), Error> {
     }
     for entity in &manifests.entities {
         writeln!(out, "  Entity {}", entity.key())?;
+    }
+    for policy in &manifests.policies {
+        let entity = policy::entity_key(policy);
+        writeln!(out, "  AccessPolicy {} (can't be enforced yet: nobody may use the Entity {entity})", policy.key())?;
     }
     Ok(())
 }

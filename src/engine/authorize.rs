@@ -57,6 +57,10 @@ pub fn authorize<'c>(principal: &Principal, entity: &'c Entity, operation: Opera
     if allowed {
         return Ok(Grant { entity, operation, rows: Predicate::always() });
     }
+    if entity.is_closed {
+        let reason = "an AccessPolicy holds for it, which this version can't enforce, so that nobody may use it";
+        return Err(Error::new(Code::Forbidden, format!("{} is closed: {reason}", entity.full_name())));
+    }
     let code = if rule.is_some() && principal.is_anonymous() { Code::Unauthorized } else { Code::Forbidden };
     Err(Error::new(code, format!("{} is not allowed on {}", operation.as_str(), entity.full_name())))
 }

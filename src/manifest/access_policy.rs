@@ -1,7 +1,6 @@
 //! AccessPolicy: which rows and columns of an entity a caller may see and write.
 //!
-//! It is not enforced yet: `dev`, `serve` and `check` refuse it, and the operator keeps its entity
-//! back.
+//! It is validated and published, and not enforced yet: an entity that has one is closed to everybody.
 
 use super::rules::rules;
 use super::status::AccessPolicyStatus;

@@ -2,6 +2,7 @@
 
 use super::validate::{Validated, is_leaving, origin};
 use crate::auth::Secret;
+use crate::catalog::policy;
 use crate::database::Database;
 use crate::manifest::data_source::CaptureMode;
 use crate::manifest::values::{Carried, carry};
@@ -61,10 +62,14 @@ fn carried(validated: &Validated) -> Result<Vec<Carried>, String> {
     };
     let used: HashSet<&str> = outgoing().map(|(_, entity)| entity.source.as_str()).collect();
     let sources = validated.sources.iter().filter(|source| used.contains(source.key.as_str()));
+    let names: HashSet<String> = outgoing().map(|(declared, _)| declared.key()).collect();
+    let policies = validated.policies.iter().filter(|policy| {
+        policy.outgoing.as_ref().is_some_and(|declared| names.contains(&policy::entity_key(declared)))
+    });
     let manifests = Manifests {
         sources: sources.filter_map(|source| source.outgoing.clone()).collect(),
         entities: outgoing().map(|(declared, _)| declared.clone()).collect(),
-        policies: Vec::new(),
+        policies: policies.filter_map(|policy| policy.outgoing.clone()).collect(),
     };
     let mut carried = carry(&manifests).map_err(|problems| format!("what was judged good can't be published: {problems:?}"))?;
     let tables: HashMap<String, &String> =

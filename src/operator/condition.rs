@@ -8,6 +8,8 @@ pub(super) struct Conditions {
     pub(super) accepted: Finding,
     pub(super) resolved: Finding,
     pub(super) programmed: Finding,
+    /// Why nobody may use it though every replica has it.
+    pub(super) closed: Option<Finding>,
     pub(super) degraded: Option<Finding>,
 }
 
@@ -44,10 +46,11 @@ impl Conditions {
         all.into_iter().map(condition).collect()
     }
 
-    /// Clients can use it: the manifest is good, what it refers to is there, and every replica has it.
+    /// Clients can use it: the manifest is good, what it refers to is there, every replica has it, and it is not closed.
     fn ready(&self) -> Finding {
         // What can't be judged since something is missing is said to lack that.
-        match [&self.resolved, &self.accepted, &self.programmed].into_iter().find(|finding| !finding.holds()) {
+        let needed = [&self.resolved, &self.accepted, &self.programmed].into_iter().chain(&self.closed);
+        match needed.into_iter().find(|finding| !finding.holds()) {
             None => Finding::yes("Ready", "every replica serves it"),
             Some(first) => Finding::new(
                 if first.truth == Truth::Unknown { Truth::Unknown } else { Truth::False },
@@ -93,6 +96,7 @@ mod tests {
             accepted: Finding::yes("Accepted", ""),
             resolved: Finding::yes("ResolvedRefs", ""),
             programmed,
+            closed: None,
             degraded: None,
         }
     }

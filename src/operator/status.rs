@@ -5,13 +5,13 @@
 use super::condition::{Conditions, say_the_same};
 use super::replicas::{Replicas, Told};
 use super::seen::Unreadable;
-use super::validate::{JudgedEntity, JudgedSource, Validated, is_leaving, origin};
+use super::validate::{JudgedEntity, JudgedPolicy, JudgedSource, Validated, is_leaving, origin};
 use super::verdict::{Finding, Verdict};
 use crate::generation::Generation;
 use crate::manifest::status::{AccessPolicyStatus, Condition, DataSourceStatus, Endpoints, EntityStatus, Truth};
 use crate::manifest::{AccessPolicy, DataSource, Entity};
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::Resource;
+use kube::{Resource, ResourceExt};
 use kube::core::ObjectMeta;
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -49,10 +49,11 @@ pub(super) fn statuses(validated: &Validated, applied: &Applied, replicas: &Repl
         all.push(data_source(source, entities, applied, replicas, now));
     }
     for entity in &validated.entities {
-        all.extend(entity.verdict.as_ref().map(|verdict| self::entity(entity, verdict, applied, replicas, now)));
+        let policies = &validated.policies;
+        all.extend(entity.verdict.as_ref().map(|verdict| self::entity(entity, verdict, policies, applied, replicas, now)));
     }
-    for (policy, verdict) in validated.policies.iter().filter(|(policy, _)| !is_leaving(&**policy)) {
-        all.push(access_policy(policy, verdict, now));
+    for policy in validated.policies.iter().filter(|policy| !is_leaving(&*policy.resource)) {
+        all.push(access_policy(policy, applied, replicas, now));
     }
     all.extend(validated.unreadable.iter().filter_map(|(kind, resource)| unreadable(kind, resource)));
     all
@@ -82,6 +83,7 @@ fn data_source(source: &JudgedSource, entities: usize, applied: &Applied, replic
         accepted: verdict.accepted.clone(),
         resolved: verdict.resolved.clone(),
         programmed,
+        closed: None,
         degraded: verdict.degraded.clone().or(capture),
     };
     let resource = &*source.resource;
@@ -96,7 +98,14 @@ fn data_source(source: &JudgedSource, entities: usize, applied: &Applied, replic
     said(resource, before.conditions, after.conditions.clone(), json!(after), same)
 }
 
-fn entity(entity: &JudgedEntity, verdict: &Verdict, applied: &Applied, replicas: &Replicas, now: &str) -> Said {
+fn entity(
+    entity: &JudgedEntity,
+    verdict: &Verdict,
+    policies: &[JudgedPolicy],
+    applied: &Applied,
+    replicas: &Replicas,
+    now: &str,
+) -> Said {
     let resource = &*entity.resource;
     let is_out = entity.outgoing.is_some();
     let programmed = match &entity.waits {
@@ -108,6 +117,13 @@ fn entity(entity: &JudgedEntity, verdict: &Verdict, applied: &Applied, replicas:
         accepted: verdict.accepted.clone(),
         resolved: verdict.resolved.clone(),
         programmed,
+        closed: policies.iter().find(|policy| policy.is_of(resource)).map(|policy| {
+            let name = policy.resource.name_any();
+            let message = format!(
+                "the AccessPolicy '{name}' holds for it, and policies can't be enforced yet; nobody may use it until the policy is removed"
+            );
+            Finding::no("PolicyNotEnforced", message)
+        }),
         degraded: verdict.degraded.clone(),
     };
     let before = resource.status.clone().unwrap_or_default();
@@ -127,22 +143,27 @@ fn entity(entity: &JudgedEntity, verdict: &Verdict, applied: &Applied, replicas:
     said(resource, before.conditions, after.conditions.clone(), json!(after), same)
 }
 
-fn access_policy(policy: &AccessPolicy, verdict: &Verdict, now: &str) -> Said {
-    let message = "policies can't be enforced yet; the entity is served to nobody while this one is there";
+fn access_policy(policy: &JudgedPolicy, applied: &Applied, replicas: &Replicas, now: &str) -> Said {
+    let JudgedPolicy { resource, verdict, outgoing } = policy;
+    let programmed = match outgoing {
+        None => not_served(),
+        Some(_) => programmed(&origin(&**resource), applied, replicas),
+    };
     let conditions = Conditions {
         accepted: verdict.accepted.clone(),
         resolved: verdict.resolved.clone(),
-        programmed: Finding::no("NotEnforced", message),
+        programmed,
+        closed: Some(Finding::no("NotEnforced", "policies can't be enforced yet; nobody may use the entity while this one is there")),
         degraded: None,
     };
-    let before = policy.status.clone().unwrap_or_default();
-    let generation = policy.metadata.generation;
+    let before = resource.status.clone().unwrap_or_default();
+    let generation = resource.metadata.generation;
     let after = AccessPolicyStatus {
         observed_generation: generation,
         conditions: conditions.written(&before.conditions, generation, now),
     };
     let same = after.observed_generation == before.observed_generation;
-    said(policy, before.conditions, after.conditions.clone(), json!(after), same)
+    said(&**resource, before.conditions, after.conditions.clone(), json!(after), same)
 }
 
 /// One that this version can't read; what it says of itself can't be read either.
@@ -150,7 +171,7 @@ fn unreadable(kind: &str, resource: &Unreadable) -> Option<Said> {
     let Unreadable { metadata, reason } = resource;
     let refused = Verdict::refused(Finding::no("Unreadable", format!("this version of the operator can't read it: {reason}")));
     let conditions =
-        Conditions { accepted: refused.accepted, resolved: refused.resolved, programmed: not_served(), degraded: None };
+        Conditions { accepted: refused.accepted, resolved: refused.resolved, programmed: not_served(), closed: None, degraded: None };
     let since = metadata.creation_timestamp.as_ref().map(|since| since.0.to_string()).unwrap_or_default();
     let after = conditions.written(&[], metadata.generation, &since);
     let status = json!({"observedGeneration": metadata.generation, "conditions": after});

@@ -88,6 +88,7 @@ impl<'a> Draft<'a> {
             is_view: table.is_view,
             relations: Vec::new(),
             operations: operations::operations(declared, table, !primary_key.is_empty(), problems),
+            is_closed: false,
             computed: fragment::computed(declared, &columns, located.facts.dialect, problems),
             operators: fragment::operators(declared, located.facts.dialect, problems),
             limits: operations::limits(declared, settings.limits, problems),

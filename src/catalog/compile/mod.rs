@@ -6,7 +6,7 @@ mod columns;
 mod draft;
 mod fragment;
 mod keys;
-mod near;
+pub(in crate::catalog) mod near;
 mod operations;
 mod relation;
 mod said;
@@ -16,14 +16,15 @@ pub(in crate::catalog) use columns::is_name_character;
 pub(in crate::catalog) use draft::Draft;
 
 use super::derive::Graph;
-use super::entity::{Entity, EntityId, Limits};
+use super::entity::{Entity, EntityId, Limits, Operations};
 use super::facts::FactsBySource;
 use super::lookup::Catalog;
+use super::policy;
 use super::relation::Relation;
 use super::source::captures;
 use crate::manifest::problem::Cause;
-use crate::manifest::{Declared, Manifests, Problem};
-use std::collections::HashMap;
+use crate::manifest::{AccessPolicy, Declared, Manifests, Problem};
+use std::collections::{HashMap, HashSet};
 
 /// What holds for every entity that says nothing else.
 #[derive(Debug, Clone, Default)]
@@ -34,7 +35,7 @@ pub struct Settings {
 
 /// Makes the catalog. Facts are by the sources' keys.
 pub fn compile(manifests: &Manifests, facts: &FactsBySource, settings: &Settings) -> Result<Catalog, Vec<Problem>> {
-    let mut problems: Vec<Problem> = manifests.policies.iter().map(refuse).collect();
+    let mut problems: Vec<Problem> = Vec::new();
     let captures = captures(manifests, &mut problems);
     let mut drafts = Vec::new();
     let mut missing = Vec::new();
@@ -48,6 +49,7 @@ pub fn compile(manifests: &Manifests, facts: &FactsBySource, settings: &Settings
             }
         }
     }
+    close(&mut drafts, &manifests.policies);
     find_shared_paths(&drafts, &mut problems);
     let graph = Graph::new(&drafts);
     let relations: Vec<Vec<Relation>> =
@@ -77,11 +79,13 @@ fn relations(
     })
 }
 
-/// Nothing pretends: a policy that is not enforced must not be accepted.
-fn refuse<T: kube::Resource>(policy: &Declared<T>) -> Problem {
-    policy
-        .problem("kind", "an AccessPolicy is not enforced yet")
-        .advise("remove it; until it can be enforced, limit an Entity with `operations` and their `roles`, or hide its columns")
+/// Nothing pretends: while policies can't be enforced, an entity that has one is closed to everybody, whatever the policy says.
+fn close(drafts: &mut [Draft<'_>], policies: &[Declared<AccessPolicy>]) {
+    let closed: HashSet<String> = policies.iter().map(policy::entity_key).collect();
+    for draft in drafts.iter_mut().filter(|draft| closed.contains(&draft.declared.key())) {
+        draft.entity.operations = Operations::default();
+        draft.entity.is_closed = true;
+    }
 }
 
 fn find_shared_paths(drafts: &[Draft<'_>], problems: &mut Vec<Problem>) {

@@ -1,7 +1,7 @@
 //! Manifests held against facts: what is filled in, and every contradiction with its place.
 
 use super::compile;
-use crate::catalog::entity::{Entity, Piece, Rule};
+use crate::catalog::entity::{Entity, Operations, Piece, Rule};
 use crate::catalog::kind::Kind;
 use crate::catalog::relation::{Relation, RelationKind};
 use crate::catalog::test_shop::{catalog, entity, facts, manifests, try_catalog};
@@ -193,13 +193,13 @@ fn two_entities_cannot_share_a_path() {
 }
 
 #[test]
-fn policies_are_refused_until_they_are_enforced() {
-    let policy = "---\napiVersion: resolvespec.dev/v1alpha1\nkind: AccessPolicy\nmetadata: {name: a}\nspec: {entity: b}\n";
-    refuses(
-        &[policy.to_owned()],
-        &["shop.yaml:3:1: kind: an AccessPolicy is not enforced yet; remove it; until it can be enforced, limit an Entity with \
-           `operations` and their `roles`, or hide its columns"],
-    );
+fn an_entity_with_a_policy_is_closed_and_its_neighbours_are_not() {
+    let policy = "---\napiVersion: resolvespec.dev/v1alpha1\nkind: AccessPolicy\nmetadata: {name: a}\nspec: {entity: customers, filter: x y}\n";
+    let catalog = catalog(&[entity("customers", ""), entity("orders", ""), policy.to_owned()]);
+    let closed: Vec<bool> = catalog.entities().iter().map(|entity| entity.is_closed).collect();
+    assert_eq!(closed, [true, false]);
+    assert_eq!(catalog.entities()[0].operations, Operations::default(), "however bad the policy is");
+    assert_ne!(catalog.entities()[1].operations, Operations::default());
 }
 
 #[test]

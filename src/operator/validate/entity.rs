@@ -64,11 +64,11 @@ impl Ground<'_> {
         if let Some(finding) = self.reference(&declared) {
             return candidate(Some(Verdict::unresolved(finding)), Form::Out);
         }
-        if let Some(policy) = self.policy(resource) {
+        if let Some(policy) = self.unreadable_policy(resource) {
             let message = format!(
-                "the AccessPolicy '{policy}' holds for it, and policies can't be enforced yet; it is served to nobody until the policy is removed"
+                "the AccessPolicy '{policy}' may hold for it and can't be read; it is served to nobody until the policy can be read or is removed"
             );
-            return candidate(Some(Verdict::refused(Finding::no("PolicyNotEnforced", message))), Form::Out);
+            return candidate(Some(Verdict::refused(Finding::no("PolicyUnreadable", message))), Form::Out);
         }
         if is_paused(&**resource) {
             return candidate(None, before());
@@ -117,17 +117,12 @@ impl Ground<'_> {
         }
     }
 
-    /// The policy that holds for an entity. One that can't be read can be of any entity of its namespace, and is of all.
-    fn policy(&self, resource: &Entity) -> Option<String> {
-        let holds = |policy: &&Arc<crate::manifest::AccessPolicy>| {
-            policy.namespace() == resource.namespace() && policy.spec.entity == resource.name_any()
-        };
-        let is_unreadable = |(kind, policy): &&(&'static str, Unreadable)| {
+    /// A policy that can't be read can be of any entity of its namespace, and is of all.
+    fn unreadable_policy(&self, resource: &Entity) -> Option<String> {
+        let is_of_namespace = |(kind, policy): &&(&'static str, Unreadable)| {
             *kind == "AccessPolicy" && policy.metadata.namespace == resource.namespace()
         };
-        let unreadable = self.found.unreadable.iter().filter(is_unreadable);
-        let readable = self.found.policies.iter().filter(holds).map(|policy| policy.name_any());
-        readable.chain(unreadable.filter_map(|(_, policy)| policy.metadata.name.clone())).next()
+        self.found.unreadable.iter().find(is_of_namespace).map(|(_, policy)| policy.metadata.name.clone().unwrap_or_default())
     }
 }
 

@@ -9,6 +9,7 @@ mod policy;
 mod source;
 
 pub(super) use entity::declared as declared_entity;
+pub(super) use policy::JudgedPolicy;
 pub(super) use source::{declared as declared_source, secret, unsupported};
 
 use super::database::Look;
@@ -18,7 +19,7 @@ use super::verdict::{Finding, Verdict};
 use crate::catalog::Catalog;
 use crate::generation::Generation;
 use crate::manifest::declared::key;
-use crate::manifest::{AccessPolicy, DataSource, Declared, Entity, Problem};
+use crate::manifest::{DataSource, Declared, Entity, Problem};
 use kube::ResourceExt;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -30,7 +31,7 @@ const PAUSED: &str = "resolvespec.dev/paused";
 pub(super) struct Validated {
     pub(super) sources: Vec<JudgedSource>,
     pub(super) entities: Vec<JudgedEntity>,
-    pub(super) policies: Vec<(Arc<AccessPolicy>, Verdict)>,
+    pub(super) policies: Vec<JudgedPolicy>,
     pub(super) unreadable: Vec<(&'static str, Unreadable)>,
     /// The entities that could be held against their databases.
     pub(super) catalog: Catalog,
@@ -87,7 +88,7 @@ pub(super) fn validate(found: Dereferenced) -> Result<Validated, String> {
         found.entities.iter().filter(|entity| !is_leaving(&*entity.resource)).map(|entity| standing.candidate(entity)).collect();
     let catalog::Compiled { catalog, entities, at_sources } = catalog::compile_all(&sources, candidates)?;
     let sources = sources.into_iter().map(|source| source::with_problems(source, &at_sources)).collect();
-    let policies = found.policies.iter().map(|policy| (Arc::clone(policy), policy::judge(policy, &entities))).collect();
+    let policies = found.policies.iter().map(|policy| policy::judge(policy, &entities, &catalog)).collect();
     Ok(Validated { sources, entities, policies, unreadable: found.unreadable, catalog })
 }
 

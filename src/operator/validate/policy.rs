@@ -1,18 +1,56 @@
-//! One policy: whether it fits its entity. Nothing enforces it yet, and its entity is served to nobody meanwhile.
+//! One policy: whether it is one that its entity could be held to. Nothing enforces it yet, and its entity is closed to everybody
+//! meanwhile, be the policy good or bad.
 
-use super::JudgedEntity;
-use crate::manifest::AccessPolicy;
+use super::{JudgedEntity, origin};
+use crate::catalog::{Catalog, policy};
+use crate::manifest::{AccessPolicy, Declared, Entity};
 use crate::operator::verdict::{Finding, Verdict};
 use kube::ResourceExt;
+use std::sync::Arc;
+
+/// A policy, judged.
+pub(in crate::operator) struct JudgedPolicy {
+    pub(in crate::operator) resource: Arc<AccessPolicy>,
+    pub(in crate::operator) verdict: Verdict,
+    /// What is published of it, if its entity is.
+    pub(in crate::operator) outgoing: Option<Declared<AccessPolicy>>,
+}
+
+impl JudgedPolicy {
+    /// Whether it holds for an entity.
+    pub(in crate::operator) fn is_of(&self, entity: &Entity) -> bool {
+        is_of(&self.resource, entity)
+    }
+}
+
+fn is_of(policy: &AccessPolicy, entity: &Entity) -> bool {
+    policy.namespace() == entity.namespace() && policy.spec.entity == entity.name_any()
+}
 
 /// Judges one policy.
-pub(super) fn judge(policy: &AccessPolicy, entities: &[JudgedEntity]) -> Verdict {
-    let is_named = |entity: &&JudgedEntity| {
-        entity.resource.namespace() == policy.namespace() && entity.resource.name_any() == policy.spec.entity
+pub(super) fn judge(resource: &Arc<AccessPolicy>, entities: &[JudgedEntity], catalog: &Catalog) -> JudgedPolicy {
+    let declared = declared(resource);
+    let named = &resource.spec.entity;
+    let entity = entities.iter().find(|entity| is_of(resource, &entity.resource));
+    let compiled = entity.and_then(|entity| entity.named.as_ref()).and_then(|(schema, name)| catalog.named(schema, name));
+    let verdict = match (entity, compiled) {
+        (None, _) => {
+            Verdict::unresolved(Finding::no("EntityNotFound", format!("there is no Entity '{named}' in the namespace")))
+        }
+        (Some(_), None) => {
+            Verdict::unresolved(Finding::unknown("EntityNotReady", format!("the Entity '{named}' can't be looked at yet")))
+        }
+        (Some(_), Some(compiled)) => match policy::check(&declared, compiled) {
+            problems if problems.is_empty() => Verdict::good(),
+            problems => Verdict::refused(Finding::of(&problems)),
+        },
     };
-    if !entities.iter().any(|entity| is_named(&entity)) {
-        let message = format!("there is no Entity '{}' in the namespace", policy.spec.entity);
-        return Verdict::unresolved(Finding::no("EntityNotFound", message));
-    }
-    Verdict::good()
+    let is_out = entity.is_some_and(|entity| entity.outgoing.is_some());
+    JudgedPolicy { resource: Arc::clone(resource), verdict, outgoing: is_out.then_some(declared) }
+}
+
+fn declared(resource: &AccessPolicy) -> Declared<AccessPolicy> {
+    let mut bare = AccessPolicy::new(&resource.name_any(), resource.spec.clone());
+    bare.metadata.namespace = resource.namespace();
+    Declared::without_lines(bare, origin(resource))
 }

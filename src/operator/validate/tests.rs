@@ -204,7 +204,7 @@ fn a_policy_that_can_not_be_read_keeps_its_namespace_back() {
         validate(found).expect("judged")
     };
     let validated = unreadable("AccessPolicy", "apps");
-    assert_eq!((served(&validated), reason(&validated, "items")), (Vec::new(), "PolicyNotEnforced".to_owned()));
+    assert_eq!((served(&validated), reason(&validated, "items")), (Vec::new(), "PolicyUnreadable".to_owned()));
     assert_eq!(served(&unreadable("AccessPolicy", "others")), ["items"]);
     assert_eq!(served(&unreadable("Entity", "apps")), ["items"]);
 }

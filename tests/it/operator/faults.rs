@@ -231,20 +231,30 @@ async fn what_is_paused_stays_as_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_entity_with_a_policy_is_served_to_nobody_while_policies_are_not_enforced() {
+async fn an_entity_with_a_policy_is_closed_to_everybody_while_policies_are_not_enforced() {
     let stage = Stage::new().await;
     let (operator, one) = (stage.operator("one"), stage.replica("one"));
     stage.apply_source().await;
     stage.apply_entity("items").await;
     stage.ready("Entity", "items").await;
-    stage.apply("AccessPolicy", "own", json!({"entity": "items", "filter": "row.owner == principal.id"})).await;
+    stage.apply("AccessPolicy", "own", json!({"entity": "items", "filter": "row.name == principal.subject"})).await;
     stage.apply("AccessPolicy", "lost", json!({"entity": "itens", "filter": "true"})).await;
-    stage.told("Entity", "items", "Accepted", "False", "PolicyNotEnforced").await;
-    until("being out", async || one.status_of("items").await == 404).await;
+    let said = stage.told("Entity", "items", "Ready", "False", "PolicyNotEnforced").await;
+    assert!(said.contains("'own'"), "{said}");
+    stage.told("Entity", "items", "Accepted", "True", "Accepted").await;
+    until("being closed", async || one.status_of("items").await == 403).await;
+    stage.told("AccessPolicy", "own", "Accepted", "True", "Accepted").await;
+    stage.told("AccessPolicy", "own", "Programmed", "True", "Programmed").await;
     stage.told("AccessPolicy", "own", "Ready", "False", "NotEnforced").await;
     stage.told("AccessPolicy", "lost", "ResolvedRefs", "False", "EntityNotFound").await;
+    // One that is wrong says where, and closes as well.
+    stage.apply("AccessPolicy", "own", json!({"entity": "items", "filter": "row.nane == principal.subject"})).await;
+    let said = stage.told("AccessPolicy", "own", "Accepted", "False", "Invalid").await;
+    assert!(said.contains("spec.filter: there is no column 'nane'") && said.contains("did you mean 'name'?"), "{said}");
+    assert_eq!(one.status_of("items").await, 403);
     stage.delete("AccessPolicy", "own").await;
     stage.ready("Entity", "items").await;
+    until("being open", async || one.status_of("items").await == 200).await;
     drop((operator, one));
     stage.remove().await;
 }

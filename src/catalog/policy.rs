@@ -1,0 +1,228 @@
+//! What an AccessPolicy says, held against its entity: whether it is one that can be enforced.
+//!
+//! Nothing enforces it yet. An entity with a policy is closed by the compiler, be the policy good or bad; here it is only told
+//! what is wrong with one. No IO.
+
+use super::compile::near::advice;
+use super::entity::Entity;
+use super::lookup::Catalog;
+use crate::manifest::declared::key;
+use crate::manifest::problem::Cause;
+use crate::manifest::{AccessPolicy, Declared, Manifests, Problem};
+use cel::Program;
+use cel::common::ast::{EntryExpr, Expr, IdedExpr, LiteralValue};
+
+/// What an expression may name besides what it binds itself.
+const ROW: &str = "row";
+const PRINCIPAL: &str = "principal";
+/// Types are values in CEL, for `type(x) == string`.
+const TYPES: [&str; 10] = ["bool", "bytes", "double", "int", "list", "map", "null_type", "string", "type", "uint"];
+
+/// What is wrong with the policies of manifests whose entities were compiled.
+#[must_use]
+pub fn problems(manifests: &Manifests, catalog: &Catalog) -> Vec<Problem> {
+    // The catalog has its entities in the order of the manifests.
+    let entities = || manifests.entities.iter().zip(catalog.entities());
+    let of = |policy: &Declared<AccessPolicy>| match entities().find(|(declared, _)| declared.key() == entity_key(policy)) {
+        Some((_, entity)) => check(policy, entity),
+        None => {
+            let there = manifests.entities.iter().filter(|entity| entity.namespace() == policy.namespace());
+            let named = &policy.resource.spec.entity;
+            let reason = format!("there is no Entity '{named}' in the namespace '{}'", policy.namespace());
+            vec![policy.problem("spec.entity", reason).advise(advice(named, there.map(Declared::name)))]
+        }
+    };
+    manifests.policies.iter().flat_map(of).collect()
+}
+
+/// The key of the entity that a policy is for.
+#[must_use]
+pub fn entity_key(policy: &Declared<AccessPolicy>) -> String {
+    key(policy.namespace(), &policy.resource.spec.entity)
+}
+
+/// What is wrong with the policy of an entity.
+#[must_use]
+pub fn check(policy: &Declared<AccessPolicy>, entity: &Entity) -> Vec<Problem> {
+    let spec = &policy.resource.spec;
+    let mut problems = Vec::new();
+    for (path, text) in [("spec.filter", &spec.filter), ("spec.check", &spec.check)] {
+        let faults = text.iter().flat_map(|text| faults(text, entity));
+        problems.extend(faults.map(|Fault { reason, advice }| Problem { advice, ..policy.problem(path, reason) }));
+    }
+    for (place, name) in spec.columns.iter().enumerate() {
+        problems.extend(no_column(name, entity).map(|Fault { reason, advice }| Problem {
+            advice,
+            cause: Cause::Invalid,
+            ..policy.problem(&format!("spec.columns[{place}]"), reason)
+        }));
+    }
+    problems
+}
+
+struct Fault {
+    reason: String,
+    advice: Option<String>,
+}
+
+/// What is wrong with an expression.
+fn faults(text: &str, entity: &Entity) -> Vec<Fault> {
+    let program = match Program::compile(text) {
+        Ok(program) => program,
+        Err(errors) => {
+            let place = |(line, column): (isize, isize)| format!("line {line}, column {column}");
+            let one = |error: &cel::ParseError| Fault { reason: format!("{}: {}", place(error.pos), error.msg), advice: None };
+            return errors.errors.iter().map(one).collect();
+        }
+    };
+    let mut reader = Reader { entity, bound: Vec::new(), faults: Vec::new() };
+    let root = program.expression();
+    if !may_be_a_condition(&root.expr) {
+        reader.fault("it is no condition: it can't come to true or false", None);
+    }
+    reader.read(root);
+    reader.faults
+}
+
+/// Whether it can come to true or false, as far as that can be told without types.
+fn may_be_a_condition(expr: &Expr) -> bool {
+    match expr {
+        Expr::Literal(literal) => matches!(literal, LiteralValue::Boolean(_)),
+        Expr::List(_) | Expr::Map(_) | Expr::Struct(_) => false,
+        _ => true,
+    }
+}
+
+/// Reads an expression for the names in it. The parser bounds how deep that goes.
+struct Reader<'e> {
+    entity: &'e Entity,
+    /// What macros such as `exists` bind.
+    bound: Vec<String>,
+    faults: Vec<Fault>,
+}
+
+impl Reader<'_> {
+    fn fault(&mut self, reason: impl Into<String>, advice: Option<String>) {
+        self.faults.push(Fault { reason: reason.into(), advice });
+    }
+
+    fn read(&mut self, one: &IdedExpr) {
+        match &one.expr {
+            Expr::Unspecified | Expr::Literal(_) => {}
+            Expr::Ident(name) => self.name(name),
+            Expr::Select(select) => {
+                if is_row(&select.operand) {
+                    self.faults.extend(no_column(&select.field, self.entity));
+                }
+                self.read(&select.operand);
+            }
+            Expr::Call(call) => {
+                if let ("_[_]", [row, key]) = (call.func_name.as_str(), call.args.as_slice())
+                    && let (true, Expr::Literal(LiteralValue::String(column))) = (is_row(row), &key.expr)
+                {
+                    self.faults.extend(no_column(column.inner(), self.entity));
+                }
+                call.target.iter().map(|target| &**target).chain(&call.args).for_each(|one| self.read(one));
+            }
+            Expr::List(list) => list.elements.iter().for_each(|one| self.read(one)),
+            Expr::Map(map) => map.entries.iter().for_each(|entry| self.entry(&entry.expr)),
+            Expr::Struct(_) => self.fault("messages can't be made in a policy", None),
+            Expr::Comprehension(all) => {
+                self.read(&all.iter_range);
+                self.read(&all.accu_init);
+                let outside = self.bound.len();
+                self.bound.extend([&all.iter_var, &all.accu_var].into_iter().chain(&all.iter_var2).cloned());
+                for one in [&all.loop_cond, &all.loop_step, &all.result] {
+                    self.read(one);
+                }
+                self.bound.truncate(outside);
+            }
+        }
+    }
+
+    fn entry(&mut self, entry: &EntryExpr) {
+        match entry {
+            EntryExpr::MapEntry(entry) => {
+                self.read(&entry.key);
+                self.read(&entry.value);
+            }
+            EntryExpr::StructField(field) => self.read(&field.value),
+        }
+    }
+
+    fn name(&mut self, name: &str) {
+        let is_known = [ROW, PRINCIPAL].contains(&name) || TYPES.contains(&name) || self.bound.iter().any(|one| one == name);
+        if !is_known {
+            let advice = match self.entity.column_named(name) {
+                Some(_) => format!("did you mean 'row.{name}'?"),
+                None => format!("there are {ROW} and {PRINCIPAL}"),
+            };
+            self.fault(format!("nothing is called '{name}'"), Some(advice));
+        }
+    }
+}
+
+fn is_row(one: &IdedExpr) -> bool {
+    matches!(&one.expr, Expr::Ident(name) if name == ROW)
+}
+
+fn no_column(name: &str, entity: &Entity) -> Option<Fault> {
+    if entity.column_named(name).is_some() {
+        return None;
+    }
+    let reason = format!("there is no column '{name}' in {}", entity.full_name());
+    Some(Fault { reason, advice: Some(advice(name, entity.columns().map(|(_, column)| column.name.as_str()))) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::test_shop;
+
+    fn told(filter: &str) -> Vec<String> {
+        let catalog = test_shop::catalog(&[test_shop::entity("customers", "")]);
+        let entity = &catalog.entities()[0];
+        faults(filter, entity).into_iter().map(|Fault { reason, advice }| format!("{reason}; {}", advice.unwrap_or_default())).collect()
+    }
+
+    #[test]
+    fn conditions_over_the_row_and_the_principal_are_good() {
+        for good in [
+            "true",
+            "row.name == principal.subject",
+            "row['name'] == 'x' || 'admin' in principal.roles",
+            "has(row.name) && principal.roles.exists(role, role == row.name)",
+            "principal.roles.filter(name, name.startsWith('a')).size() > 0",
+            "type(row.name) == string",
+            "{'a': row.name}['a'] == 'x'",
+        ] {
+            assert_eq!(told(good), [""; 0], "{good}");
+        }
+    }
+
+    #[test]
+    fn what_can_not_be_meant_is_told_with_what_could_be() {
+        for (bad, said) in [
+            ("row.nane == 'x'", "there is no column 'nane' in main.customers; did you mean 'name'?"),
+            ("row['nane'] == 'x'", "there is no column 'nane' in main.customers; did you mean 'name'?"),
+            ("name == 'x'", "nothing is called 'name'; did you mean 'row.name'?"),
+            ("user.id == 1", "nothing is called 'user'; there are row and principal"),
+            ("principal.roles.exists(role, role == rule)", "nothing is called 'rule'; there are row and principal"),
+            ("[row.name]", "it is no condition: it can't come to true or false; "),
+            ("1", "it is no condition: it can't come to true or false; "),
+        ] {
+            assert_eq!(told(bad), [said], "{bad}");
+        }
+        let faults = told("row.name ==");
+        assert!(faults[0].starts_with("line 1, column "), "{faults:?}");
+    }
+
+    #[test]
+    fn an_expression_of_any_depth_is_refused_and_nothing_else() {
+        for deep in [format!("{}true{}", "(".repeat(4000), ")".repeat(4000)), format!("{}true", "!".repeat(8001)), "[".repeat(8000)] {
+            assert!(!told(&deep).is_empty());
+        }
+        let many = vec!["row.name == 'x'"; 500].join(" || ");
+        assert_eq!(told(&many), [""; 0], "what is long need not be deep");
+    }
+}

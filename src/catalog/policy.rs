@@ -182,7 +182,10 @@ mod tests {
     fn told(filter: &str) -> Vec<String> {
         let catalog = test_shop::catalog(&[test_shop::entity("customers", "")]);
         let entity = &catalog.entities()[0];
-        faults(filter, entity).into_iter().map(|Fault { reason, advice }| format!("{reason}; {}", advice.unwrap_or_default())).collect()
+        faults(filter, entity)
+            .into_iter()
+            .map(|Fault { reason, advice }| format!("{reason}; {}", advice.unwrap_or_default()))
+            .collect()
     }
 
     #[test]
@@ -219,7 +222,9 @@ mod tests {
 
     #[test]
     fn an_expression_of_any_depth_is_refused_and_nothing_else() {
-        for deep in [format!("{}true{}", "(".repeat(4000), ")".repeat(4000)), format!("{}true", "!".repeat(8001)), "[".repeat(8000)] {
+        for deep in
+            [format!("{}true{}", "(".repeat(4000), ")".repeat(4000)), format!("{}true", "!".repeat(8001)), "[".repeat(8000)]
+        {
             assert!(!told(&deep).is_empty());
         }
         let many = vec!["row.name == 'x'"; 500].join(" || ");

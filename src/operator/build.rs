@@ -63,9 +63,10 @@ fn carried(validated: &Validated) -> Result<Vec<Carried>, String> {
     let used: HashSet<&str> = outgoing().map(|(_, entity)| entity.source.as_str()).collect();
     let sources = validated.sources.iter().filter(|source| used.contains(source.key.as_str()));
     let names: HashSet<String> = outgoing().map(|(declared, _)| declared.key()).collect();
-    let policies = validated.policies.iter().filter(|policy| {
-        policy.outgoing.as_ref().is_some_and(|declared| names.contains(&policy::entity_key(declared)))
-    });
+    let policies = validated
+        .policies
+        .iter()
+        .filter(|policy| policy.outgoing.as_ref().is_some_and(|declared| names.contains(&policy::entity_key(declared))));
     let manifests = Manifests {
         sources: sources.filter_map(|source| source.outgoing.clone()).collect(),
         entities: outgoing().map(|(declared, _)| declared.clone()).collect(),

@@ -1,6 +1,6 @@
 //! From findings to conditions, and from conditions to what is worth an event. Pure.
 
-use super::verdict::Finding;
+use super::verdict::{Finding, UNAVAILABLE};
 use crate::manifest::status::{Condition, Truth};
 
 /// The conditions that every resource has.
@@ -8,7 +8,7 @@ pub(super) struct Conditions {
     pub(super) accepted: Finding,
     pub(super) resolved: Finding,
     pub(super) programmed: Finding,
-    /// Why nobody may use it though every replica has it.
+    /// Why nobody can use it though every replica may have it.
     pub(super) closed: Option<Finding>,
     pub(super) degraded: Option<Finding>,
 }
@@ -46,7 +46,7 @@ impl Conditions {
         all.into_iter().map(condition).collect()
     }
 
-    /// Clients can use it: the manifest is good, what it refers to is there, every replica has it, and it is not closed.
+    /// Clients can use it: the manifest is good, what it refers to is there, every replica has it, and nothing closes it to them.
     fn ready(&self) -> Finding {
         // What can't be judged since something is missing is said to lack that.
         let needed = [&self.resolved, &self.accepted, &self.programmed].into_iter().chain(&self.closed);
@@ -67,8 +67,9 @@ pub(super) fn say_the_same(one: &[Condition], other: &[Condition]) -> bool {
     one.iter().map(timeless).eq(other.iter().map(timeless))
 }
 
-/// What is worth an event between two statuses: that it is ready, and what is wrong; not that it is being worked on.
-pub(super) fn transitions(before: &[Condition], after: &[Condition]) -> Vec<Transition> {
+/// What is worth an event between two statuses: that it is ready, and what is wrong; not that it is being worked on. That a
+/// database goes away and comes back is told by who `tells_of_databases`: a source does, and its many entities need not.
+pub(super) fn transitions(tells_of_databases: bool, before: &[Condition], after: &[Condition]) -> Vec<Transition> {
     let was = |kind: &str| before.iter().find(|condition| condition.kind == kind);
     let mut transitions: Vec<Transition> = Vec::new();
     for condition in after {
@@ -78,6 +79,11 @@ pub(super) fn transitions(before: &[Condition], after: &[Condition]) -> Vec<Tran
             ("Accepted" | "ResolvedRefs", Truth::False) | ("Degraded", Truth::True) => false,
             _ => continue,
         };
+        let was_away = || was("Ready").is_some_and(|was| was.status == Truth::False && was.reason == UNAVAILABLE);
+        let is_of_database = if is_good { was_away() } else { condition.kind == "Degraded" && condition.reason == UNAVAILABLE };
+        if is_of_database && !tells_of_databases {
+            continue;
+        }
         let is_told = transitions.iter().any(|told| told.reason == condition.reason && !told.is_good);
         if is_news && !is_told {
             let (reason, message) = (condition.reason.clone(), condition.message.clone());
@@ -121,16 +127,39 @@ mod tests {
     #[test]
     fn only_news_is_told() {
         let waiting = conditions(Finding::no("Pending", "one waits")).written(&[], Some(1), "then");
-        assert_eq!(transitions(&[], &waiting), [], "that it is being worked on is no news");
+        assert_eq!(transitions(true, &[], &waiting), [], "that it is being worked on is no news");
         let done = conditions(Finding::yes("Programmed", "")).written(&waiting, Some(1), "now");
-        let told = transitions(&waiting, &done);
+        let told = transitions(true, &waiting, &done);
         assert_eq!((told.len(), told[0].is_good, told[0].reason.as_str()), (1, true, "Ready"));
-        assert_eq!(transitions(&done, &done), []);
+        assert_eq!(transitions(true, &done, &done), []);
         let mut bad = conditions(Finding::no("NotAccepted", ""));
         bad.accepted = Finding::no("TableNotFound", "gone");
         bad.degraded = Some(Finding::yes("SchemaDrift", "gone"));
         let reasons: Vec<String> =
-            transitions(&done, &bad.written(&done, Some(1), "later")).into_iter().map(|told| told.reason).collect();
+            transitions(true, &done, &bad.written(&done, Some(1), "later")).into_iter().map(|told| told.reason).collect();
         assert_eq!(reasons, ["TableNotFound", "SchemaDrift"]);
+    }
+
+    #[test]
+    fn of_a_database_only_its_source_tells() {
+        let waiting = conditions(Finding::no("Pending", "one waits")).written(&[], Some(1), "then");
+        let good = conditions(Finding::yes("Programmed", ""));
+        let done = good.written(&waiting, Some(1), "now");
+        let away = Conditions {
+            closed: Some(Finding::no(UNAVAILABLE, "no route")),
+            degraded: Some(Finding::yes(UNAVAILABLE, "no route")),
+            ..conditions(Finding::yes("Programmed", ""))
+        };
+        let away = away.written(&done, Some(1), "later");
+        assert_eq!((truth(&away, "Ready"), truth(&away, "Programmed")), (Truth::False, Truth::True));
+        let back = good.written(&away, Some(1), "at last");
+        let reasons = |tells, before: &[Condition], after: &[Condition]| -> Vec<String> {
+            transitions(tells, before, after).into_iter().map(|told| told.reason).collect()
+        };
+        assert_eq!(reasons(true, &done, &away), [UNAVAILABLE]);
+        assert_eq!(reasons(true, &away, &back), ["Ready"]);
+        assert_eq!(reasons(false, &done, &away), [""; 0]);
+        assert_eq!(reasons(false, &away, &back), [""; 0]);
+        assert_eq!(reasons(false, &waiting, &done), ["Ready"]);
     }
 }

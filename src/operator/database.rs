@@ -69,6 +69,20 @@ pub(super) enum Fault {
     Unreachable(String),
 }
 
+impl Fault {
+    /// What is wrong, for people.
+    pub(super) fn message(&self) -> &str {
+        let (Fault::NoSecret(message) | Fault::Invalid(message) | Fault::Unreachable(message)) = self;
+        message
+    }
+
+    /// Whether it is the database itself that can't be used. What is wrong with a Secret is no news to replicas, which were
+    /// handed a URL before.
+    pub(super) fn is_absence(&self) -> bool {
+        matches!(self, Fault::Unreachable(_))
+    }
+}
+
 /// The looks at all sources.
 pub(super) struct Looks {
     client: Client,

@@ -11,8 +11,8 @@ use crate::generation::Generation;
 use crate::manifest::status::{AccessPolicyStatus, Condition, DataSourceStatus, Endpoints, EntityStatus, Truth};
 use crate::manifest::{AccessPolicy, DataSource, Entity};
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::{Resource, ResourceExt};
 use kube::core::ObjectMeta;
+use kube::{Resource, ResourceExt};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -83,8 +83,8 @@ fn data_source(source: &JudgedSource, entities: usize, applied: &Applied, replic
         accepted: verdict.accepted.clone(),
         resolved: verdict.resolved.clone(),
         programmed,
-        closed: None,
-        degraded: verdict.degraded.clone().or(capture),
+        closed: verdict.unusable(),
+        degraded: verdict.degraded().or(capture),
     };
     let resource = &*source.resource;
     let before = resource.status.clone().unwrap_or_default();
@@ -117,14 +117,8 @@ fn entity(
         accepted: verdict.accepted.clone(),
         resolved: verdict.resolved.clone(),
         programmed,
-        closed: policies.iter().find(|policy| policy.is_of(resource)).map(|policy| {
-            let name = policy.resource.name_any();
-            let message = format!(
-                "the AccessPolicy '{name}' holds for it, and policies can't be enforced yet; nobody may use it until the policy is removed"
-            );
-            Finding::no("PolicyNotEnforced", message)
-        }),
-        degraded: verdict.degraded.clone(),
+        closed: policies.iter().find(|policy| policy.is_of(resource)).map(closed_by).or_else(|| verdict.unusable()),
+        degraded: verdict.degraded(),
     };
     let before = resource.status.clone().unwrap_or_default();
     let generation = resource.metadata.generation;
@@ -143,6 +137,14 @@ fn entity(
     said(resource, before.conditions, after.conditions.clone(), json!(after), same)
 }
 
+fn closed_by(policy: &JudgedPolicy) -> Finding {
+    let name = policy.resource.name_any();
+    let message = format!(
+        "the AccessPolicy '{name}' holds for it, and policies can't be enforced yet; nobody may use it until the policy is removed"
+    );
+    Finding::no("PolicyNotEnforced", message)
+}
+
 fn access_policy(policy: &JudgedPolicy, applied: &Applied, replicas: &Replicas, now: &str) -> Said {
     let JudgedPolicy { resource, verdict, outgoing } = policy;
     let programmed = match outgoing {
@@ -153,7 +155,10 @@ fn access_policy(policy: &JudgedPolicy, applied: &Applied, replicas: &Replicas, 
         accepted: verdict.accepted.clone(),
         resolved: verdict.resolved.clone(),
         programmed,
-        closed: Some(Finding::no("NotEnforced", "policies can't be enforced yet; nobody may use the entity while this one is there")),
+        closed: Some(Finding::no(
+            "NotEnforced",
+            "policies can't be enforced yet; nobody may use the entity while this one is there",
+        )),
         degraded: None,
     };
     let before = resource.status.clone().unwrap_or_default();
@@ -170,8 +175,13 @@ fn access_policy(policy: &JudgedPolicy, applied: &Applied, replicas: &Replicas, 
 fn unreadable(kind: &str, resource: &Unreadable) -> Option<Said> {
     let Unreadable { metadata, reason } = resource;
     let refused = Verdict::refused(Finding::no("Unreadable", format!("this version of the operator can't read it: {reason}")));
-    let conditions =
-        Conditions { accepted: refused.accepted, resolved: refused.resolved, programmed: not_served(), closed: None, degraded: None };
+    let conditions = Conditions {
+        accepted: refused.accepted,
+        resolved: refused.resolved,
+        programmed: not_served(),
+        closed: None,
+        degraded: None,
+    };
     let since = metadata.creation_timestamp.as_ref().map(|since| since.0.to_string()).unwrap_or_default();
     let after = conditions.written(&[], metadata.generation, &since);
     let status = json!({"observedGeneration": metadata.generation, "conditions": after});

@@ -72,7 +72,8 @@ impl Teller {
     }
 
     async fn event(&self, said: &Said) {
-        for transition in transitions(&said.before, &said.after) {
+        let is_source = said.reference.kind.as_deref() == Some("DataSource");
+        for transition in transitions(is_source, &said.before, &said.after) {
             let type_ = if transition.is_good { EventType::Normal } else { EventType::Warning };
             self.publish(&said.reference, type_, &transition.reason, &transition.message).await;
         }

@@ -19,7 +19,14 @@ pub(super) struct Verdict {
     pub(super) resolved: Finding,
     /// What is wrong although it is served, or was.
     pub(super) degraded: Option<Finding>,
+    /// Why its database can't be used now, and so nobody can use what is in it, though every replica may have it.
+    pub(super) away: Option<String>,
 }
+
+/// The word for a database that can't be used now.
+pub(super) const UNAVAILABLE: &str = "DatabaseUnavailable";
+/// The word for a relation that leads nowhere.
+pub(super) const NO_RELATION: &str = "RelationNotFound";
 
 impl Finding {
     pub(super) fn new(truth: Truth, reason: &str, message: impl Into<String>) -> Self {
@@ -56,6 +63,7 @@ impl Verdict {
             accepted: Finding::yes("Accepted", "the manifest and the database agree"),
             resolved: Finding::yes("ResolvedRefs", "everything that it refers to is there"),
             degraded: None,
+            away: None,
         }
     }
 
@@ -67,7 +75,18 @@ impl Verdict {
     /// What it refers to is not there, so that nothing else can be said.
     pub(super) fn unresolved(finding: Finding) -> Self {
         let accepted = Finding::unknown("UnresolvedRefs", "what it refers to has to be there first");
-        Self { accepted, resolved: finding, degraded: None }
+        Self { accepted, resolved: finding, degraded: None, away: None }
+    }
+
+    /// What is told as degraded: what is wrong by itself, or else that its database is away.
+    pub(super) fn degraded(&self) -> Option<Finding> {
+        let away = || self.away.as_ref().map(|why| Finding::yes(UNAVAILABLE, why));
+        self.degraded.clone().or_else(away)
+    }
+
+    /// Why nobody can use it though every replica may have it.
+    pub(super) fn unusable(&self) -> Option<Finding> {
+        self.away.as_ref().map(|why| Finding::no(UNAVAILABLE, why))
     }
 }
 
@@ -78,8 +97,8 @@ pub(super) fn reason(cause: Cause) -> &'static str {
         Cause::NoSource => "DataSourceNotFound",
         Cause::NoTable => "TableNotFound",
         Cause::PathTaken => "PathConflict",
-        Cause::Relation(_) => "RelationNotFound",
-        Cause::Database => "DatabaseUnavailable",
+        Cause::Relation(_) => NO_RELATION,
+        Cause::Database => UNAVAILABLE,
     }
 }
 

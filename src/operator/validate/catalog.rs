@@ -8,6 +8,7 @@ use super::{ByOrigin, JudgedEntity, JudgedSource, origin};
 use crate::catalog::facts::{FactsBySource, TableFacts};
 use crate::catalog::{Catalog, compile};
 use crate::manifest::problem::Cause;
+use crate::manifest::status::Truth;
 use crate::manifest::{Declared, Entity, Manifests, Problem};
 use crate::operator::verdict::{Finding, Verdict};
 use std::collections::{BTreeSet, HashMap};
@@ -141,9 +142,14 @@ impl Candidate {
                 let differs = |published: &Declared<Entity>| published.resource.spec != current.resource.spec;
                 self.form = self.published.clone().filter(differs).map_or(Form::Out, Form::Published);
             }
-            // What was published can't be served either, and what is wrong with the resource as it is was said before.
-            Form::Published(_) if self.verdict.is_none() => self.verdict = Some(refused(&self.resource, problems)),
-            Form::Published(_) | Form::Out => {}
+            Form::Published(_) => {
+                // What was published can't be served either; what is wrong with the resource as it is may have been said before.
+                let is_refused = |verdict: &Verdict| verdict.accepted.truth == Truth::False;
+                if !self.verdict.as_ref().is_some_and(is_refused) {
+                    self.verdict = Some(refused(&self.resource, problems));
+                }
+            }
+            Form::Out => {}
         }
     }
 
@@ -172,7 +178,7 @@ impl Candidate {
                     Some(Finding::yes(&relations.reason, format!("it is served without a relation: {}", relations.message)));
                 verdict.resolved = relations;
             }
-            if is_former && outgoing.is_some() && verdict.degraded.is_none() && !verdict.accepted.holds() {
+            if is_former && outgoing.is_some() && verdict.degraded().is_none() && !verdict.accepted.holds() {
                 verdict.degraded = Some(Finding::yes("FormerServed", "what was accepted before is still served"));
             }
         }

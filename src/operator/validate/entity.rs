@@ -4,10 +4,11 @@ use super::{Before, JudgedSource, is_leaving, is_paused, origin};
 use crate::manifest::problem::Cause;
 use crate::manifest::status::{Condition, Truth};
 use crate::manifest::{Declared, Entity, Problem};
+use crate::operator::database::Fault;
 use crate::operator::dereference::{Dereferenced, EntityFound};
 use crate::operator::grant::Reference;
 use crate::operator::seen::Unreadable;
-use crate::operator::verdict::{Finding, Verdict, reason};
+use crate::operator::verdict::{Finding, NO_RELATION, UNAVAILABLE, Verdict, reason};
 use kube::ResourceExt;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -75,10 +76,11 @@ impl Ground<'_> {
         }
         let judged = self.sources.get(source.as_str());
         let is_known = judged.is_some_and(|source| source.look.facts.is_some());
-        match judged {
-            Some(source) if !is_known && source.look.fault.is_some() => candidate(Some(unknown(resource, source)), before()),
-            _ if !is_known || !found.is_looked_at => candidate(None, before()),
-            _ => match self.found.trials.get(&origin(&**resource)) {
+        match judged.and_then(|source| source.look.fault.as_ref()) {
+            // What it had when it was last seen judges nobody.
+            Some(fault) => candidate(Some(unknown(resource, &source, fault)), before()),
+            None if !is_known || !found.is_looked_at => candidate(None, before()),
+            None => match self.found.trials.get(&origin(&**resource)) {
                 Some(problems) if !problems.is_empty() => candidate(Some(refused(resource, problems)), before()),
                 _ => candidate(Some(Verdict::good()), Form::Current(declared)),
             },
@@ -133,20 +135,23 @@ pub(in crate::operator) fn declared(resource: &Entity) -> Declared<Entity> {
     Declared::without_lines(bare, origin(resource))
 }
 
-/// What is said of one whose database was never seen: what was said before, if it holds for the resource as it is.
-fn unknown(resource: &Entity, source: &JudgedSource) -> Verdict {
+/// What is said of one whose database can't be looked at: what was said before, if it holds for the resource as it is.
+fn unknown(resource: &Entity, source: &str, fault: &Fault) -> Verdict {
     let before =
         |kind: &str| condition(resource, kind).filter(|before| before.observed_generation == resource.metadata.generation);
     let finding = |kind: &str| before(kind).map(|before| Finding::new(before.status, &before.reason, before.message.clone()));
-    let why = source.verdict.degraded.as_ref().or(Some(&source.verdict.resolved)).filter(|finding| !finding.message.is_empty());
-    let pending = || {
-        let why = why.map_or("no reason is known", |finding| finding.message.as_str());
-        Finding::unknown("DatabaseUnavailable", format!("the database could not be looked at: {why}"))
-    };
+    let pending = || Finding::unknown(UNAVAILABLE, format!("the database could not be looked at: {}", fault.message()));
     Verdict {
         accepted: finding("Accepted").filter(|before| before.truth != Truth::Unknown).unwrap_or_else(pending),
-        resolved: finding("ResolvedRefs").unwrap_or_else(|| Verdict::good().resolved),
-        degraded: finding("Degraded").filter(Finding::holds),
+        // Its source is there, whatever was said before.
+        resolved: finding("ResolvedRefs")
+            .filter(|before| before.reason == NO_RELATION)
+            .unwrap_or_else(|| Verdict::good().resolved),
+        degraded: finding("Degraded").filter(|before| before.holds() && before.reason != UNAVAILABLE),
+        // Why is told once, by the source: a driver's words change, and an entity need not be written each time.
+        away: fault
+            .is_absence()
+            .then(|| format!("its database can't be used now, so that requests fail; the DataSource '{source}' says why")),
     }
 }
 

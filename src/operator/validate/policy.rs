@@ -34,9 +34,7 @@ pub(super) fn judge(resource: &Arc<AccessPolicy>, entities: &[JudgedEntity], cat
     let entity = entities.iter().find(|entity| is_of(resource, &entity.resource));
     let compiled = entity.and_then(|entity| entity.named.as_ref()).and_then(|(schema, name)| catalog.named(schema, name));
     let verdict = match (entity, compiled) {
-        (None, _) => {
-            Verdict::unresolved(Finding::no("EntityNotFound", format!("there is no Entity '{named}' in the namespace")))
-        }
+        (None, _) => Verdict::unresolved(Finding::no("EntityNotFound", format!("there is no Entity '{named}' in the namespace"))),
         (Some(_), None) => {
             Verdict::unresolved(Finding::unknown("EntityNotReady", format!("the Entity '{named}' can't be looked at yet")))
         }

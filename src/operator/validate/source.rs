@@ -124,7 +124,7 @@ fn verdict(found: &SourceFound) -> Verdict {
     match &found.look.fault {
         Some(Fault::NoSecret(message)) => Verdict { resolved: Finding::no("SecretNotFound", message), ..good },
         Some(Fault::Invalid(message)) => Verdict::refused(Finding::no("Invalid", message)),
-        Some(Fault::Unreachable(message)) => Verdict { degraded: Some(Finding::yes("DatabaseUnavailable", message)), ..good },
+        Some(Fault::Unreachable(message)) => Verdict { away: Some(message.clone()), ..good },
         None if found.look.facts.is_none() => {
             Verdict { accepted: Finding::unknown("Pending", "the database is being looked at"), ..good }
         }

@@ -78,6 +78,21 @@ fn after(mut found: Dereferenced, text: &str) -> Dereferenced {
     found
 }
 
+/// It was accepted as it is.
+fn accept(found: &mut EntityFound) {
+    let condition = Condition {
+        kind: "Accepted".to_owned(),
+        status: Truth::True,
+        observed_generation: Some(1),
+        last_transition_time: String::new(),
+        reason: "Accepted".to_owned(),
+        message: String::new(),
+    };
+    let mut resource = (*found.resource).clone();
+    resource.status = Some(EntityStatus { conditions: vec![condition], ..EntityStatus::default() });
+    found.resource = Arc::new(resource);
+}
+
 fn judged<'v>(validated: &'v Validated, name: &str) -> &'v JudgedEntity {
     validated.entities.iter().find(|entity| entity.resource.name_any() == name).expect("it is judged")
 }
@@ -137,17 +152,7 @@ fn a_change_for_the_worse_leaves_what_was_published() {
 fn what_the_database_has_taken_away_is_drift() {
     let text = format!("{SHOP}{}", entity("items", ", columns: [{name: gone}]"));
     let mut found = after(found(&text, &facts()), &text);
-    let condition = Condition {
-        kind: "Accepted".to_owned(),
-        status: Truth::True,
-        observed_generation: Some(1),
-        last_transition_time: String::new(),
-        reason: "Accepted".to_owned(),
-        message: String::new(),
-    };
-    let mut items = (*found.entities[0].resource).clone();
-    items.status = Some(EntityStatus { conditions: vec![condition], ..EntityStatus::default() });
-    found.entities[0].resource = Arc::new(items);
+    accept(&mut found.entities[0]);
     let validated = validate(found).expect("judged");
     let verdict = judged(&validated, "items").verdict.as_ref().expect("a verdict");
     assert_eq!(verdict.degraded.as_ref().map(|degraded| degraded.reason.as_str()), Some("SchemaDrift"));
@@ -164,6 +169,31 @@ fn while_a_database_is_away_what_was_published_stays() {
     let verdict = judged(&validated, "orders").verdict.as_ref().expect("a verdict");
     assert_eq!((verdict.accepted.truth, verdict.accepted.reason.as_str()), (Truth::Unknown, "DatabaseUnavailable"));
     assert!(verdict.accepted.message.contains("no route"));
+}
+
+#[test]
+fn what_a_database_had_judges_nobody_while_it_is_away() {
+    let before = format!("{SHOP}{}{}", entity("items", ""), entity("goods", ", table: orders"));
+    // One stays, one is changed, and one comes, each of which what the database had would find good.
+    let now = format!("{SHOP}{}{}{}", entity("items", ""), entity("goods", ", table: items, name: goods"), entity("orders", ""));
+    let away = Look { fault: Some(Fault::Unreachable("no route".to_owned())), ..facts() };
+    let mut found = after(found(&now, &away), &before);
+    accept(&mut found.entities[0]);
+    let validated = validate(found).expect("judged");
+    assert_eq!(served(&validated), ["items", "goods"]);
+    let goods = judged(&validated, "goods").outgoing.as_ref().and_then(|goods| goods.resource.spec.table.clone());
+    assert_eq!(goods.as_deref(), Some("orders"), "as it was published");
+    let accepted = |name: &str| judged(&validated, name).verdict.as_ref().expect("a verdict").accepted.truth;
+    assert_eq!((accepted("items"), accepted("goods"), accepted("orders")), (Truth::True, Truth::Unknown, Truth::Unknown));
+    for name in ["items", "goods", "orders"] {
+        let verdict = judged(&validated, name).verdict.as_ref().expect("a verdict");
+        let (degraded, unusable) = (verdict.degraded().expect("degraded"), verdict.unusable().expect("unusable"));
+        assert_eq!((degraded.reason.as_str(), unusable.truth), ("DatabaseUnavailable", Truth::False), "{name}");
+        assert!(degraded.message.contains("apps/shop") && !degraded.message.contains("no route"), "{}", degraded.message);
+    }
+    let source = &validated.sources[0].verdict;
+    assert_eq!(source.unusable().map(|unusable| unusable.message), Some("no route".to_owned()));
+    assert!(source.accepted.holds() && source.resolved.holds());
 }
 
 #[test]

@@ -4,6 +4,7 @@ use super::stage::Stage;
 use crate::cluster::until;
 use crate::support::database::Kind;
 use crate::support::own::Own;
+use resolvespec::database::{Database, Settings};
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -189,10 +190,26 @@ async fn a_database_that_is_away_is_told() {
     stage.secret("bank-database", &url).await;
     let bank = json!({"engine": "postgres", "connection": {"secretKeyRef": {"name": "bank-database", "key": "url"}}});
     stage.apply("DataSource", "bank", bank).await;
+    let database = Database::connect(&Settings::new("test", &url)).await.expect("the database answers");
+    database.run_script("create table coins (id int primary key)").await.expect("the script runs");
+    database.close().await;
+    stage.apply("Entity", "coins", json!({"source": "bank"})).await;
+    stage.ready("Entity", "coins").await;
     stage.ready("DataSource", "bank").await;
     own.kill();
     let said = stage.told("DataSource", "bank", "Degraded", "True", "DatabaseUnavailable").await;
     assert!(!said.contains("postgres://"), "{said}");
+    stage.told("DataSource", "bank", "Ready", "False", "DatabaseUnavailable").await;
+    let said = stage.told("Entity", "coins", "Ready", "False", "DatabaseUnavailable").await;
+    assert!(said.contains("/bank'"), "{said}");
+    stage.told("Entity", "coins", "Degraded", "True", "DatabaseUnavailable").await;
+    for (condition, reason) in [("Accepted", "Accepted"), ("ResolvedRefs", "ResolvedRefs"), ("Programmed", "Programmed")] {
+        let (is, why, _) = stage.condition("Entity", "coins", condition).await;
+        assert_eq!((is.as_str(), why.as_str()), ("True", reason), "{condition}");
+    }
+    // One that comes meanwhile is not judged by what the database had.
+    stage.apply("Entity", "purse", json!({"source": "bank", "table": "coins"})).await;
+    stage.told("Entity", "purse", "Accepted", "Unknown", "DatabaseUnavailable").await;
     stage.ready("Entity", "items").await;
     // The others go on.
     stage.deployment.run_script("create table tags (id int primary key)").await;
@@ -201,6 +218,13 @@ async fn a_database_that_is_away_is_told() {
     assert_eq!(one.status_of("tags").await, 200);
     own.restart();
     stage.told("DataSource", "bank", "Degraded", "False", "AsExpected").await;
+    for entity in ["coins", "purse"] {
+        stage.ready("Entity", entity).await;
+        assert_eq!(stage.condition("Entity", entity, "Degraded").await.0, "False");
+    }
+    // Its source tells of a database, and not each of its entities.
+    until("events", async || stage.events("bank").await.contains(&"DatabaseUnavailable".to_owned())).await;
+    assert_eq!(stage.events("coins").await, ["Ready"]);
     drop((operator, one));
     stage.remove().await;
 }

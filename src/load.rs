@@ -6,6 +6,7 @@ use crate::catalog::facts::FactsBySource;
 use crate::catalog::{self, Catalog, compile, introspect, policy, scope};
 use crate::database::{self, Database};
 use crate::engine::{Served, sql::trial};
+use crate::manifest::problem::Cause;
 use crate::manifest::{self, DataSource, Declared, Manifests, Problem, connection, read};
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -74,9 +75,9 @@ pub async fn resolve_again(
     }
     let catalog: Catalog = compile::compile(manifests, &facts, &compile::Settings::default())?;
     let served = Served { catalog, databases };
-    let problems = try_all(manifests, &served, &away).await;
-    if !problems.is_empty() {
-        return Err(problems.into());
+    let failure = try_all(manifests, &served, &away).await;
+    if !failure.problems.is_empty() {
+        return Err(failure);
     }
     *before = facts;
     Ok(served)
@@ -107,37 +108,50 @@ impl std::fmt::Display for Failure {
 }
 
 /// Has each database read the SQL that was declared for it, so that a fault is told now and not to the first client.
-async fn try_all(manifests: &Manifests, served: &Served, away: &HashSet<String>) -> Vec<Problem> {
-    let mut problems = Vec::new();
+async fn try_all(manifests: &Manifests, served: &Served, away: &HashSet<String>) -> Failure {
+    let mut failure = Failure::default();
     // The catalog has its entities in the order of the manifests.
     for (declared, entity) in manifests.entities.iter().zip(served.catalog.entities()) {
         if let Some(database) = served.databases.get(&entity.source).filter(|_| !away.contains(&entity.source)) {
-            problems.extend(try_declared(declared, entity, database).await);
+            match try_declared(declared, entity, database).await {
+                Ok(problems) => failure.problems.extend(problems),
+                Err(error) => {
+                    let reason = format!("its database could not be asked about the SQL of {}: {error}", entity.full_name());
+                    let problem = declared.problem("spec.source", reason).because(Cause::Database);
+                    failure.add(Failure { problems: vec![problem], databases: vec![entity.source.clone()] });
+                }
+            }
         }
     }
-    problems
+    failure
 }
 
-/// Has a database read the SQL that was declared for one entity.
-pub async fn try_declared(declared: &Declared<manifest::Entity>, entity: &catalog::Entity, database: &Database) -> Vec<Problem> {
+/// Has a database read the SQL that was declared for one entity. An error says that it is away, and nothing of the SQL.
+pub async fn try_declared(
+    declared: &Declared<manifest::Entity>,
+    entity: &catalog::Entity,
+    database: &Database,
+) -> Result<Vec<Problem>, database::Error> {
+    let computed = entity.computed.iter().enumerate().map(|(place, computed)| {
+        let path = format!("spec.computed[{place}].expression");
+        (path, format!("the computed column '{}'", computed.name), trial::computed(entity, place))
+    });
+    let operators = entity.operators.iter().enumerate().map(|(place, operator)| {
+        let path = format!("spec.operators[{place}].condition");
+        (path, format!("the operator '{}'", operator.name), trial::operator(entity, place))
+    });
     let mut problems = Vec::new();
-    {
-        let computed = entity.computed.iter().enumerate().map(|(place, computed)| {
-            let path = format!("spec.computed[{place}].expression");
-            (path, format!("the computed column '{}'", computed.name), trial::computed(entity, place))
-        });
-        let operators = entity.operators.iter().enumerate().map(|(place, operator)| {
-            let path = format!("spec.operators[{place}].condition");
-            (path, format!("the operator '{}'", operator.name), trial::operator(entity, place))
-        });
-        for (path, what, statement) in computed.chain(operators) {
-            if let Err(error) = database.prepare(&statement).await {
+    for (path, what, statement) in computed.chain(operators) {
+        match database.prepare(&statement).await {
+            Ok(()) => {}
+            Err(error) if error.is_absence() => return Err(error),
+            Err(error) => {
                 let reason = format!("{what} of {} can't be used as its type says: {error}", entity.full_name());
                 problems.push(declared.problem(&path, reason));
             }
         }
     }
-    problems
+    Ok(problems)
 }
 
 async fn connect(source: &Declared<DataSource>, known: Option<&Database>, seed: bool) -> Result<Database, Failure> {

@@ -63,6 +63,8 @@ pub(super) struct Look {
 pub(super) enum Fault {
     /// The Secret is not there, or lacks the key.
     NoSecret(String),
+    /// Whether the Secret is there can't be told, since the API server does not show it now.
+    UnreadableSecret(String),
     /// What the Secret holds is no URL of such a database, or the manifest contradicts itself.
     Invalid(String),
     /// The database can't be entered or read.
@@ -72,8 +74,12 @@ pub(super) enum Fault {
 impl Fault {
     /// What is wrong, for people.
     pub(super) fn message(&self) -> &str {
-        let (Fault::NoSecret(message) | Fault::Invalid(message) | Fault::Unreachable(message)) = self;
-        message
+        match self {
+            Fault::NoSecret(message)
+            | Fault::UnreadableSecret(message)
+            | Fault::Invalid(message)
+            | Fault::Unreachable(message) => message,
+        }
     }
 
     /// Whether it is the database itself that can't be used. What is wrong with a Secret is no news to replicas, which were
@@ -259,10 +265,11 @@ impl Looking {
         };
         let SecretPlace { namespace, name, key } = place;
         let secrets: Api<v1::Secret> = Api::namespaced(self.client.clone(), namespace);
-        let secret = secrets.get_opt(name).await;
-        let secret =
-            secret.map_err(|error| Fault::NoSecret(format!("the Secret '{namespace}/{name}' can't be read: {error}")))?;
-        let Some(secret) = secret else { return Err(Fault::NoSecret(format!("there is no Secret '{namespace}/{name}'"))) };
+        let unreadable =
+            |error: kube::Error| Fault::UnreadableSecret(format!("the Secret '{namespace}/{name}' can't be read: {error}"));
+        let Some(secret) = secrets.get_opt(name).await.map_err(unreadable)? else {
+            return Err(Fault::NoSecret(format!("there is no Secret '{namespace}/{name}'")));
+        };
         let value = secret.data.as_ref().and_then(|data| data.get(key));
         let Some(value) = value else {
             return Err(Fault::NoSecret(format!("the Secret '{namespace}/{name}' has no key '{key}'")));

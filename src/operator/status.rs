@@ -69,7 +69,7 @@ fn is_about_to_be_known(source: &JudgedSource) -> bool {
 
 fn data_source(source: &JudgedSource, entities: usize, applied: &Applied, replicas: &Replicas, now: &str) -> Said {
     let verdict = &source.verdict;
-    let programmed = if !verdict.accepted.holds() || !verdict.resolved.holds() {
+    let programmed = if !verdict.accepted.holds() || verdict.resolved.truth == Truth::False {
         not_served()
     } else if let Some(waits) = &source.waits {
         waits.clone()

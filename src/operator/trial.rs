@@ -69,6 +69,7 @@ async fn try_one(entity: &JudgedEntity, validated: &Validated) -> Option<Vec<Pro
     let declared = entity.outgoing.as_ref()?;
     let (schema, name) = entity.named.as_ref()?;
     let compiled = validated.catalog.named(schema, name)?;
-    let database = validated.sources.iter().find(|source| source.key == entity.source)?.look.database.clone()?;
-    timeout(LONGEST, try_declared(declared, compiled, &database)).await.ok()
+    let look = &validated.sources.iter().find(|source| source.key == entity.source)?.look;
+    let database = look.database.as_ref().filter(|_| look.fault.is_none())?;
+    timeout(LONGEST, try_declared(declared, compiled, database)).await.ok()?.ok()
 }

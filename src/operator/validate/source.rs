@@ -123,6 +123,7 @@ fn verdict(found: &SourceFound) -> Verdict {
     let good = Verdict::good();
     match &found.look.fault {
         Some(Fault::NoSecret(message)) => Verdict { resolved: Finding::no("SecretNotFound", message), ..good },
+        Some(Fault::UnreadableSecret(message)) => Verdict { resolved: Finding::unknown("SecretUnreadable", message), ..good },
         Some(Fault::Invalid(message)) => Verdict::refused(Finding::no("Invalid", message)),
         Some(Fault::Unreachable(message)) => Verdict { away: Some(message.clone()), ..good },
         None if found.look.facts.is_none() => {

@@ -197,6 +197,25 @@ fn what_a_database_had_judges_nobody_while_it_is_away() {
 }
 
 #[test]
+fn a_secret_that_is_not_shown_now_is_not_said_to_be_missing() {
+    let text = format!("{SHOP}{}{}", entity("items", ""), entity("orders", ""));
+    let look = |fault| Look { fault: Some(fault), ..facts() };
+    let resolved = |fault| {
+        let mut found = after(found(&text, &look(fault)), &format!("{SHOP}{}", entity("items", "")));
+        accept(&mut found.entities[0]);
+        let validated = validate(found).expect("judged");
+        assert_eq!((served(&validated), reason(&validated, "items")), (vec!["items".to_owned()], "Accepted".to_owned()));
+        assert_eq!(reason(&validated, "orders"), "DatabaseUnavailable", "it can't be judged");
+        assert!(validated.entities.iter().all(|entity| entity.verdict.as_ref().expect("a verdict").unusable().is_none()));
+        let resolved = validated.sources[0].verdict.resolved.clone();
+        (resolved.truth, resolved.reason)
+    };
+    let told = "the Secret can't be read".to_owned();
+    assert_eq!(resolved(Fault::UnreadableSecret(told.clone())), (Truth::Unknown, "SecretUnreadable".to_owned()));
+    assert_eq!(resolved(Fault::NoSecret(told)), (Truth::False, "SecretNotFound".to_owned()));
+}
+
+#[test]
 fn what_is_not_known_yet_is_not_judged() {
     let before = format!("{SHOP}{}", entity("items", ""));
     let now = format!("{SHOP}{}{}", entity("items", ", name: goods"), entity("orders", ""));

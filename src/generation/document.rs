@@ -4,6 +4,7 @@ use crate::manifest::values::{Carried, unpack};
 use crate::manifest::{Manifests, Problem};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 use xxhash_rust::xxh3::Xxh3;
 
 /// A generation of the catalog.
@@ -24,11 +25,12 @@ impl Generation {
     /// The generation after another.
     #[must_use]
     pub fn after(before: Option<&Generation>, manifests: Vec<Carried>) -> Self {
+        let number = before.map_or(1, |before| before.number + 1);
         Self {
-            number: before.map_or(1, |before| before.number + 1),
+            number,
             digest: digest(&manifests),
             published_at: jiff::Timestamp::now().to_string(),
-            manifests,
+            manifests: dated(before, number, manifests),
         }
     }
 
@@ -54,7 +56,22 @@ impl Generation {
     }
 }
 
-/// The order counts, since the catalog's follows it, and so do the tables; where a resource was declared does not.
+/// Each resource with the generation since which it is what it is, so that whoever reads this one alone knows which earlier
+/// ones have it too.
+fn dated(before: Option<&Generation>, number: u64, mut manifests: Vec<Carried>) -> Vec<Carried> {
+    let earlier = before.iter().flat_map(|before| before.manifests.iter().map(|one| (one.identity(), (one, before.number))));
+    let earlier: HashMap<String, (&Carried, u64)> = earlier.collect();
+    for one in &mut manifests {
+        let same = earlier.get(&one.identity()).filter(|(earlier, _)| earlier.says_the_same(one));
+        // One that was published by an earlier version tells nothing, and is in the generation before at least.
+        let since = same.map(|(earlier, before)| earlier.since.unwrap_or(*before));
+        one.since = Some(since.unwrap_or(number));
+    }
+    manifests
+}
+
+/// The order counts, since the catalog's follows it, and so do the tables; where a resource was declared, and since when, does
+/// not.
 fn digest(manifests: &[Carried]) -> String {
     let mut hash = Xxh3::new();
     for carried in manifests {
@@ -74,7 +91,8 @@ mod tests {
     use serde_json::json;
 
     fn carried(origin: &str, name: &str) -> Carried {
-        Carried { origin: origin.to_owned(), resource: json!({"kind": "Entity", "metadata": {"name": name}}), table: None }
+        let resource = json!({"kind": "Entity", "metadata": {"name": name}});
+        Carried { origin: origin.to_owned(), resource, table: None, since: None }
     }
 
     #[test]
@@ -85,6 +103,20 @@ mod tests {
         assert_eq!(first.digest, moved.digest);
         assert!(!first.is(&moved));
         assert_ne!(first.digest, Generation::after(None, vec![carried("a:2", "y"), carried("a:1", "x")]).digest);
+    }
+
+    #[test]
+    fn a_resource_knows_since_when_it_is_what_it_is() {
+        let since = |generation: &Generation| generation.manifests.iter().map(|one| one.since).collect::<Vec<_>>();
+        let first = Generation::after(None, vec![carried("a:1", "x"), carried("a:2", "y")]);
+        assert_eq!(since(&first), [Some(1), Some(1)]);
+        let other_table = Carried { table: Some("another".to_owned()), ..carried("a:2", "y") };
+        let second = Generation::after(Some(&first), vec![carried("b:1", "z"), carried("b:2", "x"), other_table.clone()]);
+        assert_eq!(since(&second), [Some(2), Some(1), Some(2)]);
+        let mut bare = second.clone();
+        bare.manifests.iter_mut().for_each(|one| one.since = None);
+        let third = Generation::after(Some(&bare), vec![other_table, carried("c:1", "w")]);
+        assert_eq!(since(&third), [Some(2), Some(3)], "an earlier version told nothing");
     }
 
     #[test]

@@ -79,7 +79,7 @@ mod tests {
     use serde_json::json;
 
     fn manifests(name: &str) -> Vec<Carried> {
-        vec![Carried { origin: "a.yaml:1".to_owned(), resource: json!({"metadata": {"name": name}}), table: None }]
+        vec![Carried { origin: "a.yaml:1".to_owned(), resource: json!({"metadata": {"name": name}}), table: None, since: None }]
     }
 
     fn new(published: Result<Published, Error>) -> u64 {

@@ -23,6 +23,25 @@ pub struct Carried {
     /// replicas look at it again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub table: Option<String>,
+    /// The generation since which it is what it is, once it is published.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<u64>,
+}
+
+impl Carried {
+    /// Its kind, namespace and name, wherever it was declared.
+    #[must_use]
+    pub fn identity(&self) -> String {
+        let field = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let metadata = &self.resource["metadata"];
+        format!("{} {}/{}", field(&self.resource["kind"]), field(&metadata["namespace"]), field(&metadata["name"]))
+    }
+
+    /// Whether both are the same for who serves them.
+    #[must_use]
+    pub fn says_the_same(&self, other: &Carried) -> bool {
+        self.resource == other.resource && self.table == other.table
+    }
 }
 
 /// Makes manifests ready to leave.
@@ -48,7 +67,7 @@ fn carry_one<T: Resource + Serialize>(declared: &Declared<T>) -> Result<Carried,
         fields.remove("status");
     }
     resource["metadata"] = json!({"name": declared.name(), "namespace": declared.namespace()});
-    Ok(Carried { origin: declared.place.to_string(), resource, table: None })
+    Ok(Carried { origin: declared.place.to_string(), resource, table: None, since: None })
 }
 
 #[cfg(test)]

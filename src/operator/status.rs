@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 /// What was applied, as far as statuses tell of it.
 pub(super) struct Applied {
-    /// The generation that is wanted now.
+    /// The generation that is wanted now, as far as it could be published.
     pub(super) wanted: Option<Arc<Generation>>,
     /// The generation in which each resource came to be what it is, by its origin.
     pub(super) since: HashMap<String, u64>,
@@ -260,13 +260,10 @@ fn programmed(origin: &str, applied: &Applied, replicas: &Replicas) -> Finding {
 }
 
 /// Whether a replica serves a generation that has what is asked for. Where generations were counted anew, one with a higher
-/// number is an older one.
+/// number is an older one, which may have the same content.
 pub(super) fn serves(told: &Told, since: u64, wanted: &Generation) -> bool {
-    match told.generation {
-        Some(number) if number == wanted.number => told.digest.as_deref() == Some(&wanted.digest),
-        Some(number) => since <= number && number < wanted.number,
-        None => false,
-    }
+    let is_wanted = told.digest.as_deref() == Some(&wanted.digest);
+    is_wanted || told.generation.is_some_and(|number| since <= number && number < wanted.number)
 }
 
 #[cfg(test)]
@@ -300,6 +297,7 @@ mod tests {
         assert!(!finding(&[("one", told(4, "four")), ("two", told(7, "seven"))]).0);
         assert!(!finding(&[("one", told(7, "another seven"))]).0, "generations were counted anew");
         assert!(!finding(&[("one", told(9, "nine"))]).0, "generations were counted anew");
+        assert!(finding(&[("one", told(9, "seven"))]).0, "generations were counted anew, with the same content");
         let refused = super::super::replicas::Refused { generation: Some(7), reason: "no table".to_owned() };
         let refusing = Told { refused: Some(refused), ..told(4, "four") };
         assert_eq!(finding(&[("one", refusing.clone())]), (false, "RefusedByReplica".to_owned()));

@@ -62,9 +62,10 @@ pub(super) struct Turns {
 /// What turns know of each other.
 #[derive(Default)]
 pub(super) struct Memory {
-    /// The generation that is published.
-    wanted: Option<Arc<Generation>>,
-    since: HashMap<String, u64>,
+    /// The generation that stands in NATS.
+    there: Option<Arc<Generation>>,
+    /// The latest that stood there. NATS may have lost it; replicas serve it all the same.
+    last: Option<Arc<Generation>>,
     /// How often each source's database was asked for.
     asked: HashMap<String, u64>,
     /// Which question each entity waits for, by its uid and generation.
@@ -158,7 +159,7 @@ impl Turns {
             policies: snapshot.policies.clone(),
             grants: snapshot.grants.clone(),
             unreadable: snapshot.unreadable.clone(),
-            published: self.memory.wanted.clone(),
+            published: self.memory.last.clone(),
             trials: self.trials.problems(),
         };
         // validate
@@ -199,13 +200,13 @@ impl Turns {
     fn needed(&self) -> BTreeSet<String> {
         let is_served = self
             .memory
-            .wanted
+            .there
             .as_ref()
             .is_some_and(|wanted| self.replicas.borrow().values().all(|told| serves(told, wanted.number, wanted)));
         if !is_served {
             return self.handing.keys();
         }
-        let manifests = self.memory.wanted.as_ref().and_then(|wanted| wanted.unpack().ok()).unwrap_or_default();
+        let manifests = self.memory.there.as_ref().and_then(|wanted| wanted.unpack().ok()).unwrap_or_default();
         let files = manifests.sources.iter().filter_map(|source| source.resource.spec.connection.file.as_deref());
         files.filter_map(|file| self.handing.key_of(file)).map(ToOwned::to_owned).collect()
     }
@@ -214,8 +215,8 @@ impl Turns {
     /// replicas are ready by it: a NATS that has lost the catalog looks the same, and replicas serve on what it had.
     async fn publish(&mut self, carried: Vec<Carried>, declares_nothing: bool) -> Result<(), Error> {
         let wanted = Generation::after(None, carried.clone()).digest;
-        let is_too_early = carried.is_empty() && self.memory.wanted.is_none() && !declares_nothing;
-        if is_too_early || self.memory.wanted.as_ref().is_some_and(|there| there.digest == wanted) {
+        let is_too_early = carried.is_empty() && self.memory.there.is_none() && !declares_nothing;
+        if is_too_early || self.memory.there.as_ref().is_some_and(|there| there.digest == wanted) {
             return Ok(());
         }
         let publisher = Publisher::begin(Arc::clone(&self.catalog)).await?;
@@ -252,8 +253,8 @@ impl Turns {
             .iter()
             .filter_map(|source| Some((source.key.clone(), self.captures.fault(&source.key)?.to_owned())));
         let applied = Applied {
-            wanted: self.memory.wanted.clone(),
-            since: self.memory.since.clone(),
+            wanted: self.memory.last.clone(),
+            since: self.memory.since(),
             capture_faults: faults.collect(),
             mqtt_prefix: self.mqtt_prefix.clone(),
         };
@@ -267,37 +268,49 @@ impl Turns {
 }
 
 impl Memory {
-    /// Takes note of what is published: each resource that is another one is so since this generation.
-    fn note(&mut self, published: Option<Arc<Generation>>) {
-        let Some(published) = published else {
-            (self.wanted, self.since) = (None, HashMap::new());
-            return;
-        };
-        if self.wanted.as_ref().is_some_and(|wanted| wanted.is(&published)) {
-            return;
-        }
-        let before = self.wanted.as_ref().filter(|before| before.number < published.number);
-        let before: HashMap<String, &Carried> =
-            before.iter().flat_map(|before| &before.manifests).map(|carried| (carried_origin(carried), carried)).collect();
-        let since = published.manifests.iter().map(|carried| {
-            let origin = carried_origin(carried);
-            let same =
-                before.get(&origin).is_some_and(|before| before.resource == carried.resource && before.table == carried.table);
-            let earlier = self.since.get(&origin).copied().filter(|_| same);
-            (origin, earlier.unwrap_or(published.number))
-        });
-        self.since = since.collect();
-        self.wanted = Some(published);
+    /// Takes note of what stands in NATS. Where that is nothing, what stood there before is known still: it is what replicas serve,
+    /// and what resources that are not judged now go out as again.
+    fn note(&mut self, there: Option<Arc<Generation>>) {
+        self.last = there.clone().or_else(|| self.last.take());
+        self.there = there;
     }
-}
 
-/// The origin that a resource has here, whoever has published it.
-fn carried_origin(carried: &Carried) -> String {
-    let field = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
-    let (kind, metadata) = (&carried.resource["kind"], &carried.resource["metadata"]);
-    format!("{} {}/{}", field(kind), field(&metadata["namespace"]), field(&metadata["name"]))
+    /// Since which generation each resource is what it is, by its origin.
+    fn since(&self) -> HashMap<String, u64> {
+        let since = |last: &Arc<Generation>| -> Vec<(String, u64)> {
+            last.manifests.iter().map(|one| (one.identity(), one.since.unwrap_or(last.number))).collect()
+        };
+        self.last.iter().flat_map(since).collect()
+    }
 }
 
 fn version(resource: &impl ResourceExt) -> (String, i64) {
     (resource.uid().unwrap_or_default(), resource.meta().generation.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn carried(name: &str) -> Carried {
+        let resource = json!({"kind": "Entity", "metadata": {"namespace": "apps", "name": name}});
+        Carried { origin: String::new(), resource, table: None, since: None }
+    }
+
+    #[test]
+    fn what_nats_has_lost_is_known_still() {
+        let first = Generation::after(None, vec![carried("items")]);
+        let second = Generation::after(Some(&first), vec![carried("items"), carried("tags")]);
+        // A leader that has just begun has seen no other one.
+        let mut memory = Memory::default();
+        memory.note(Some(Arc::new(second)));
+        let since = HashMap::from([("Entity apps/items".to_owned(), 1), ("Entity apps/tags".to_owned(), 2)]);
+        assert_eq!(memory.since(), since);
+        memory.note(None);
+        assert!(memory.there.is_none() && memory.last.is_some());
+        assert_eq!(memory.since(), since);
+        memory.note(Some(Arc::new(first)));
+        assert_eq!(memory.since().len(), 1, "what stands there counts");
+    }
 }

@@ -84,6 +84,14 @@ impl Captures {
         self.done.insert(capture.key.clone(), Done { fingerprint: capture.fingerprint, again_at, pause, outcome });
     }
 
+    /// Whether a deletion has waited for as long as it may.
+    pub(super) fn is_late(&self, undone: &Undone) -> bool {
+        undone.resource.metadata.deletion_timestamp.as_ref().is_some_and(|since| {
+            let waited = Timestamp::now().duration_since(since.0);
+            waited.unsigned_abs() >= self.give_up
+        })
+    }
+
     /// Undoes everything, if it is time to try.
     pub(super) async fn undo(&mut self, undone: &Undone, handing: &Handing) -> Undoing {
         if undone.is_shared {
@@ -94,10 +102,7 @@ impl Captures {
         if let Some(Done { outcome: Err(reason), .. }) = self.done.get(&undone.key).filter(is_rest) {
             return Undoing::Waiting(reason.clone());
         }
-        let is_late = undone.resource.metadata.deletion_timestamp.as_ref().is_some_and(|since| {
-            let waited = Timestamp::now().duration_since(since.0);
-            waited.unsigned_abs() >= self.give_up
-        });
+        let is_late = self.is_late(undone);
         let outcome = match timeout(LONGEST, undo(undone, handing, is_late)).await {
             Ok(outcome) => outcome,
             Err(_) => Err("the database did not finish in time".to_owned()),

@@ -181,7 +181,7 @@ impl Leading<'_> {
         }
     }
 
-    /// Looks at what is there from before.
+    /// Looks at what was handed over before.
     async fn begin(&self, replicas: channel::Receiver<replicas::Replicas>) -> Turns {
         let Self { cluster, shared, settings, .. } = self;
         let client = cluster.client.clone();
@@ -190,7 +190,7 @@ impl Leading<'_> {
                 Handing::begin(client.clone(), self.namespace, &settings.databases_secret, &settings.databases_path).await;
             match handing {
                 Ok(handing) => {
-                    let mut turns = Turns {
+                    return Turns {
                         client: client.clone(),
                         world: self.world.clone(),
                         looks: database::Looks::new(
@@ -208,10 +208,6 @@ impl Leading<'_> {
                         mqtt_prefix: settings.mqtt_prefix.clone(),
                         memory: turn::Memory::default(),
                     };
-                    match turns.recall().await {
-                        Ok(()) => return turns,
-                        Err(error) => warn!(%error, "what is published can't be looked at yet"),
-                    }
                 }
                 Err(error) => warn!(%error, "the Secret of the databases can't be looked at yet"),
             }

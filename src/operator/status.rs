@@ -23,6 +23,8 @@ pub(super) struct Applied {
     pub(super) wanted: Option<Arc<Generation>>,
     /// The generation in which each resource came to be what it is, by its origin.
     pub(super) since: HashMap<String, u64>,
+    /// Why resources are not published as they are, by their origins.
+    pub(super) unpublished: HashMap<String, Finding>,
     /// Why changes of sources can't be captured, by their keys.
     pub(super) capture_faults: HashMap<String, String>,
     /// The topics of MQTT begin with this.
@@ -234,6 +236,9 @@ fn endpoints(schema: &str, name: &str, mqtt_prefix: &str) -> Endpoints {
 
 /// Whether every replica serves a resource as it is.
 fn programmed(origin: &str, applied: &Applied, replicas: &Replicas) -> Finding {
+    if let Some(why) = applied.unpublished.get(origin) {
+        return why.clone();
+    }
     let (Some(wanted), Some(since)) = (&applied.wanted, applied.since.get(origin)) else {
         return Finding::no("Pending", "it is about to be published");
     };
@@ -282,9 +287,15 @@ mod tests {
     fn finding(replicas: &[(&str, Told)]) -> (bool, String) {
         let wanted = Generation { number: 7, digest: "seven".to_owned(), published_at: String::new(), manifests: Vec::new() };
         let since = HashMap::from([("Entity a/b".to_owned(), 5)]);
-        let applied =
-            Applied { wanted: Some(Arc::new(wanted)), since, capture_faults: HashMap::new(), mqtt_prefix: "spec".to_owned() };
+        let applied = Applied {
+            wanted: Some(Arc::new(wanted)),
+            since,
+            unpublished: HashMap::from([("Entity a/c".to_owned(), Finding::no("PublishFailed", "NATS is away"))]),
+            capture_faults: HashMap::new(),
+            mqtt_prefix: "spec".to_owned(),
+        };
         let replicas = replicas.iter().map(|(name, told)| ((*name).to_owned(), told.clone())).collect();
+        assert_eq!(programmed("Entity a/c", &applied, &replicas).reason, "PublishFailed", "whatever replicas serve");
         let finding = programmed("Entity a/b", &applied, &replicas);
         (finding.holds(), finding.reason)
     }

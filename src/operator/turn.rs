@@ -14,12 +14,13 @@ use super::status::{Applied, serves, statuses};
 use super::tell::Teller;
 use super::trial::Trials;
 use super::validate::{self, Validated};
+use super::verdict::Finding;
 use super::watch::{Snapshot, World};
 use crate::catalog::scope;
 use crate::generation::{self, Generation, Published, Publisher};
 use crate::manifest::values::Carried;
 use crate::manifest::{DataSource, Declared, Manifests};
-use crate::store::Bucket;
+use crate::store::{self, Bucket};
 use kube::{Client, Resource, ResourceExt};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -44,6 +45,23 @@ pub(super) enum Error {
     Statuses(usize),
 }
 
+impl Error {
+    /// What it is for people who have only their resource: always the same words for the same fault, so that nothing is written
+    /// again, and none that could be a secret.
+    fn told(&self) -> String {
+        match self {
+            Error::Publishing(generation::Error::Store(store::Error::Unavailable(_))) => {
+                "NATS can't be reached, or does not take it now".to_owned()
+            }
+            Error::Publishing(error) => error.to_string(),
+            Error::Cluster(_) => {
+                "the API server refuses what comes before that, or can't be reached; see the operator's log".to_owned()
+            }
+            Error::Fault(_) | Error::Statuses(_) => "see the operator's log".to_owned(),
+        }
+    }
+}
+
 /// What turns need, and what they know of each other.
 pub(super) struct Turns {
     pub(super) client: Client,
@@ -62,6 +80,8 @@ pub(super) struct Turns {
 /// What turns know of each other.
 #[derive(Default)]
 pub(super) struct Memory {
+    /// Whether what stands in NATS was looked at. Nothing is published over it and nothing is told before.
+    is_known: bool,
     /// The generation that stands in NATS.
     there: Option<Arc<Generation>>,
     /// The latest that stood there. NATS may have lost it; replicas serve it all the same.
@@ -77,11 +97,13 @@ impl Turns {
     pub(super) async fn recall(&mut self) -> Result<(), Error> {
         let publisher = Publisher::begin(Arc::clone(&self.catalog)).await?;
         self.memory.note(publisher.before().cloned().map(Arc::new));
+        self.memory.is_known = true;
         Ok(())
     }
 
     /// Takes one turn.
     pub(super) async fn take(&mut self) -> Result<(), Error> {
+        let recalled = if self.memory.is_known { Ok(()) } else { self.recall().await };
         // dereference
         let snapshot = self.world.snapshot();
         self.trials.forget(&snapshot.entities);
@@ -94,9 +116,9 @@ impl Turns {
         // build
         let prepared = build::build(&validated).map_err(Error::Fault)?;
         // apply
-        let applied = self.apply(&prepared, &validated).await;
+        let applied = self.apply(&prepared, &validated, recalled).await;
         // status: what is wrong with a resource is told, whatever else has failed
-        let told = self.tell(&validated).await;
+        let told = self.tell(&validated, &prepared, applied.as_ref().err()).await;
         applied.and(told)
     }
 
@@ -174,8 +196,9 @@ impl Turns {
         Some(Place { file: self.handing.file(&key), key, is_handed })
     }
 
-    /// Makes it so: hands over URLs, installs capture, publishes, and undoes capture where it is over.
-    async fn apply(&mut self, prepared: &Prepared, validated: &Validated) -> Result<(), Error> {
+    /// Makes it so: hands over URLs, installs capture, publishes if what is there could be recalled, and undoes capture where it
+    /// is over.
+    async fn apply(&mut self, prepared: &Prepared, validated: &Validated, recalled: Result<(), Error>) -> Result<(), Error> {
         let mut needed = self.needed();
         // The URL may be in no other place by the time that capture can be undone.
         for undone in &prepared.undone {
@@ -188,11 +211,19 @@ impl Turns {
             finalizer::add(&self.client, &capture.resource).await?;
         }
         self.captures.install(&due, &validated.catalog).await;
-        self.publish(prepared.carried.clone(), validated.declares_nothing()).await?;
+        let mut outcome = match recalled {
+            Ok(()) => self.publish(prepared.carried.clone(), validated.declares_nothing()).await,
+            Err(error) => Err(error),
+        };
+        let is_published = outcome.is_ok();
         for undone in &prepared.undone {
-            self.undo(undone).await?;
+            // Replicas that were not told otherwise serve it as captured, until it has waited for long enough.
+            if is_published || self.captures.is_late(undone) {
+                let undone = self.undo(undone).await;
+                outcome = outcome.and(undone);
+            }
         }
-        Ok(())
+        outcome
     }
 
     /// The URLs that replicas need besides those that are wanted: until all of them serve what is published, every one that
@@ -247,7 +278,10 @@ impl Turns {
         Ok(())
     }
 
-    async fn tell(&self, validated: &Validated) -> Result<(), Error> {
+    async fn tell(&self, validated: &Validated, prepared: &Prepared, failed: Option<&Error>) -> Result<(), Error> {
+        if !self.memory.is_known {
+            return Ok(());
+        }
         let faults = validated
             .sources
             .iter()
@@ -255,6 +289,7 @@ impl Turns {
         let applied = Applied {
             wanted: self.memory.last.clone(),
             since: self.memory.since(),
+            unpublished: failed.map(|error| self.memory.unpublished(&prepared.carried, error)).unwrap_or_default(),
             capture_faults: faults.collect(),
             mqtt_prefix: self.mqtt_prefix.clone(),
         };
@@ -281,6 +316,15 @@ impl Memory {
             last.manifests.iter().map(|one| (one.identity(), one.since.unwrap_or(last.number))).collect()
         };
         self.last.iter().flat_map(since).collect()
+    }
+
+    /// What of these resources could not be published as it is, by origin, and why.
+    fn unpublished(&self, carried: &[Carried], error: &Error) -> HashMap<String, Finding> {
+        let there: HashMap<String, &Carried> =
+            self.last.iter().flat_map(|last| &last.manifests).map(|one| (one.identity(), one)).collect();
+        let is_there = |one: &&Carried| there.get(&one.identity()).is_some_and(|there| there.says_the_same(one));
+        let finding = Finding::no("PublishFailed", format!("it could not be published, and is tried again: {}", error.told()));
+        carried.iter().filter(|one| !is_there(one)).map(|one| (one.identity(), finding.clone())).collect()
     }
 }
 
@@ -312,5 +356,23 @@ mod tests {
         assert_eq!(memory.since(), since);
         memory.note(Some(Arc::new(first)));
         assert_eq!(memory.since().len(), 1, "what stands there counts");
+    }
+
+    #[test]
+    fn only_what_is_not_published_as_it_is_is_told_why() {
+        let mut memory = Memory::default();
+        let changed = Carried { table: Some("another".to_owned()), ..carried("tags") };
+        memory.note(Some(Arc::new(Generation::after(None, vec![carried("items"), carried("tags")]))));
+        let told = |text: &str| {
+            let error = Error::from(generation::Error::from(store::Error::Unavailable(text.to_owned())));
+            let mut all: Vec<(String, Finding)> =
+                memory.unpublished(&[carried("items"), changed.clone(), carried("orders")], &error).into_iter().collect();
+            all.sort_by(|one, other| one.0.cmp(&other.0));
+            all
+        };
+        let first = told("timed out");
+        assert_eq!(first.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["Entity apps/orders", "Entity apps/tags"]);
+        assert_eq!(first[0].1.reason, "PublishFailed");
+        assert_eq!(first, told("no responders"), "whatever the words of the driver are");
     }
 }

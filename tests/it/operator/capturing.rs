@@ -9,14 +9,14 @@ use serde_json::{Value, json};
 
 const TRIGGERS: &str = "select to_json(count(*)) from pg_trigger where tgname like '0_resolvespec_%'";
 
-async fn triggers(url: &str) -> String {
+pub(super) async fn triggers(url: &str) -> String {
     let database = Database::connect(&Settings::new("test", url)).await.expect("the database answers");
     let count = database.fetch_texts(Statement::new(TRIGGERS)).await.expect("the database answers").concat();
     database.close().await;
     count
 }
 
-fn captured() -> Value {
+pub(super) fn captured() -> Value {
     let mut spec = source();
     spec["capture"] = json!({"mode": "trigger"});
     spec

@@ -236,18 +236,14 @@ async fn what_is_paused_stays_as_it_is() {
     stage.apply_source().await;
     stage.apply_entity("items").await;
     stage.ready("Entity", "items").await;
-    let annotate = async |value: serde_json::Value| {
-        let patch = kube::api::Patch::Merge(json!({"metadata": {"annotations": {"resolvespec.dev/paused": value}}}));
-        stage.api("Entity").patch("items", &kube::api::PatchParams::default(), &patch).await.expect("annotated");
-    };
-    annotate(json!("true")).await;
+    stage.pause("Entity", "items", true).await;
     stage.apply("Entity", "items", json!({"source": "shop", "name": "goods"})).await;
     stage.deployment.run_script("create table tags (id int primary key)").await;
     stage.apply_entity("tags").await;
     stage.ready("Entity", "tags").await;
     assert_eq!((one.status_of("items").await, one.status_of("goods").await), (200, 404));
     assert_eq!(stage.status("Entity", "items").await["observedGeneration"], 1);
-    annotate(serde_json::Value::Null).await;
+    stage.pause("Entity", "items", false).await;
     until("going on", async || one.status_of("goods").await == 200).await;
     assert_eq!(one.status_of("items").await, 404);
     drop((operator, one));

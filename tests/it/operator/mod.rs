@@ -4,6 +4,7 @@ mod capturing;
 mod crds;
 mod faults;
 mod leading;
+mod nats;
 mod referring;
 mod resting;
 mod rights;

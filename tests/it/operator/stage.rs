@@ -82,11 +82,20 @@ pub(super) struct Stage {
 impl Stage {
     /// A shop with one table `items`, a Secret with its URL, and nothing else.
     pub(super) async fn new() -> Self {
+        Self::of(Deployment::new().await).await
+    }
+
+    /// The same in another NATS.
+    pub(super) async fn over(nats: String) -> Self {
+        Self::of(Deployment::over(nats).await).await
+    }
+
+    async fn of(deployment: Deployment) -> Self {
         let client = client().await;
         let namespace = namespace(&client).await;
         let folder = std::env::temp_dir().join(format!("resolvespec-databases-{namespace}"));
         std::fs::create_dir_all(&folder).expect("a folder");
-        let deployment = Deployment::new().await.with("RESOLVESPEC_DATABASES_PATH", folder.display().to_string());
+        let deployment = deployment.with("RESOLVESPEC_DATABASES_PATH", folder.display().to_string());
         let kubelet = Mutex::new(TaskTracker::new().spawn(mount(
             client.clone(),
             namespace.clone(),
@@ -128,6 +137,13 @@ impl Stage {
 
     pub(super) async fn apply_entity(&self, table: &str) {
         self.apply("Entity", table, json!({"source": "shop"})).await;
+    }
+
+    /// Stops the operator at a resource, or lets it go on.
+    pub(super) async fn pause(&self, kind: &str, name: &str, paused: bool) {
+        let value = paused.then_some("true");
+        let patch = Patch::Merge(json!({"metadata": {"annotations": {"resolvespec.dev/paused": value}}}));
+        self.api(kind).patch(name, &PatchParams::default(), &patch).await.expect("annotated");
     }
 
     pub(super) async fn delete(&self, kind: &str, name: &str) {

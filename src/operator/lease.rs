@@ -9,7 +9,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client};
 use std::time::Duration;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{debug, info, warn};
 
 /// How long a lease holds that is not renewed.
@@ -28,11 +28,14 @@ pub(super) struct Lease {
     identity: String,
     /// The version that was seen last, and since when.
     seen: Option<(String, Instant)>,
+    /// When the latest renewal that has succeeded was begun: others count from later.
+    renewed: Instant,
 }
 
 impl Lease {
     pub(super) fn new(client: Client, namespace: &str, name: &str, identity: &str) -> Self {
-        Self { api: Api::namespaced(client, namespace), name: name.to_owned(), identity: identity.to_owned(), seen: None }
+        let api = Api::namespaced(client, namespace);
+        Self { api, name: name.to_owned(), identity: identity.to_owned(), seen: None, renewed: Instant::now() }
     }
 
     /// Waits until this candidate leads.
@@ -49,16 +52,18 @@ impl Lease {
         info!(lease = self.name, identity = self.identity, "leading");
     }
 
-    /// Renews the lease until it is lost.
+    /// Renews the lease until it is lost; whatever is being waited for then, it is over before others may take it.
     pub(super) async fn lost(&mut self) {
-        let mut renewed = Instant::now();
-        while renewed.elapsed() < PATIENCE {
-            sleep(RENEWAL).await;
-            let began = Instant::now();
-            match self.attempt().await {
-                Ok(true) => renewed = began,
-                Ok(false) => break,
-                Err(error) => warn!(error, "the lease can't be renewed yet"),
+        loop {
+            let last = self.renewed + PATIENCE;
+            let renewal = async {
+                sleep(RENEWAL).await;
+                self.attempt().await
+            };
+            match timeout_at(last, renewal).await {
+                Ok(Ok(true)) => {}
+                Ok(Ok(false)) | Err(_) => break,
+                Ok(Err(error)) => warn!(error, "the lease can't be renewed yet"),
             }
         }
         warn!(lease = self.name, "the lease is lost");
@@ -85,8 +90,14 @@ impl Lease {
 
     /// Takes or renews the lease, if it may be.
     async fn attempt(&mut self) -> Result<bool, String> {
+        let began = Instant::now();
         match timeout(ANSWER, self.take()).await {
-            Ok(Ok(taken)) => Ok(taken),
+            Ok(Ok(taken)) => {
+                if taken {
+                    self.renewed = began;
+                }
+                Ok(taken)
+            }
             // Somebody else was quicker.
             Ok(Err(kube::Error::Api(status))) if status.is_conflict() || status.is_already_exists() => Ok(false),
             Ok(Err(error)) => Err(error.to_string()),
@@ -133,5 +144,34 @@ impl Lease {
             renew_time: Some(now),
             ..LeaseSpec::default()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::test_cluster;
+    use super::*;
+    use serde_json::json;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[tokio::test]
+    async fn whoever_leads_stops_before_its_lease_ends() {
+        // It takes the lease, and then the API server says nothing more.
+        let asked = AtomicUsize::new(0);
+        let client = test_cluster::client(move |_| {
+            let metadata = json!({"name": "lead", "namespace": "apps", "resourceVersion": "1"});
+            let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": {}});
+            (asked.fetch_add(1, Ordering::Relaxed) < 2).then_some((200, lease))
+        });
+        let mut lease = Lease::new(client, "apps", "lead", "one");
+        lease.acquired().await;
+        // As if the renewals since had failed: the next question would have its answer when others lead already.
+        let ago = PATIENCE - RENEWAL - Duration::from_millis(500);
+        lease.renewed = lease.renewed.checked_sub(ago).expect("a time");
+        let renewed = lease.renewed;
+        lease.lost().await;
+        let held = renewed.elapsed();
+        assert!((PATIENCE..LIFETIME).contains(&held), "{held:?}");
+        assert!(held < PATIENCE + Duration::from_secs(1), "{held:?}");
     }
 }

@@ -18,6 +18,8 @@ mod replicas;
 mod seen;
 mod status;
 mod tell;
+#[cfg(test)]
+mod test_cluster;
 mod trial;
 mod turn;
 mod validate;

@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 use std::sync::Arc;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
@@ -23,6 +24,8 @@ pub(super) struct World {
     entities: Stores<Entity>,
     policies: Stores<AccessPolicy>,
     grants: Stores<ReferenceGrant>,
+    /// Ends when the API server says that it has no such kind as the grants, or shows none.
+    no_grants: CancellationToken,
 }
 
 /// One for each namespace that is watched, or one for all of them.
@@ -42,17 +45,22 @@ pub(super) struct Snapshot {
 impl World {
     /// Begins to watch, in some namespaces, or in all of them if none is named.
     pub(super) fn watch(client: &Client, namespaces: &[String], changed: &Arc<Notify>, tasks: &TaskTracker) -> Self {
+        // Our own kinds are waited for, however long that takes.
+        let (no_grants, ours) = (CancellationToken::new(), CancellationToken::new());
         Self {
-            sources: reflect(client, namespaces, changed, tasks),
-            entities: reflect(client, namespaces, changed, tasks),
-            policies: reflect(client, namespaces, changed, tasks),
-            grants: reflect(client, namespaces, changed, tasks),
+            sources: reflect(client, namespaces, changed, tasks, &ours),
+            entities: reflect(client, namespaces, changed, tasks, &ours),
+            policies: reflect(client, namespaces, changed, tasks, &ours),
+            grants: reflect(client, namespaces, changed, tasks, &no_grants),
+            no_grants,
         }
     }
 
-    /// Waits until everything that is ours has been told once. Not every cluster has the kind of the grants.
+    /// Waits until everything has been told once: what a grant permits would be taken out before it is there. Not every cluster
+    /// has the kind of the grants.
     pub(super) async fn is_known(&self) -> bool {
-        is_known(&self.sources).await && is_known(&self.entities).await && is_known(&self.policies).await
+        let ours = is_known(&self.sources).await && is_known(&self.entities).await && is_known(&self.policies).await;
+        ours && self.no_grants.run_until_cancelled(is_known(&self.grants)).await.unwrap_or(true)
     }
 
     pub(super) fn snapshot(&self) -> Snapshot {
@@ -95,7 +103,13 @@ where
     resources
 }
 
-fn reflect<K>(client: &Client, namespaces: &[String], changed: &Arc<Notify>, tasks: &TaskTracker) -> Stores<K>
+fn reflect<K>(
+    client: &Client,
+    namespaces: &[String],
+    changed: &Arc<Notify>,
+    tasks: &TaskTracker,
+    refused: &CancellationToken,
+) -> Stores<K>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
@@ -103,10 +117,10 @@ where
         [] => vec![Api::all(client.clone())],
         some => some.iter().map(|namespace| Api::namespaced(client.clone(), namespace)).collect(),
     };
-    apis.into_iter().map(|api| reflect_one(api, Arc::clone(changed), tasks)).collect()
+    apis.into_iter().map(|api| reflect_one(api, Arc::clone(changed), tasks, refused.clone())).collect()
 }
 
-fn reflect_one<K>(api: Api<Seen<K>>, changed: Arc<Notify>, tasks: &TaskTracker) -> Store<Seen<K>>
+fn reflect_one<K>(api: Api<Seen<K>>, changed: Arc<Notify>, tasks: &TaskTracker, refused: CancellationToken) -> Store<Seen<K>>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
@@ -116,6 +130,9 @@ where
         let kind = K::kind(&());
         let mut told = false;
         while let Some(event) = events.next().await {
+            if event.as_ref().is_err_and(is_refusal) {
+                refused.cancel();
+            }
             match event {
                 // A list that begins need not come to its end.
                 Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => {}
@@ -133,4 +150,51 @@ where
         }
     });
     store
+}
+
+/// Whether the API server has no such kind, or does not show it.
+fn is_refusal(error: &watcher::Error) -> bool {
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status)) => status.is_not_found() || status.is_forbidden(),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::test_cluster;
+    use super::*;
+    use serde_json::{Value, json};
+    use std::time::Duration;
+    use tokio::time::timeout;
+
+    /// Whether everything is known of a cluster that has nothing of ours, and that answers so for the grants.
+    async fn is_known(grants: Option<(u16, Value)>, patience: Duration) -> bool {
+        let client = test_cluster::client(move |uri| match uri {
+            watch if watch.contains("watch=") => None,
+            list if list.contains("/referencegrants") => grants.clone(),
+            _ => Some((200, nothing())),
+        });
+        let world = World::watch(&client, &[], &Arc::default(), &TaskTracker::new());
+        timeout(patience, world.is_known()).await.unwrap_or(false)
+    }
+
+    fn nothing() -> Value {
+        json!({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": "1"}, "items": []})
+    }
+
+    #[tokio::test]
+    async fn grants_are_waited_for_where_there_can_be_any() {
+        let refusal = |code: u16, reason: &str| {
+            let status = json!({"apiVersion": "v1", "kind": "Status", "status": "Failure", "code": code, "reason": reason});
+            Some((code, status))
+        };
+        let long = Duration::from_secs(10);
+        assert!(is_known(Some((200, nothing())), long).await);
+        assert!(is_known(refusal(404, "NotFound"), long).await, "the kind is not installed");
+        assert!(is_known(refusal(403, "Forbidden"), long).await, "nobody can agree to anything");
+        let short = Duration::from_millis(300);
+        assert!(!is_known(None, short).await, "they may be told yet");
+        assert!(!is_known(refusal(503, "ServiceUnavailable"), short).await, "they may be told yet");
+    }
 }

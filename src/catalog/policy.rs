@@ -15,6 +15,8 @@ use cel::common::ast::{EntryExpr, Expr, IdedExpr, LiteralValue};
 /// What an expression may name besides what it binds itself.
 const ROW: &str = "row";
 const PRINCIPAL: &str = "principal";
+/// What is known of the one who asks.
+const FIELDS: [&str; 3] = ["subject", "roles", "claims"];
 /// Types are values in CEL, for `type(x) == string`.
 const TYPES: [&str; 10] = ["bool", "bytes", "double", "int", "list", "map", "null_type", "string", "type", "uint"];
 
@@ -111,16 +113,14 @@ impl Reader<'_> {
             Expr::Unspecified | Expr::Literal(_) => {}
             Expr::Ident(name) => self.name(name),
             Expr::Select(select) => {
-                if is_row(&select.operand) {
-                    self.faults.extend(no_column(&select.field, self.entity));
-                }
+                self.field(&select.operand, &select.field);
                 self.read(&select.operand);
             }
             Expr::Call(call) => {
-                if let ("_[_]", [row, key]) = (call.func_name.as_str(), call.args.as_slice())
-                    && let (true, Expr::Literal(LiteralValue::String(column))) = (is_row(row), &key.expr)
+                if let ("_[_]", [of, key]) = (call.func_name.as_str(), call.args.as_slice())
+                    && let Expr::Literal(LiteralValue::String(name)) = &key.expr
                 {
-                    self.faults.extend(no_column(column.inner(), self.entity));
+                    self.field(of, name.inner());
                 }
                 call.target.iter().map(|target| &**target).chain(&call.args).for_each(|one| self.read(one));
             }
@@ -150,8 +150,25 @@ impl Reader<'_> {
         }
     }
 
+    /// A field of something, which is looked up if that is the row or the principal.
+    fn field(&mut self, of: &IdedExpr, name: &str) {
+        let fault = match &of.expr {
+            Expr::Ident(of) if self.is_bound(of) => None,
+            Expr::Ident(of) if of == ROW => no_column(name, self.entity),
+            Expr::Ident(of) if of == PRINCIPAL && !FIELDS.contains(&name) => {
+                Some(Fault { reason: format!("the {PRINCIPAL} has no '{name}'"), advice: Some(advice(name, FIELDS.into_iter())) })
+            }
+            _ => None,
+        };
+        self.faults.extend(fault);
+    }
+
+    fn is_bound(&self, name: &str) -> bool {
+        self.bound.iter().any(|one| one == name)
+    }
+
     fn name(&mut self, name: &str) {
-        let is_known = [ROW, PRINCIPAL].contains(&name) || TYPES.contains(&name) || self.bound.iter().any(|one| one == name);
+        let is_known = [ROW, PRINCIPAL].contains(&name) || TYPES.contains(&name) || self.is_bound(name);
         if !is_known {
             let advice = match self.entity.column_named(name) {
                 Some(_) => format!("did you mean 'row.{name}'?"),
@@ -160,10 +177,6 @@ impl Reader<'_> {
             self.fault(format!("nothing is called '{name}'"), Some(advice));
         }
     }
-}
-
-fn is_row(one: &IdedExpr) -> bool {
-    matches!(&one.expr, Expr::Ident(name) if name == ROW)
 }
 
 fn no_column(name: &str, entity: &Entity) -> Option<Fault> {
@@ -197,6 +210,8 @@ mod tests {
             "has(row.name) && principal.roles.exists(role, role == row.name)",
             "principal.roles.filter(name, name.startsWith('a')).size() > 0",
             "type(row.name) == string",
+            "principal.claims.tenant == row.name || principal['claims']['id'] == row.name",
+            "has(principal.subject) && principal.claims.list.exists(row, row.id == principal.subject)",
             "{'a': row.name}['a'] == 'x'",
         ] {
             assert_eq!(told(good), [""; 0], "{good}");
@@ -209,6 +224,9 @@ mod tests {
             ("row.nane == 'x'", "there is no column 'nane' in main.customers; did you mean 'name'?"),
             ("row['nane'] == 'x'", "there is no column 'nane' in main.customers; did you mean 'name'?"),
             ("name == 'x'", "nothing is called 'name'; did you mean 'row.name'?"),
+            ("principal.id == row.name", "the principal has no 'id'; there are claims, roles, subject"),
+            ("principal['id'] == row.name", "the principal has no 'id'; there are claims, roles, subject"),
+            ("has(principal.role)", "the principal has no 'role'; did you mean 'roles'?"),
             ("user.id == 1", "nothing is called 'user'; there are row and principal"),
             ("principal.roles.exists(role, role == rule)", "nothing is called 'rule'; there are row and principal"),
             ("[row.name]", "it is no condition: it can't come to true or false; "),

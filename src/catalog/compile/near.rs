@@ -4,7 +4,7 @@
 const LISTED: usize = 8;
 
 /// What to say about `name`, which is none of `candidates`.
-pub(super) fn advice<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> String {
+pub(in crate::catalog) fn advice<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> String {
     let mut candidates: Vec<&str> = candidates.collect();
     candidates.sort_unstable();
     candidates.dedup();

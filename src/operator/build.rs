@@ -99,6 +99,10 @@ fn captures(validated: &Validated) -> (Vec<Capture>, Vec<Undone>) {
         let (Some(database), Some(url)) = (&source.look.database, &source.look.url) else { continue };
         let rival = first.get(url.bytes()).cloned();
         first.entry(url.bytes().to_vec()).or_insert_with(|| source.key.clone());
+        // A database that is away is looked at when it is back.
+        if source.look.fault.is_some() {
+            continue;
+        }
         captures.push(Capture {
             resource: Arc::clone(&source.resource),
             key: source.key.clone(),

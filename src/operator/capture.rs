@@ -9,11 +9,12 @@ use super::validate::is_leaving;
 use crate::catalog::Catalog;
 use crate::database::Database;
 use crate::event::capture::setup;
-use crate::manifest;
+use crate::manifest::{self, DataSource};
 use futures_util::future::join_all;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
@@ -35,7 +36,8 @@ struct Done {
     fingerprint: u128,
     again_at: Instant,
     pause: Duration,
-    outcome: Result<(), String>,
+    /// What there is to know, or why it can't be done.
+    outcome: Result<Vec<String>, String>,
 }
 
 /// How far undoing has come.
@@ -69,15 +71,22 @@ impl Captures {
         self.done.values().map(|done| done.again_at).min()
     }
 
-    /// Installs what is missing, in all databases at once: one that hangs keeps no other waiting.
-    pub(super) async fn install(&mut self, due: &[&Capture], catalog: &Catalog) {
+    /// Installs what is missing, in all databases at once: one that hangs keeps no other waiting. What there is to know of it
+    /// and was not told at the last time.
+    pub(super) async fn install(&mut self, due: &[&Capture], catalog: &Catalog) -> Vec<(Arc<DataSource>, String)> {
         let outcomes = join_all(due.iter().map(|capture| installed(capture, catalog))).await;
+        let mut news = Vec::new();
         for (capture, outcome) in due.iter().zip(outcomes) {
+            let before = self.done.get(&capture.key).and_then(|done| done.outcome.as_ref().ok());
+            let is_news = |warning: &&String| !before.is_some_and(|before| before.contains(warning));
+            let warnings = outcome.iter().flatten().filter(is_news);
+            news.extend(warnings.map(|warning| (Arc::clone(&capture.resource), warning.clone())));
             self.note(capture, outcome);
         }
+        news
     }
 
-    fn note(&mut self, capture: &Capture, outcome: Result<(), String>) {
+    fn note(&mut self, capture: &Capture, outcome: Result<Vec<String>, String>) {
         let before = self.done.get(&capture.key).filter(|before| before.outcome.is_err()).map(|before| before.pause);
         let pause = before.map_or(FIRST_PAUSE, |pause| (pause * 2).min(LONGEST_PAUSE));
         let again_at = Instant::now() + if outcome.is_ok() { AGAIN } else { pause };
@@ -128,7 +137,7 @@ impl Captures {
         }
     }
 
-    /// Forgets sources that are gone.
+    /// Forgets sources that nothing is to be done for now.
     pub(super) fn retain(&mut self, is_there: impl Fn(&str) -> bool) {
         self.done.retain(|key, _| is_there(key));
     }
@@ -137,7 +146,7 @@ impl Captures {
 /// What stands in the place of a fingerprint while something is undone.
 const UNDOING: u128 = 0;
 
-async fn installed(capture: &Capture, catalog: &Catalog) -> Result<(), String> {
+async fn installed(capture: &Capture, catalog: &Catalog) -> Result<Vec<String>, String> {
     if let Some(rival) = &capture.rival {
         return Err(format!(
             "the DataSource '{rival}' captures the same database, which only one can; set `capture.mode` to none here"
@@ -149,10 +158,10 @@ async fn installed(capture: &Capture, catalog: &Catalog) -> Result<(), String> {
     }
 }
 
-async fn install(database: &Database, catalog: &Catalog, source: &str) -> Result<(), setup::Error> {
+async fn install(database: &Database, catalog: &Catalog, source: &str) -> Result<Vec<String>, setup::Error> {
     let survey = setup::survey(database, catalog, source).await?;
     survey.run(database).await?;
-    Ok(())
+    Ok(survey.warnings)
 }
 
 async fn undo(undone: &Undone, handing: &Handing, discard: bool) -> Result<(), String> {

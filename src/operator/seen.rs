@@ -16,17 +16,20 @@ pub(super) struct Seen<K>(pub(super) Result<K, Unreadable>);
 pub(super) struct Unreadable {
     pub(super) metadata: ObjectMeta,
     pub(super) reason: String,
+    /// What it was told, as it stands there.
+    pub(super) status: Value,
 }
 
 impl<'de, K: DeserializeOwned> Deserialize<'de> for Seen<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = Value::deserialize(deserializer)?;
-        let metadata = value.get("metadata").cloned().unwrap_or_default();
+        let field = |name: &str| value.get(name).cloned().unwrap_or_default();
+        let (metadata, status) = (field("metadata"), field("status"));
         match serde_path_to_error::deserialize(value) {
             Ok(resource) => Ok(Self(Ok(resource))),
             Err(error) => {
                 let metadata = serde_json::from_value(metadata).map_err(D::Error::custom)?;
-                Ok(Self(Err(Unreadable { metadata, reason: error.to_string() })))
+                Ok(Self(Err(Unreadable { metadata, reason: error.to_string(), status })))
             }
         }
     }

@@ -57,7 +57,7 @@ pub(super) fn statuses(validated: &Validated, applied: &Applied, replicas: &Repl
     for policy in validated.policies.iter().filter(|policy| !is_leaving(&*policy.resource)) {
         all.push(access_policy(policy, applied, replicas, now));
     }
-    all.extend(validated.unreadable.iter().filter_map(|(kind, resource)| unreadable(kind, resource)));
+    all.extend(validated.unreadable.iter().filter_map(|(kind, resource)| unreadable(kind, resource, now)));
     all
 }
 
@@ -173,9 +173,9 @@ fn access_policy(policy: &JudgedPolicy, applied: &Applied, replicas: &Replicas, 
     said(&**resource, before.conditions, after.conditions.clone(), json!(after), same)
 }
 
-/// One that this version can't read; what it says of itself can't be read either.
-fn unreadable(kind: &str, resource: &Unreadable) -> Option<Said> {
-    let Unreadable { metadata, reason } = resource;
+/// One that this version can't read. What it was told may be readable all the same, and is not told again then.
+fn unreadable(kind: &str, resource: &Unreadable, now: &str) -> Option<Said> {
+    let Unreadable { metadata, reason, status: before } = resource;
     let refused = Verdict::refused(Finding::no("Unreadable", format!("this version of the operator can't read it: {reason}")));
     let conditions = Conditions {
         accepted: refused.accepted,
@@ -184,8 +184,10 @@ fn unreadable(kind: &str, resource: &Unreadable) -> Option<Said> {
         closed: None,
         degraded: None,
     };
-    let since = metadata.creation_timestamp.as_ref().map(|since| since.0.to_string()).unwrap_or_default();
-    let after = conditions.written(&[], metadata.generation, &since);
+    let observed = before["observedGeneration"].as_i64();
+    let before: Vec<Condition> = serde_json::from_value(before["conditions"].clone()).unwrap_or_default();
+    let after = conditions.written(&before, metadata.generation, now);
+    let is_news = observed != metadata.generation || !say_the_same(&before, &after);
     let status = json!({"observedGeneration": metadata.generation, "conditions": after});
     let reference = match kind {
         "DataSource" => reference::<DataSource>(metadata),
@@ -193,7 +195,7 @@ fn unreadable(kind: &str, resource: &Unreadable) -> Option<Said> {
         "AccessPolicy" => reference::<AccessPolicy>(metadata),
         _ => return None,
     };
-    Some(Said { reference, before: Vec::new(), after, status, is_news: true })
+    Some(Said { reference, before, after, status, is_news })
 }
 
 fn said<K: Resource<DynamicType = ()>>(
@@ -318,5 +320,21 @@ mod tests {
         assert_eq!(finding(&[("one", starts.clone())]), (false, "NoReplicas".to_owned()));
         let refuses_first = Told { generation: None, digest: None, ..refusing };
         assert_eq!(finding(&[("one", told(7, "seven")), ("two", refuses_first)]), (false, "RefusedByReplica".to_owned()));
+    }
+
+    #[test]
+    fn what_can_not_be_read_is_told_once() {
+        let metadata = ObjectMeta { name: Some("shop".to_owned()), generation: Some(3), ..ObjectMeta::default() };
+        let told = |generation, status: &Value, reason: &str| {
+            let metadata = ObjectMeta { generation: Some(generation), ..metadata.clone() };
+            let resource = Unreadable { metadata, reason: reason.to_owned(), status: status.clone() };
+            unreadable("DataSource", &resource, "now").expect("it is told")
+        };
+        let first = told(3, &Value::Null, "unknown engine");
+        assert!(first.is_news);
+        assert!(!told(3, &first.status, "unknown engine").is_news);
+        assert!(told(4, &first.status, "unknown engine").is_news);
+        assert!(told(3, &first.status, "unknown mode").is_news);
+        assert!(told(3, &json!({"conditions": "none"}), "unknown engine").is_news, "of a later version as well");
     }
 }

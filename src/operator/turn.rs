@@ -159,7 +159,6 @@ impl Turns {
         }
         let keys: HashSet<String> = snapshot.sources.iter().map(|source| validate::declared_source(source).key()).collect();
         self.looks.retain(|key| keys.contains(key));
-        self.captures.retain(|key| keys.contains(key));
     }
 
     fn judge(&self, snapshot: &Snapshot) -> Result<Validated, Error> {
@@ -205,12 +204,17 @@ impl Turns {
             needed.extend(self.handing.keys_of(&undone.resource.namespace().unwrap_or_default(), &undone.resource.name_any()));
         }
         self.handing.hand(&prepared.urls, &needed).await?;
+        let captures = prepared.captures.iter().map(|one| one.key.as_str());
+        let known: HashSet<&str> = captures.chain(prepared.undone.iter().map(|one| one.key.as_str())).collect();
+        self.captures.retain(|key| known.contains(key));
         let due: Vec<_> = prepared.captures.iter().filter(|capture| self.captures.is_due(capture)).collect();
         for capture in &due {
             // Before anything is made that has to be undone.
             finalizer::add(&self.client, &capture.resource).await?;
         }
-        self.captures.install(&due, &validated.catalog).await;
+        for (resource, warning) in self.captures.install(&due, &validated.catalog).await {
+            self.teller.warn(&resource.object_ref(&()), "CaptureWarning", &warning).await;
+        }
         let mut outcome = match recalled {
             Ok(()) => self.publish(prepared.carried.clone(), validated.declares_nothing()).await,
             Err(error) => Err(error),

@@ -249,7 +249,9 @@ fn a_policy_that_can_not_be_read_keeps_its_namespace_back() {
             namespace: Some(namespace.to_owned()),
             ..kube::api::ObjectMeta::default()
         };
-        found.unreadable.push((kind, Unreadable { metadata, reason: "unknown field".to_owned() }));
+        found
+            .unreadable
+            .push((kind, Unreadable { metadata, reason: "unknown field".to_owned(), status: serde_json::Value::Null }));
         validate(found).expect("judged")
     };
     let validated = unreadable("AccessPolicy", "apps");

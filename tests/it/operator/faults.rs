@@ -230,6 +230,53 @@ async fn a_database_that_is_away_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_hangs_delays_no_other() {
+    let stage = Stage::new().await;
+    let own = Own::start(Kind::Postgres, "operator-hangs");
+    let url = own.database().await;
+    let (operator, one) = (stage.operator("one"), stage.replica("one"));
+    let database = Database::connect(&Settings::new("test", &url)).await.expect("the database answers");
+    database.run_script("create table coins (id int primary key, name text)").await.expect("the script runs");
+    database.close().await;
+    stage.secret("bank-database", &url).await;
+    let bank = json!({
+        "engine": "postgres",
+        "connection": {"secretKeyRef": {"name": "bank-database", "key": "url"}},
+        "capture": {"mode": "trigger"},
+    });
+    stage.apply("DataSource", "bank", bank).await;
+    stage.apply_source().await;
+    let computed = |source: &str| json!({"source": source, "computed": [{"name": "loud", "expression": "upper(name)"}]});
+    stage.apply("Entity", "coins", computed("bank")).await;
+    stage.ready("Entity", "coins").await;
+    own.freeze();
+    // Something new to be tried and captured in the one that hangs, and then the same in another one.
+    stage
+        .apply(
+            "Entity",
+            "purse",
+            json!({"source": "bank", "table": "coins", "computed": [{"name": "soft", "expression": "lower(name)"}]}),
+        )
+        .await;
+    stage.deployment.run_script("create table tags (id int primary key, name text)").await;
+    let since = std::time::Instant::now();
+    stage.apply("Entity", "tags", computed("shop")).await;
+    stage.ready("Entity", "tags").await;
+    let took = since.elapsed();
+    assert!(took < std::time::Duration::from_secs(20), "it took {took:?}");
+    assert_eq!(one.status_of("tags").await, 200);
+    stage.told("Entity", "coins", "Ready", "False", "DatabaseUnavailable").await;
+    own.thaw();
+    for entity in ["coins", "purse"] {
+        stage.ready("Entity", entity).await;
+    }
+    stage.delete("DataSource", "bank").await;
+    until("the end of the source", async || stage.api("DataSource").get_opt("bank").await.expect("an answer").is_none()).await;
+    drop((operator, one));
+    stage.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_paused_stays_as_it_is() {
     let stage = Stage::new().await;
     let (operator, one) = (stage.operator("one"), stage.replica("one"));

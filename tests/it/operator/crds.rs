@@ -251,7 +251,11 @@ async fn kubectl_shows_what_matters() {
     };
     assert_eq!(head(&["get", "rsds"]), "NAME ENGINE CAPTURE ENTITIES READY REASON DEGRADED AGE");
     assert_eq!(head(&["get", "rse"]), "NAME SOURCE TABLE PATH READY REASON DEGRADED AGE");
-    assert_eq!(head(&["get", "rse", "-o", "wide"]), "NAME SOURCE TABLE PATH READY REASON DEGRADED MESSAGE AGE");
+    assert_eq!(head(&["get", "rse", "-o", "wide"]), "NAME SOURCE TABLE PATH READY REASON DEGRADED PAUSED MESSAGE AGE");
+    let paused = Patch::Merge(json!({"metadata": {"annotations": {"resolvespec.dev/paused": "true"}}}));
+    api(&client, &namespace, "Entity").patch("items", &PatchParams::default(), &paused).await.expect("annotated");
+    let shown = kubectl(&["get", "rse", "-o", "wide"]);
+    assert!(shown.lines().any(|line| line.starts_with("items ") && line.contains(" true ")), "{shown}");
     assert_eq!(head(&["get", "rsap"]), "NAME ENTITY ACCEPTED READY REASON AGE");
     let all = kubectl(&["get", "resolvespec"]);
     assert!(all.contains("datasource") && all.contains("entity") && all.contains("accesspolicy"), "{all}");

@@ -27,14 +27,14 @@ const TYPES: [&str; 10] = ["bool", "bytes", "double", "int", "list", "map", "nul
 pub fn problems(manifests: &Manifests, catalog: &Catalog) -> Vec<Problem> {
     // The catalog has its entities in the order of the manifests.
     let entities = || manifests.entities.iter().zip(catalog.entities());
-    let of = |policy: &Declared<AccessPolicy>| match entities().find(|(declared, _)| declared.key() == entity_key(policy)) {
-        Some((_, entity)) => check(policy, entity),
-        None => {
-            let there = manifests.entities.iter().filter(|entity| entity.namespace() == policy.namespace());
-            let named = &policy.resource.spec.entity;
-            let reason = format!("there is no Entity '{named}' in the namespace '{}'", policy.namespace());
-            vec![policy.problem("spec.entity", reason).advise(advice(named, there.map(Declared::name)))]
+    let of = |policy: &Declared<AccessPolicy>| {
+        if let Some((_, entity)) = entities().find(|(declared, _)| declared.key() == entity_key(policy)) {
+            return check(policy, entity);
         }
+        let there = manifests.entities.iter().filter(|entity| entity.namespace() == policy.namespace());
+        let named = &policy.resource.spec.entity;
+        let reason = format!("there is no Entity '{named}' in the namespace '{}'", policy.namespace());
+        vec![policy.problem("spec.entity", reason).advise(advice(named, there.map(Declared::name)))]
     };
     manifests.policies.iter().flat_map(of).collect()
 }

@@ -166,7 +166,7 @@ mod tests {
         let mut lease = Lease::new(client, "apps", "lead", "one");
         lease.acquired().await;
         // As if the renewals since had failed: the next question would have its answer when others lead already.
-        let ago = PATIENCE - RENEWAL - Duration::from_millis(500);
+        let ago = PATIENCE.saturating_sub(RENEWAL + Duration::from_millis(500));
         lease.renewed = lease.renewed.checked_sub(ago).expect("a time");
         let renewed = lease.renewed;
         lease.lost().await;

@@ -6,6 +6,7 @@ mod command;
 mod images;
 mod order;
 mod poison;
+mod reinstall;
 mod relay;
 mod setup;
 mod slot;

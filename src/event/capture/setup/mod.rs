@@ -32,7 +32,7 @@ pub struct Survey {
 /// How statements are run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
-    /// All in one transaction, which MySQL ends at each that changes a schema.
+    /// All in one transaction, which MySQL ends at each that changes a schema: what captures must be there after each of them.
     Together,
     /// As a script with transactions of its own: a slot can't be made where anything was written.
     Script,

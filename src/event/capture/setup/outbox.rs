@@ -76,9 +76,7 @@ fn install(dialect: Dialect, home: &str, has_outbox: bool, wanted: &[Wanted<'_>]
         statements.extend(postgres::function());
     }
     for table in stale {
-        let old = existing.iter().filter(|existing| existing.is_on(table.table));
-        statements.extend(old.map(|existing| existing.drop(dialect)));
-        statements.extend(table.triggers.iter().flat_map(|trigger| trigger.statements.iter().cloned()));
+        statements.extend(table.replaced(dialect, existing));
     }
     statements
 }
@@ -99,6 +97,28 @@ pub(super) async fn removal(database: &Database) -> Result<Removal, Error> {
         untold = outbox.count().await?;
     }
     Ok(Removal { statements, untold, warnings: Vec::new() })
+}
+
+impl Wanted<'_> {
+    /// New triggers, and then the old ones away. MySQL commits at each statement, and a writer in between is to be told twice
+    /// rather than not at all.
+    fn replaced(&self, dialect: Dialect, existing: &[Existing]) -> Vec<String> {
+        let found: Vec<&Existing> = existing.iter().filter(|existing| existing.is_on(self.table)).collect();
+        let mut statements = Vec::new();
+        for trigger in &self.triggers {
+            if let Some(same) = found.iter().find(|existing| existing.name == trigger.name) {
+                if same.effective {
+                    continue;
+                }
+                // Two can't have one name. MySQL's are always effective, and the others run all of this as one transaction.
+                statements.push(same.drop(dialect));
+            }
+            statements.extend(trigger.statements.iter().cloned());
+        }
+        let is_old = |existing: &&&Existing| self.triggers.iter().all(|trigger| trigger.name != existing.name);
+        statements.extend(found.iter().filter(is_old).map(|existing| existing.drop(dialect)));
+        statements
+    }
 }
 
 impl Existing {

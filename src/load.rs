@@ -3,8 +3,8 @@
 //! A database that is connected already under the same settings is kept.
 
 use crate::catalog::facts::FactsBySource;
-use crate::catalog::{self, Catalog, compile, introspect, policy, scope};
-use crate::database::{self, Database};
+use crate::catalog::{self, Capture, Catalog, compile, introspect, policy, scope};
+use crate::database::{self, Database, place_of};
 use crate::engine::{Served, sql::trial};
 use crate::manifest::problem::Cause;
 use crate::manifest::{self, DataSource, Declared, Manifests, Problem, connection, read};
@@ -75,6 +75,10 @@ pub async fn resolve_again(
     }
     let catalog: Catalog = compile::compile(manifests, &facts, &compile::Settings::default())?;
     let served = Served { catalog, databases };
+    let problems = captured_twice(manifests, &served);
+    if !problems.is_empty() {
+        return Err(problems.into());
+    }
     let failure = try_all(manifests, &served, &away).await;
     if !failure.problems.is_empty() {
         return Err(failure);
@@ -105,6 +109,25 @@ impl std::fmt::Display for Failure {
         let all: Vec<String> = self.problems.iter().map(ToString::to_string).collect();
         f.write_str(&all.join("; "))
     }
+}
+
+/// A database has one outbox or one slot, and whoever tells its changes tells those of one source's entities. Another source would
+/// be captured, and never be told anything.
+fn captured_twice(manifests: &Manifests, served: &Served) -> Vec<Problem> {
+    let mut first: HashMap<String, String> = HashMap::new();
+    let mut problems = Vec::new();
+    for source in &manifests.sources {
+        let key = source.key();
+        let Some(database) = served.databases.get(&key).filter(|_| served.catalog.capture(&key) != Capture::Off) else { continue };
+        let place = place_of(&database.settings().url);
+        if let Some(earlier) = first.get(&place) {
+            let reason = format!("'{earlier}' captures the same database, which only one DataSource can");
+            problems.push(source.problem("spec.capture.mode", reason).advise("set the mode of one of them to `none`"));
+        } else {
+            first.insert(place, key);
+        }
+    }
+    problems
 }
 
 /// Has each database read the SQL that was declared for it, so that a fault is told now and not to the first client.

@@ -2,6 +2,7 @@
 
 use super::entity::{Entity, EntityId};
 use super::ident::TableName;
+use super::serving::{Serving, Servings, servings};
 use super::source::Capture;
 use crate::protocol::Target;
 use std::collections::HashMap;
@@ -13,6 +14,7 @@ pub struct Catalog {
     by_schema: HashMap<String, HashMap<String, EntityId>>,
     by_name: HashMap<String, Vec<EntityId>>,
     by_table: HashMap<String, HashMap<TableName, Vec<EntityId>>>,
+    servings: Servings,
     default_schemas: Vec<String>,
     captures: HashMap<String, Capture>,
 }
@@ -32,7 +34,8 @@ impl Catalog {
             by_name.entry(entity.name.clone()).or_default().push(entity.id);
             by_table.entry(entity.source.clone()).or_default().entry(entity.table.clone()).or_default().push(entity.id);
         }
-        Self { entities, by_schema, by_name, by_table, default_schemas, captures }
+        let servings = servings(&entities);
+        Self { entities, by_schema, by_name, by_table, servings, default_schemas, captures }
     }
 
     /// Finds an entity. Without a schema, a default schema's entity comes first, else the name must be unique.
@@ -61,6 +64,12 @@ impl Catalog {
     pub fn of_table(&self, source: &str, table: &TableName) -> impl Iterator<Item = &Entity> {
         let ids = self.by_table.get(source).and_then(|tables| tables.get(table));
         ids.into_iter().flatten().map(|id| self.entity(*id))
+    }
+
+    /// How a table is served, named by the database's names with a dot between them; none if no entity serves it.
+    #[must_use]
+    pub fn serving(&self, source: &str, table: &str) -> Option<&Serving> {
+        self.servings.get(source)?.get(table)
     }
 
     /// The entity at a place.

@@ -17,6 +17,7 @@ pub mod metadata;
 mod opaque;
 pub mod policy;
 pub mod relation;
+mod serving;
 pub mod source;
 
 #[cfg(test)]
@@ -31,4 +32,5 @@ pub use introspect::{Scope, introspect};
 pub use kind::Kind;
 pub use lookup::Catalog;
 pub use relation::{Link, Relation, RelationKind};
+pub use serving::Serving;
 pub use source::{Capture, scope};

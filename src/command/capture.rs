@@ -20,9 +20,7 @@ pub async fn capture(args: CaptureArgs) -> Result<(), Error> {
 
 async fn install(args: InstallArgs) -> Result<(), Error> {
     let served = load(&args.paths, &HashMap::new(), false).await.map_err(Error::Manifests)?;
-    let sources = captured(&served);
-    one_source_a_database(&sources)?;
-    for (source, database) in sources {
+    for (source, database) in captured(&served) {
         let survey = setup::survey(database, &served.catalog, source).await?;
         let mut out = std::io::stdout().lock();
         for warning in &survey.warnings {
@@ -42,10 +40,8 @@ async fn install(args: InstallArgs) -> Result<(), Error> {
 
 /// Makes what is missing in embedded databases, and says so; of others it says what is missing.
 pub(super) async fn install_embedded(served: &Served) -> Result<Vec<String>, Error> {
-    let sources = captured(served);
-    one_source_a_database(&sources)?;
     let mut told = Vec::new();
-    for (source, database) in sources {
+    for (source, database) in captured(served) {
         let survey = setup::survey(database, &served.catalog, source).await?;
         if survey.install().is_empty() {
             continue;
@@ -126,16 +122,4 @@ fn captured(served: &Served) -> BTreeMap<&str, &Database> {
 
 fn sorted(served: &Served) -> BTreeMap<&str, &Database> {
     served.databases.iter().map(|(source, database)| (source.as_str(), database)).collect()
-}
-
-/// A database has one outbox or slot, and who tells it tells one source's entities.
-fn one_source_a_database(sources: &BTreeMap<&str, &Database>) -> Result<(), Error> {
-    let mut seen: HashMap<&str, &str> = HashMap::new();
-    for (source, database) in sources {
-        if let Some(other) = seen.insert(&database.settings().url, source) {
-            let reason = "lead to the same database, which only one of them can capture";
-            return Err(Error::new(format!("'{other}' and '{source}' {reason}; set the other's capture mode to none")));
-        }
-    }
-    Ok(())
 }

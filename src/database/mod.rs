@@ -34,6 +34,6 @@ pub use dialect::{Dialect, Flavour};
 pub use error::{Error, Violation};
 pub use postgres_replication::{Frame, Replication};
 pub use rows::Fetched;
-pub use settings::Settings;
+pub use settings::{Settings, place_of};
 pub use statement::{Bind, Placeholders, RowFields, RowForm, Statement, ValueForm};
 pub use watch::Watch;

@@ -61,8 +61,7 @@ impl Settings {
     /// The file of a `sqlite:` URL.
     #[must_use]
     pub fn sqlite_path(&self) -> &str {
-        let rest = self.url.split_once(':').map_or("", |(_, rest)| rest);
-        rest.strip_prefix("//").unwrap_or(rest)
+        sqlite_path(&self.url)
     }
 }
 
@@ -80,6 +79,31 @@ impl std::fmt::Debug for Settings {
     }
 }
 
+fn sqlite_path(url: &str) -> &str {
+    let rest = url.split_once(':').map_or("", |(_, rest)| rest);
+    rest.strip_prefix("//").unwrap_or(rest)
+}
+
+/// Which database a URL leads to, as far as it says so itself: who enters it, and how, makes no difference. Two names of one server do.
+#[must_use]
+pub fn place_of(url: &str) -> String {
+    let usual_port = match url.split_once(':').map_or("", |(scheme, _)| scheme) {
+        "postgres" | "postgresql" => 5432,
+        "mysql" | "mariadb" => 3306,
+        _ => {
+            let path = sqlite_path(url);
+            // One file has many paths.
+            return std::fs::canonicalize(path).map_or_else(|_| path.to_owned(), |path| path.display().to_string());
+        }
+    };
+    let Ok(parsed) = Url::parse(url) else { return url.to_owned() };
+    match (parsed.host_str().unwrap_or_default(), parsed.path().trim_matches('/')) {
+        // What the driver takes instead depends on the rest of the URL.
+        ("", _) | (_, "") => url.to_owned(),
+        (host, database) => format!("{}:{}/{database}", host.to_ascii_lowercase(), parsed.port().unwrap_or(usual_port)),
+    }
+}
+
 /// The URL without its password, wherever it stands.
 #[must_use]
 pub fn redact(url: &str) -> String {
@@ -91,4 +115,22 @@ pub fn redact(url: &str) -> String {
         parsed.set_query(None);
     }
     parsed.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::place_of;
+
+    #[test]
+    fn urls_of_one_database_lead_to_one_place() {
+        let shop = "postgres://db:5432/shop";
+        for same in ["postgresql://db/shop", "postgres://ada:secret@DB/shop?sslmode=require"] {
+            assert_eq!(place_of(same), place_of(shop), "{same}");
+        }
+        for other in ["postgres://db/shops", "postgres://db:5433/shop", "postgres://other/shop", "mysql://db/shop", "sqlite:shop"] {
+            assert_ne!(place_of(other), place_of(shop), "{other}");
+        }
+        assert_eq!(place_of("mariadb://db:3306/shop"), place_of("mysql://me@db/shop"));
+        assert_ne!(place_of("postgres://one@db/"), place_of("postgres://two@db/"), "each has a database of its own name");
+    }
 }

@@ -1,12 +1,12 @@
 //! The third step, which asks nobody either: from what can be served to what has to be there.
 
-use super::validate::{Validated, is_leaving, origin};
+use super::validate::{JudgedSource, Validated, is_leaving, origin};
 use crate::auth::Secret;
 use crate::catalog::policy;
-use crate::database::Database;
+use crate::database::{Database, place_of};
 use crate::manifest::data_source::CaptureMode;
 use crate::manifest::values::{Carried, carry};
-use crate::manifest::{DataSource, Manifests};
+use crate::manifest::{DataSource, Declared, Manifests};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use xxhash_rust::xxh3::Xxh3;
@@ -48,12 +48,47 @@ pub(super) const FINALIZER: &str = "resolvespec.dev/capture";
 
 /// Says what has to be there.
 pub(super) fn build(validated: &Validated) -> Result<Prepared, String> {
-    let (captures, undone) = captures(validated);
-    Ok(Prepared { carried: carried(validated)?, urls: urls(validated), captures, undone })
+    let rivals = rivals(validated);
+    let (captures, undone) = captures(validated, &rivals);
+    Ok(Prepared { carried: carried(validated, &rivals)?, urls: urls(validated), captures, undone })
+}
+
+/// Sources that would capture a database that an older one captures, by their keys, and the older one's.
+fn rivals(validated: &Validated) -> HashMap<&str, &str> {
+    let mut first: HashMap<String, &str> = HashMap::new();
+    let mut rivals = HashMap::new();
+    let is_captured = |source: &&JudgedSource| source.outgoing.as_ref().is_some_and(captures_changes);
+    for source in validated.sources.iter().filter(is_captured) {
+        let Some(place) = place(source) else { continue };
+        if let Some(older) = first.get(&place) {
+            rivals.insert(source.key.as_str(), *older);
+        } else {
+            first.insert(place, source.key.as_str());
+        }
+    }
+    rivals
+}
+
+fn captures_changes(source: &Declared<DataSource>) -> bool {
+    source.resource.spec.capture.mode != CaptureMode::None
+}
+
+/// The database that a source leads to.
+fn place(source: &JudgedSource) -> Option<String> {
+    source.look.url.as_ref().and_then(Secret::text).map(place_of)
+}
+
+/// A source as it is published. Replicas refuse whatever captures a database twice, and the rest of the catalog is not to suffer.
+fn published(source: &JudgedSource, rivals: &HashMap<&str, &str>) -> Option<Declared<DataSource>> {
+    let mut outgoing = source.outgoing.clone()?;
+    if rivals.contains_key(source.key.as_str()) {
+        outgoing.resource.spec.capture.mode = CaptureMode::None;
+    }
+    Some(outgoing)
 }
 
 /// Sources without an entity are not published: a replica would connect to them, and wait for them, for nothing.
-fn carried(validated: &Validated) -> Result<Vec<Carried>, String> {
+fn carried(validated: &Validated, rivals: &HashMap<&str, &str>) -> Result<Vec<Carried>, String> {
     let published: HashSet<&str> =
         validated.sources.iter().filter(|one| one.outgoing.is_some()).map(|one| one.key.as_str()).collect();
     let outgoing = || {
@@ -68,7 +103,7 @@ fn carried(validated: &Validated) -> Result<Vec<Carried>, String> {
         .iter()
         .filter(|policy| policy.outgoing.as_ref().is_some_and(|declared| names.contains(&policy::entity_key(declared))));
     let manifests = Manifests {
-        sources: sources.filter_map(|source| source.outgoing.clone()).collect(),
+        sources: sources.filter_map(|source| self::published(source, rivals)).collect(),
         entities: outgoing().map(|(declared, _)| declared.clone()).collect(),
         policies: policies.filter_map(|policy| policy.outgoing.clone()).collect(),
     };
@@ -88,8 +123,8 @@ fn urls(validated: &Validated) -> BTreeMap<String, Secret> {
     sources.filter_map(|source| Some((source.place.as_ref()?.key.clone(), source.look.url.clone()?))).collect()
 }
 
-fn captures(validated: &Validated) -> (Vec<Capture>, Vec<Undone>) {
-    let mut first: HashMap<Vec<u8>, String> = HashMap::new();
+fn captures(validated: &Validated, rivals: &HashMap<&str, &str>) -> (Vec<Capture>, Vec<Undone>) {
+    let mut places = HashSet::new();
     let (mut captures, mut undone) = (Vec::new(), Vec::new());
     for source in validated.sources.iter().filter(|source| !source.is_paused) {
         let is_captured = source.resource.spec.capture.mode != CaptureMode::None;
@@ -97,8 +132,7 @@ fn captures(validated: &Validated) -> (Vec<Capture>, Vec<Undone>) {
             continue;
         }
         let (Some(database), Some(url)) = (&source.look.database, &source.look.url) else { continue };
-        let rival = first.get(url.bytes()).cloned();
-        first.entry(url.bytes().to_vec()).or_insert_with(|| source.key.clone());
+        places.extend(place(source));
         // A database that is away is looked at when it is back.
         if source.look.fault.is_some() {
             continue;
@@ -108,7 +142,7 @@ fn captures(validated: &Validated) -> (Vec<Capture>, Vec<Undone>) {
             key: source.key.clone(),
             database: database.clone(),
             fingerprint: fingerprint(validated, &source.key, source.resource.spec.capture.mode, url.bytes()),
-            rival,
+            rival: rivals.get(source.key.as_str()).map(|older| (*older).to_owned()),
         });
     }
     let has_finalizer = |resource: &DataSource| resource.metadata.finalizers.iter().flatten().any(|one| one == FINALIZER);
@@ -120,7 +154,7 @@ fn captures(validated: &Validated) -> (Vec<Capture>, Vec<Undone>) {
                 resource: Arc::clone(&source.resource),
                 key: source.key.clone(),
                 database: source.look.database.clone(),
-                is_shared: source.look.url.as_ref().is_some_and(|url| first.contains_key(url.bytes())),
+                is_shared: place(source).is_some_and(|place| places.contains(&place)),
             });
         }
     }

@@ -60,6 +60,13 @@ pub struct Change {
     pub schema: String,
     /// The entity's public name.
     pub entity: String,
+    /// The row's table, by the database's names; empty of what was told before tables were.
+    #[serde(default)]
+    pub table: String,
+    /// The catalog's word for how whoever told it serves the table, since another one may call its rows something else; empty
+    /// if nothing serves it there.
+    #[serde(default)]
+    pub serving: String,
     /// What happened.
     pub operation: ChangeOperation,
     /// The primary key by public column names.

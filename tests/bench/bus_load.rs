@@ -43,6 +43,8 @@ fn change(number: u64, bytes: usize) -> Outcome<Arc<Change>> {
         source: "shop".to_owned(),
         schema: "public".to_owned(),
         entity: "orders".to_owned(),
+        table: String::new(),
+        serving: String::new(),
         operation: ChangeOperation::Create,
         key: Map::from_iter([("id".to_owned(), Value::from(number))]),
         before: None,

@@ -33,6 +33,8 @@ mod tests {
             source: "shop".to_owned(),
             schema: "public".to_owned(),
             entity: "users".to_owned(),
+            table: String::new(),
+            serving: String::new(),
             operation: ChangeOperation::Update,
             key: Map::from_iter([("id".to_owned(), Value::from(key))]),
             before: Some(to_raw_value(&json!({"a": 1})).unwrap()),

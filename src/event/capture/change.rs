@@ -1,6 +1,7 @@
 //! Records of what was changed as changes: one for each entity that serves the table.
 //!
-//! Pure: no connection needed.
+//! Pure: no connection needed. A table that nothing serves here may be served by another replica, whose catalog is older or
+//! newer: its changes are told without images under its own name, so that whoever follows it there reads again.
 
 use super::image::{Image, Values};
 use crate::catalog::{Catalog, Entity};
@@ -20,7 +21,15 @@ pub fn outbox_id(change: &str) -> Option<i64> {
 /// The entities of a source by their tables.
 pub(super) struct Tables<'c> {
     source: &'c str,
-    entities: HashMap<(&'c str, &'c str), Vec<&'c Entity>>,
+    served: HashMap<(&'c str, &'c str), Served<'c>>,
+}
+
+/// A table that entities serve.
+struct Served<'c> {
+    name: String,
+    /// How it is served.
+    digest: &'c str,
+    entities: Vec<&'c Entity>,
 }
 
 /// What was written down of one changed row.
@@ -58,36 +67,71 @@ impl What<'_> {
 impl<'c> Tables<'c> {
     /// Gathers the entities of a source.
     pub(super) fn of(catalog: &'c Catalog, source: &'c str) -> Self {
-        let mut entities: HashMap<_, Vec<&Entity>> = HashMap::new();
+        let mut served: HashMap<_, Served<'_>> = HashMap::new();
         for entity in catalog.entities().iter().filter(|entity| entity.source == source && !entity.is_view) {
-            entities.entry((entity.table.schema.as_str(), entity.table.name.as_str())).or_default().push(entity);
+            let key = (entity.table.schema.as_str(), entity.table.name.as_str());
+            let table = served.entry(key).or_insert_with(|| {
+                let name = entity.table.to_string();
+                let digest = catalog.serving(source, &name).map_or("", |serving| serving.digest.as_str());
+                Served { name, digest, entities: Vec::new() }
+            });
+            table.entities.push(entity);
         }
-        Self { source, entities }
+        Self { source, served }
     }
 
-    /// Whether an entity serves this table.
-    pub(super) fn serve(&self, schema: &str, table: &str) -> bool {
-        self.entities.contains_key(&(schema, table))
-    }
-
-    /// Appends what is told of a row: nothing if no entity serves its table any more.
+    /// Appends what is told of a row.
     pub(super) fn tell(&self, record: &Record<'_>, told: &mut Vec<Arc<Change>>) -> Result<(), serde_json::Error> {
-        let Some(entities) = self.entities.get(&(record.schema, record.table)) else { return Ok(()) };
-        for entity in entities {
+        let Some(table) = self.served.get(&(record.schema, record.table)) else {
+            self.tell_unserved(record, told);
+            return Ok(());
+        };
+        for entity in &table.entities {
             let mut id = format!("{}:{}", self.source, record.id);
-            if entities.len() > 1 {
+            if table.entities.len() > 1 {
                 id = format!("{id}:{}", entity.full_name());
             }
-            let telling = Telling { source: self.source, entity, record };
+            let telling = Telling { source: self.source, table, entity, record };
             telling.changes(id, told)?;
         }
         Ok(())
+    }
+
+    /// Appends that something happened to a table that nothing serves here; once for rows that follow each other in one
+    /// transaction, which nobody sees apart.
+    fn tell_unserved(&self, record: &Record<'_>, told: &mut Vec<Arc<Change>>) {
+        let table = format!("{}.{}", record.schema, record.table);
+        let is_same = |last: &Arc<Change>| {
+            let is_unserved = last.serving.is_empty() && last.table == table;
+            is_unserved && last.transaction.is_some() && last.transaction.as_deref() == record.transaction
+        };
+        if told.last().is_some_and(is_same) {
+            return;
+        }
+        told.push(Arc::new(Change {
+            id: format!("{}:{}", self.source, record.id),
+            source: self.source.to_owned(),
+            schema: record.schema.to_owned(),
+            entity: record.table.to_owned(),
+            table,
+            serving: String::new(),
+            operation: record.what.operation(),
+            key: Map::new(),
+            before: None,
+            after: None,
+            changed: Vec::new(),
+            transaction: record.transaction.map(ToOwned::to_owned),
+            user: None,
+            tenant: None,
+            occurred_at: record.occurred_at.to_owned(),
+        }));
     }
 }
 
 /// One row for one entity.
 struct Telling<'r> {
     source: &'r str,
+    table: &'r Served<'r>,
     entity: &'r Entity,
     record: &'r Record<'r>,
 }
@@ -141,6 +185,8 @@ impl Telling<'_> {
             source: self.source.to_owned(),
             schema: self.entity.schema.clone(),
             entity: self.entity.name.clone(),
+            table: self.table.name.clone(),
+            serving: self.table.digest.to_owned(),
             operation,
             key: said.key.map(|values| self.key(values)).transpose()?.unwrap_or_default(),
             changed: said.before.zip(said.after).map(|(before, after)| self.changed(before, after)).unwrap_or_default(),

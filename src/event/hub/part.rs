@@ -224,6 +224,8 @@ mod tests {
             source: "shop".to_owned(),
             schema: "public".to_owned(),
             entity: entity.to_owned(),
+            table: String::new(),
+            serving: String::new(),
             operation: ChangeOperation::Update,
             key,
             before: None,

@@ -1,11 +1,14 @@
 //! One change to everyone whom it concerns, under one catalog.
+//!
+//! Whoever told it may have had another catalog, in which its table has other entities, or other names, or none. Then nobody
+//! here can tell what it says, and who follows the table reads again.
 
 use super::generation::{Generation, Woken};
 use super::mailbox::Lane;
 use super::part::Part;
 use super::place::Mark;
 use super::text::{Common, Resync};
-use crate::catalog::Entity;
+use crate::catalog::{Catalog, Entity};
 use crate::event::bus::{Delivery, Event};
 use crate::event::capture::origin;
 use crate::event::matcher::{Error as Unclear, Image};
@@ -23,6 +26,21 @@ pub(super) struct Route<'a> {
     pub(super) matched: usize,
 }
 
+/// That an entity's rows have to be read again.
+struct Again {
+    reason: Resync,
+    origin: Option<i64>,
+    part: Option<Part>,
+}
+
+impl Again {
+    /// Because of a change. What is known to concern one record is told in its part, so that it keeps its place among what is
+    /// told of that record; the rest in all of them.
+    fn of(change: &Change, reason: Resync) -> Self {
+        Self { reason, origin: origin(change), part: Part::of(change) }
+    }
+}
+
 impl<'a> Route<'a> {
     pub(super) fn new(mark: &'a Mark, lane: Lane, woken: &'a mut Woken) -> Self {
         Self { mark, lane, woken, told: 0, matched: 0 }
@@ -30,25 +48,39 @@ impl<'a> Route<'a> {
 
     /// Tells everyone of a generation whom a delivery concerns.
     pub(super) fn deliver(&mut self, generation: &Generation, delivery: &Delivery) {
-        let catalog = generation.catalog();
+        let (catalog, offset) = (generation.catalog(), delivery.offset);
         match &delivery.event {
+            Event::Change(change) | Event::Omitted(change) if !is_told_alike(catalog, change) => {
+                self.foreign(generation, change, offset);
+            }
             Event::Change(change) => {
                 if let Some(entity) = entity_of(generation, change)
-                    && let Err(reason) = self.change(generation, entity, change, delivery.offset)
+                    && let Err(reason) = self.change(generation, entity, change, offset)
                 {
-                    self.resync(generation, entity, reason, delivery.offset, Some(change));
+                    self.resync(generation, entity, &Again::of(change, reason), offset);
                 }
             }
             Event::Omitted(change) => {
                 if let Some(entity) = entity_of(generation, change) {
-                    self.resync(generation, entity, Resync::ChangeOmitted, delivery.offset, Some(change));
+                    self.resync(generation, entity, &Again::of(change, Resync::ChangeOmitted), offset);
                 }
             }
             Event::Unreadable => {
+                let again = Again { reason: Resync::ChangeUnreadable, origin: None, part: None };
                 for entity in catalog.entities() {
-                    self.resync(generation, entity, Resync::ChangeUnreadable, delivery.offset, None);
+                    self.resync(generation, entity, &again, offset);
                 }
             }
+        }
+    }
+
+    /// Tells of a change that was told under another catalog. Its key may be another one here, so it is told in all parts.
+    fn foreign(&mut self, generation: &Generation, change: &Change, offset: u64) {
+        let catalog = generation.catalog();
+        let Some(table) = catalog.serving(&change.source, &change.table) else { return };
+        let again = Again { reason: Resync::ChangeUnreadable, origin: origin(change), part: None };
+        for id in &table.entities {
+            self.resync(generation, catalog.entity(*id), &again, offset);
         }
     }
 
@@ -83,18 +115,24 @@ impl<'a> Route<'a> {
         Ok(())
     }
 
-    /// Has everyone read again who follows an entity. What is known to concern one record is told in its part, so that it keeps
-    /// its place among what is told of that record; the rest in all of them.
-    fn resync(&mut self, generation: &Generation, entity: &Entity, reason: Resync, offset: u64, change: Option<&Change>) {
+    /// Has everyone read again who follows an entity.
+    fn resync(&mut self, generation: &Generation, entity: &Entity, again: &Again, offset: u64) {
         if !generation.is_followed(entity.id) {
             return;
         }
-        let (origin, part) = (change.and_then(origin), change.and_then(Part::of));
-        let text = Common { epoch: self.mark.epoch(), offset }.resync(entity, reason);
+        let text = Common { epoch: self.mark.epoch(), offset }.resync(entity, again.reason);
         for audience in generation.audiences(entity.id) {
-            self.told += audience.tell(self.lane, &text.told(self.mark.at(offset), origin, part), self.woken);
+            let told = text.told(self.mark.at(offset), again.origin, again.part);
+            self.told += audience.tell(self.lane, &told, self.woken);
         }
     }
+}
+
+/// Whether a change means here what it does to whoever told it. Those that do not name their table were told by a version that
+/// knew no difference.
+fn is_told_alike(catalog: &Catalog, change: &Change) -> bool {
+    let serving = || catalog.serving(&change.source, &change.table);
+    change.table.is_empty() || serving().is_some_and(|serving| serving.digest == change.serving)
 }
 
 /// The entity that a change is told of, if it is served from the same source.

@@ -100,6 +100,8 @@ fn change(number: u64) -> Change {
         source: "shop".to_owned(),
         schema: "public".to_owned(),
         entity: "or.der *lines>".to_owned(),
+        table: String::new(),
+        serving: String::new(),
         operation: ChangeOperation::Create,
         key: Map::from_iter([("id".to_owned(), Value::from(number))]),
         before: None,

@@ -93,6 +93,25 @@ fn a_mode_that_the_database_does_not_have_is_refused() {
     );
 }
 
+/// Whoever tells a database's changes tells those of one source; the other's subscribers would wait for ever.
+#[test]
+fn a_database_is_captured_by_one_source_alone() {
+    let shop = Shop::new("trigger");
+    let twin = |mode: &str| {
+        let source = MANIFEST.split("---").next().expect("the first").replace("{name: shop}", "{name: twin}");
+        let source = source.replace("sqlite:shop.db", "sqlite:./shop.db").replace("MODE", mode);
+        std::fs::write(shop.0.join("twin.yaml"), source).expect("a manifest");
+    };
+    twin("trigger");
+    for arguments in [&["check"][..], &["capture", "install"]] {
+        let (succeeded, said) = run(arguments, &shop.0, "");
+        let reason = "spec.capture.mode: 'shop' captures the same database, which only one DataSource can";
+        assert!(!succeeded && said.contains(reason), "{arguments:?}: {said}");
+    }
+    twin("none");
+    shop.says(&["install"], "shop: 1 table is captured\n");
+}
+
 const REMOTE: &str = "
 apiVersion: resolvespec.dev/v1alpha1
 kind: DataSource

@@ -2,6 +2,7 @@
 
 mod beginning;
 mod counting;
+mod differing;
 mod filtering;
 mod heard;
 mod hooks;
@@ -135,7 +136,12 @@ impl Stage {
 
     /// Another replica over the same database and the same handles.
     pub(crate) async fn another(&self, config: Config) -> Replica {
-        let served = load_captured(self.kind, &self.fresh, "", ENTITIES, self.mode).await;
+        self.another_with(config, ENTITIES).await
+    }
+
+    /// The same with a catalog of its own.
+    async fn another_with(&self, config: Config, entities: &str) -> Replica {
+        let served = load_captured(self.kind, &self.fresh, "", entities, self.mode).await;
         Replica::start(&config, served, Vec::new(), self.handles.clone()).await
     }
 

@@ -163,7 +163,7 @@ impl Log {
         let open = self.open.as_mut().ok_or(Unreadable::OutsideTransaction)?;
         let layout = self.layouts.get(&number).ok_or(Unreadable::UnknownTable(number))?;
         open.place.row += 1;
-        if self.told.is_some_and(|told| open.place.is_told_by(told)) || !tables.serve(&layout.schema, &layout.name) {
+        if self.told.is_some_and(|told| open.place.is_told_by(told)) {
             return Ok(());
         }
         let (what, start) = (what(layout, happened), pending.changes.len());

@@ -28,10 +28,12 @@ async fn install(args: InstallArgs) -> Result<(), Error> {
         }
         if args.dry_run {
             print(&mut out, source, survey.install())?;
+            survey.fit()?;
             continue;
         }
         drop(out);
         survey.run(database).await?;
+        survey.fit()?;
         let count = survey.tables().len();
         writeln!(std::io::stdout().lock(), "{source}: {count} {} captured", if count == 1 { "table is" } else { "tables are" })?;
     }
@@ -99,13 +101,14 @@ fn write_status(source: &str, survey: &Survey) -> Result<(), Error> {
             State::Installed => "installed",
             State::Missing => "missing",
             State::Outdated => "out of date",
+            State::Unfit => "not fit",
         };
         writeln!(out, "{state:<12} {} ({source})", table.name)?;
     }
     for warning in &survey.warnings {
         writeln!(out, "warning      {warning}")?;
     }
-    Ok(())
+    Ok(survey.fit()?)
 }
 
 fn print(out: &mut impl Write, source: &str, statements: &[String]) -> std::io::Result<()> {

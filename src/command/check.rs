@@ -38,6 +38,7 @@ async fn captured(served: &Served) -> Result<Vec<String>, Error> {
             continue;
         }
         let survey = setup::survey(database, &served.catalog, source).await?;
+        survey.fit()?;
         let (all, installed) =
             (survey.tables().len(), survey.tables().iter().filter(|table| table.state == State::Installed).count());
         let advice = if installed < all { "; run `resolvespec capture install`" } else { "" };

@@ -161,6 +161,7 @@ async fn installed(capture: &Capture, catalog: &Catalog) -> Result<Vec<String>, 
 async fn install(database: &Database, catalog: &Catalog, source: &str) -> Result<Vec<String>, setup::Error> {
     let survey = setup::survey(database, catalog, source).await?;
     survey.run(database).await?;
+    survey.fit()?;
     Ok(survey.warnings)
 }
 

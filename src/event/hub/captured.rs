@@ -5,9 +5,10 @@
 
 use crate::catalog::{Capture, Entity, TableName};
 use crate::engine::{Current, error::from_database};
-use crate::event::capture::{outbox, setup};
+use crate::event::capture::outbox;
+use crate::event::capture::setup::{self, State};
 use crate::protocol::{Code, Error};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -17,8 +18,8 @@ pub(super) struct Captured(Mutex<HashMap<String, Arc<Source>>>);
 
 #[derive(Default)]
 struct Source {
-    /// Tables that were found to be captured.
-    tables: Mutex<HashSet<TableName>>,
+    /// How far its tables were found to be captured.
+    tables: Mutex<HashMap<TableName, State>>,
     /// How many have come to have the database asked.
     come: AtomicU64,
     /// Held by whoever asks it.
@@ -73,9 +74,14 @@ impl Captured {
 
     /// Why an entity is refused by what was found last; nothing if it is captured.
     pub(super) fn refused(&self, entity: &Entity) -> Option<Error> {
-        let way = "an operator has to run `resolvespec capture install`";
-        let message = || format!("what captures the changes of {} is not installed, or out of date; {way}", entity.full_name());
-        (!self.source(&entity.source).has(entity)).then(|| refuse(message()))
+        match self.source(&entity.source).state(entity) {
+            State::Installed => None,
+            State::Unfit => Some(refuse(UNFIT.to_owned())),
+            State::Missing | State::Outdated => {
+                let (name, way) = (entity.full_name(), "an operator has to run `resolvespec capture install`");
+                Some(refuse(format!("what captures the changes of {name} is not installed, or out of date; {way}")))
+            }
+        }
     }
 
     fn source(&self, name: &str) -> Arc<Source> {
@@ -89,10 +95,14 @@ impl Captured {
 
 impl Source {
     fn has(&self, entity: &Entity) -> bool {
-        self.tables().contains(&entity.table)
+        self.state(entity) == State::Installed
     }
 
-    fn tables(&self) -> MutexGuard<'_, HashSet<TableName>> {
+    fn state(&self, entity: &Entity) -> State {
+        self.tables().get(&entity.table).copied().unwrap_or(State::Missing)
+    }
+
+    fn tables(&self) -> MutexGuard<'_, HashMap<TableName, State>> {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -106,8 +116,12 @@ impl Source {
         };
         let failed = match outcome {
             Ok(survey) => {
-                let installed = survey.tables().iter().filter(|table| table.state == setup::State::Installed);
-                *self.tables() = installed.map(|table| table.name.clone()).collect();
+                let found: HashMap<_, _> = survey.tables().iter().map(|table| (table.name.clone(), table.state)).collect();
+                let before = std::mem::replace(&mut *self.tables(), found.clone());
+                // Once, and not at every look.
+                if before != found && let Err(unfit) = survey.fit() {
+                    tracing::error!(error = %unfit, source = name, "changes of some tables can't be captured in this mode");
+                }
                 None
             }
             Err(error) => {
@@ -121,6 +135,8 @@ impl Source {
     }
 }
 
+const UNFIT: &str = "changes can't be captured in the mode of the DataSource; see `resolvespec check`";
+
 /// Others are told of it too, who may not know the entity.
 fn failure(error: setup::Error, entity: &Entity) -> Error {
     let source = &entity.source;
@@ -132,7 +148,7 @@ fn failure(error: setup::Error, entity: &Entity) -> Error {
         }
         unfit @ setup::Error::Unfit(_) => {
             tracing::error!(error = %unfit, source, "changes can't be captured in this mode");
-            refuse("changes can't be captured in the mode of the DataSource; see `resolvespec check`".to_owned())
+            refuse(UNFIT.to_owned())
         }
         other => {
             tracing::error!(error = %other, source, "what captures changes can't be looked at");

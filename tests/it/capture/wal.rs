@@ -42,7 +42,7 @@ impl Captured {
     pub(super) async fn refusal(&self, database: &Database) -> String {
         let served = self.engine.served();
         match setup::survey(database, &served.catalog, SOURCE).await {
-            Ok(survey) => panic!("nothing is refused: {:?}", survey.install()),
+            Ok(survey) => survey.fit().expect_err("something is refused").to_string(),
             Err(error) => error.to_string(),
         }
     }
@@ -93,6 +93,7 @@ async fn what_is_not_fit_for_the_log_is_refused_with_what_helps() {
     let captured = Captured::bare(WAL, &schema, ENTITIES).await;
     let refusal = captured.refusal(&captured.database()).await;
     assert_eq!(refusal, "public.notes: the log does not have generated columns (twice), which a read has: use `trigger`");
+    assert_eq!((captured.only_state().await, captured.survey().await.install().len()), (State::Unfit, 0));
     captured.run("alter table notes drop column twice").await;
     let role = format!("reader_{}", std::process::id());
     captured.run(&format!("create role {role} login password 'x'")).await;

@@ -80,6 +80,31 @@ async fn one_trigger_less_ends_the_subscriptions_of_its_table_alone() {
     stage.close().await;
 }
 
+/// The log has no generated columns, and what a table has become is no fault of the others.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_the_log_can_not_tell_any_more_ends_its_own_subscriptions_alone() {
+    let stage = Stage::captured(Kind::Postgres, "wal", Handles::memory(), watchful(), Vec::new()).await;
+    let (mut items, mut boxes) = (stage.session().await, stage.session().await);
+    subscribed(&mut items, "items", json!({})).await;
+    subscribed(&mut boxes, "boxes", json!({})).await;
+    stage.run("alter table boxes add column twice integer generated always as (size * 2) stored").await;
+    let message = told(&mut boxes).await;
+    assert_eq!((&message["operation"], &message["reason"]), (&json!("ended"), &json!("capture_removed")), "{message}");
+    assert_eq!(message["error"]["code"], "not_captured");
+    let error = subscribe(&mut boxes, "boxes", json!({})).await.expect_err("its rows can't be told");
+    assert!(error["message"].as_str().is_some_and(|text| text.contains("in the mode of the DataSource")), "{error}");
+    stage.run("insert into items values (1, 'a', 'b', 1)").await;
+    assert_eq!(told(&mut items).await["operation"], "create");
+    // It is not captured by an installation either, which makes whatever else there is to make.
+    stage.run("alter table items replica identity default").await;
+    let served = stage.first.engine.served();
+    let survey = setup::survey(&served.databases[SOURCE], &served.catalog, SOURCE).await.expect("the database can be surveyed");
+    assert!(survey.fit().is_err_and(|unfit| unfit.to_string().contains("public.boxes")));
+    assert!(survey.install().iter().any(|statement| statement.contains("\"items\" replica identity full")), "{:?}", survey.install());
+    drop((items, boxes));
+    stage.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn of_many_who_subscribe_first_one_has_the_database_asked() {
     const MANY: usize = 40;

@@ -25,6 +25,8 @@ pub struct Survey {
     tables: Vec<Table>,
     statements: Vec<String>,
     way: Way,
+    /// Why tables can't be captured in this mode, and what helps.
+    unfit: Vec<String>,
     /// What can't be seen on this database's tables, and what else there is to know, for whoever installs it.
     pub warnings: Vec<String>,
 }
@@ -55,6 +57,8 @@ pub enum State {
     Missing,
     /// Something is missing, is another one, or does not run as it must.
     Outdated,
+    /// It can't be captured in this mode.
+    Unfit,
 }
 
 /// What removing takes away.
@@ -132,10 +136,15 @@ impl Survey {
         &self.tables
     }
 
-    /// What is to be run so that every table is captured; nothing if it is so already.
+    /// What is to be run so that every table is captured that can be; nothing if it is so already.
     #[must_use]
     pub fn install(&self) -> &[String] {
         &self.statements
+    }
+
+    /// Refuses tables that can't be captured. The others can be all the same.
+    pub fn fit(&self) -> Result<(), Error> {
+        if self.unfit.is_empty() { Ok(()) } else { Err(Error::Unfit(self.unfit.clone())) }
     }
 
     /// Runs it.

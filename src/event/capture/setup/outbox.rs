@@ -59,7 +59,7 @@ pub(super) async fn survey(database: &Database, tables: &BTreeMap<TableName, &En
     }
     let statements = install(dialect, &home, has_outbox, &wanted, &existing);
     let tables = wanted.iter().map(|wanted| Table { name: wanted.table.clone(), state: wanted.state }).collect();
-    Ok(Survey { tables, statements, way: Way::Together, warnings })
+    Ok(Survey { tables, statements, way: Way::Together, unfit: Vec::new(), warnings })
 }
 
 fn install(dialect: Dialect, home: &str, has_outbox: bool, wanted: &[Wanted<'_>], existing: &[Existing]) -> Vec<String> {

@@ -60,21 +60,23 @@ pub(super) async fn survey(database: &Database, tables: &BTreeMap<TableName, &En
     if outbox::is_there(database).await? {
         unfit.push("triggers or an outbox of another mode are still there: run `resolvespec capture remove` first".to_owned());
     }
-    for table in tables.keys() {
-        unfit.extend(facts.table(table).and_then(TableFacts::unfit));
-    }
     if !unfit.is_empty() {
         return Err(Error::Unfit(unfit));
     }
     let status = slot.status().await?;
     let state = |table: &TableName| match (facts.is_published(table), facts.table(table)) {
+        (_, Some(found)) if !found.generated.is_empty() => State::Unfit,
         (false, _) => State::Missing,
         (true, Some(found)) if found.partial.is_empty() && facts.whole == Some(true) && status.found => State::Installed,
         (true, _) => State::Outdated,
     };
+    let unfit = tables.keys().filter_map(|table| facts.table(table).and_then(TableFacts::unfit)).collect();
     let surveyed = tables.keys().map(|table| Table { name: table.clone(), state: state(table) }).collect();
-    let statements = facts.install(tables, slot.name(), &status);
-    Ok(Survey { tables: surveyed, statements, way: Way::Script, warnings: facts.warnings(tables, &status) })
+    // What is told of a table that has become unfit goes on: followers read again, and will not have missed anything when it is fit.
+    let wanted: Vec<&TableName> =
+        tables.keys().filter(|table| state(table) != State::Unfit || facts.is_published(table)).collect();
+    let statements = facts.install(&wanted, slot.name(), &status);
+    Ok(Survey { tables: surveyed, statements, way: Way::Script, unfit, warnings: facts.warnings(&wanted, &status) })
 }
 
 impl Facts {
@@ -105,12 +107,12 @@ impl Facts {
         self.published.iter().any(|found| is(table, &found.schema, &found.name))
     }
 
-    fn install(&self, tables: &BTreeMap<TableName, &Entity>, slot: &str, status: &Status) -> Vec<String> {
+    fn install(&self, tables: &[&TableName], slot: &str, status: &Status) -> Vec<String> {
         let mut statements = Vec::new();
-        for partial in tables.keys().filter_map(|table| self.table(table)).flat_map(|found| &found.partial) {
+        for partial in tables.iter().filter_map(|table| self.table(table)).flat_map(|found| &found.partial) {
             statements.push(format!("alter table {} replica identity full", partial.quoted()));
         }
-        let named = tables.keys().map(|table| {
+        let named = tables.iter().map(|table| {
             let mut name = String::new();
             table.quote_into(DIALECT, &mut name);
             name
@@ -125,7 +127,7 @@ impl Facts {
                 if !whole {
                     statements.push(format!("alter publication {publication} set {options}"));
                 }
-                let same = self.published.len() == tables.len() && tables.keys().all(|table| self.is_published(table));
+                let same = self.published.len() == tables.len() && tables.iter().all(|table| self.is_published(table));
                 if !same && !list.is_empty() {
                     statements.push(format!("alter publication {publication} set table {list}"));
                 }
@@ -149,9 +151,9 @@ impl Facts {
         statements
     }
 
-    fn warnings(&self, tables: &BTreeMap<TableName, &Entity>, status: &Status) -> Vec<String> {
+    fn warnings(&self, tables: &[&TableName], status: &Status) -> Vec<String> {
         let mut warnings = Vec::new();
-        for found in tables.keys().filter_map(|table| self.table(table)).filter(|found| !found.partial.is_empty()) {
+        for found in tables.iter().filter_map(|table| self.table(table)).filter(|found| !found.partial.is_empty()) {
             let (schema, name) = (&found.schema, &found.name);
             warnings.push(format!(
                 "{schema}.{name}: its REPLICA IDENTITY must be FULL, so that the log has whole old rows; the log grows by them"

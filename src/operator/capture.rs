@@ -40,6 +40,15 @@ struct Done {
     outcome: Result<Vec<String>, String>,
 }
 
+/// What becomes of changes that wait to be told when capture is undone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Untold {
+    /// They are waited for: a replica may tell them.
+    Kept,
+    /// They go: no replica tells them any more, or it was waited long enough.
+    Discarded,
+}
+
 /// How far undoing has come.
 pub(super) enum Undoing {
     /// Nothing is captured any more.
@@ -102,7 +111,7 @@ impl Captures {
     }
 
     /// Undoes everything, if it is time to try.
-    pub(super) async fn undo(&mut self, undone: &Undone, handing: &Handing) -> Undoing {
+    pub(super) async fn undo(&mut self, undone: &Undone, handing: &Handing, untold: Untold) -> Undoing {
         if undone.is_shared {
             self.done.remove(&undone.key);
             return Undoing::Over;
@@ -112,7 +121,8 @@ impl Captures {
             return Undoing::Waiting(reason.clone());
         }
         let is_late = self.is_late(undone);
-        let outcome = match timeout(LONGEST, undo(undone, handing, is_late)).await {
+        let untold = if is_late { Untold::Discarded } else { untold };
+        let outcome = match timeout(LONGEST, undo(undone, handing, untold)).await {
             Ok(outcome) => outcome,
             Err(_) => Err("the database did not finish in time".to_owned()),
         };
@@ -165,7 +175,7 @@ async fn install(database: &Database, catalog: &Catalog, source: &str) -> Result
     Ok(survey.warnings)
 }
 
-async fn undo(undone: &Undone, handing: &Handing, discard: bool) -> Result<(), String> {
+async fn undo(undone: &Undone, handing: &Handing, untold: Untold) -> Result<(), String> {
     let opened;
     let database = if let Some(database) = &undone.database {
         database
@@ -174,7 +184,7 @@ async fn undo(undone: &Undone, handing: &Handing, discard: bool) -> Result<(), S
         &opened
     };
     let removal = setup::removal(database).await.map_err(|error| error.to_string())?;
-    if removal.untold > 0 && !discard {
+    if removal.untold > 0 && untold == Untold::Kept {
         return Err(format!("{} changes wait to be told", removal.untold));
     }
     database.run_all(&removal.statements).await.map_err(|error| error.to_string())

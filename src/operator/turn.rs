@@ -4,7 +4,7 @@
 //! what has changed, so that one that was missed or has failed is made up for by the next.
 
 use super::build::{self, Prepared, Undone};
-use super::capture::{Captures, Undoing};
+use super::capture::{Captures, Undoing, Untold};
 use super::database::{Look, Looks, Question};
 use super::dereference::{Dereferenced, EntityFound, Place, SourceFound};
 use super::finalizer;
@@ -18,6 +18,7 @@ use super::verdict::Finding;
 use super::watch::{Snapshot, World};
 use crate::catalog::scope;
 use crate::generation::{self, Generation, Published, Publisher};
+use crate::manifest::data_source::CaptureMode;
 use crate::manifest::values::Carried;
 use crate::manifest::{DataSource, Declared, Manifests};
 use crate::store::{self, Bucket};
@@ -233,17 +234,29 @@ impl Turns {
     /// The URLs that replicas need besides those that are wanted: until all of them serve what is published, every one that
     /// they were handed.
     fn needed(&self) -> BTreeSet<String> {
-        let is_served = self
-            .memory
-            .there
-            .as_ref()
-            .is_some_and(|wanted| self.replicas.borrow().values().all(|told| serves(told, wanted.number, wanted)));
-        if !is_served {
+        if !self.is_served() {
             return self.handing.keys();
         }
         let manifests = self.memory.there.as_ref().and_then(|wanted| wanted.unpack().ok()).unwrap_or_default();
         let files = manifests.sources.iter().filter_map(|source| source.resource.spec.connection.file.as_deref());
         files.filter_map(|file| self.handing.key_of(file)).map(ToOwned::to_owned).collect()
+    }
+
+    /// Whether every replica that lives serves what is published.
+    fn is_served(&self) -> bool {
+        let wanted = self.memory.there.as_ref();
+        wanted.is_some_and(|wanted| self.replicas.borrow().values().all(|told| serves(told, wanted.number, wanted)))
+    }
+
+    /// Whether changes of a source can still be told: by no replica that serves a catalog which does not capture them. Its relays
+    /// have stopped, and whoever writes to the tables meanwhile would add to what waits for ever.
+    fn untold(&self, key: &str) -> Untold {
+        let manifests = self.memory.there.as_ref().and_then(|wanted| wanted.unpack().ok());
+        let is_captured = |source: &Declared<DataSource>| source.resource.spec.capture.mode != CaptureMode::None;
+        let is_over = manifests.is_some_and(|manifests| {
+            manifests.sources.iter().filter(|source| source.key() == key).all(|source| !is_captured(source))
+        });
+        if is_over && self.is_served() { Untold::Discarded } else { Untold::Kept }
     }
 
     /// Publishes what differs from what is there. Nothing at all is published first only by a cluster without entities, whose
@@ -267,7 +280,8 @@ impl Turns {
     }
 
     async fn undo(&mut self, undone: &Undone) -> Result<(), Error> {
-        match self.captures.undo(undone, &self.handing).await {
+        let untold = self.untold(&undone.key);
+        match self.captures.undo(undone, &self.handing, untold).await {
             Undoing::Over => info!(source = undone.key, "nothing is captured any more"),
             Undoing::Waiting(reason) => {
                 info!(source = undone.key, reason, "capture can't be undone yet");

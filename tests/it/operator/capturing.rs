@@ -6,6 +6,9 @@ use crate::support::database::Kind;
 use crate::support::own::Own;
 use resolvespec::database::{Database, Settings, Statement};
 use serde_json::{Value, json};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio_util::task::TaskTracker;
 
 const TRIGGERS: &str = "select to_json(count(*)) from pg_trigger where tgname like '0_resolvespec_%'";
 
@@ -68,6 +71,40 @@ async fn a_mode_that_is_taken_away_takes_its_triggers_along() {
     until("no finalizer", async || finalizers().await.is_empty()).await;
     stage.ready("Entity", "items").await;
     assert_eq!(one.status_of("items").await, 200);
+    drop((operator, one));
+    stage.remove().await;
+}
+
+/// No relay tells what writers go on to add, and nobody can be told: it keeps nothing from being undone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mode_that_is_taken_away_from_a_busy_table_takes_its_triggers_along() {
+    let stage = Stage::new().await;
+    let (operator, one) = (stage.operator("one"), stage.replica("one"));
+    let url = stage.deployment.database_url().to_owned();
+    stage.apply("DataSource", "shop", captured()).await;
+    stage.apply_entity("items").await;
+    stage.ready("Entity", "items").await;
+    until("the triggers", async || triggers(&url).await != "0").await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let writer = TaskTracker::new().spawn({
+        let (stop, url) = (Arc::clone(&stop), url.clone());
+        async move {
+            let database = Database::connect(&Settings::new("writer", &url)).await.expect("the database answers");
+            while !stop.load(Ordering::Relaxed) {
+                database.run_script("update items set name = 'again' where id = 1").await.expect("it is written");
+            }
+            database.close().await;
+        }
+    });
+    let mut spec = source();
+    spec["capture"] = json!({"mode": "none"});
+    stage.apply("DataSource", "shop", spec).await;
+    until("no triggers", async || triggers(&url).await == "0").await;
+    let finalizers =
+        async || stage.api("DataSource").get("shop").await.expect("it is there").metadata.finalizers.unwrap_or_default();
+    until("no finalizer", async || finalizers().await.is_empty()).await;
+    stop.store(true, Ordering::Relaxed);
+    writer.await.expect("the writer does not panic");
     drop((operator, one));
     stage.remove().await;
 }

@@ -69,6 +69,22 @@ async fn an_installation_that_was_broken_off_is_finished_on_mariadb() {
     captured.remove().await;
 }
 
+/// A trigger of MySQL names the columns, and fails without one of them; others can be made beside it all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn triggers_that_make_every_write_fail_are_replaced_on_mariadb() {
+    let captured = Captured::install(Kind::Mariadb, SCHEMA, ENTITIES).await;
+    captured.run("alter table notes drop column body").await;
+    captured.writer.run_script("insert into notes (id, n) values (1, 1)").await.expect_err("a trigger wants the column");
+    captured.reload_as(Kind::Mariadb.into(), ENTITIES).await;
+    captured.run_install().await;
+    let relay = captured.start();
+    captured.run("insert into notes (id, n) values (1, 1)").await;
+    relay.told(1).await;
+    assert_eq!(relay.bus.lines(), ["notes create 1"]);
+    relay.stop().await;
+    captured.remove().await;
+}
+
 /// Rows in transactions that hold the table's lock for a while, until it is stopped; the first id that is not used.
 async fn write(url: String, first: usize, stop: Arc<AtomicBool>) -> usize {
     let database = Database::connect(&Settings::new("another", url)).await.expect("the database answers");

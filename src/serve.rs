@@ -241,6 +241,9 @@ impl Replica {
             never = engine.forget_keys() => match never {},
             never = self.health.observe() => match never {},
         };
+        if let Some((_, durable)) = &self.mqtt {
+            durable.close().await;
+        }
         live.end().await;
         for database in engine.served().databases.values() {
             database.close().await;

@@ -172,11 +172,14 @@ impl Watcher {
             }
             stays
         });
+        let mut fresh = Vec::new();
         for (key, value) in values.by_key.iter().filter(|(_, value)| value.is_alive(now)) {
             if self.told.insert(key.clone(), value.entry.revision) != Some(value.entry.revision) {
-                queue.push_back(Told::Put(value.entry.clone()));
+                fresh.push(value.entry.clone());
             }
         }
+        fresh.sort_unstable_by_key(|entry| entry.revision);
+        self.queue.extend(fresh.into_iter().map(Told::Put));
         self.next_end = values.by_key.values().filter(|value| value.is_alive(now)).filter_map(|value| value.ends_at).min();
     }
 }

@@ -39,8 +39,8 @@ pub trait Bucket: Send + Sync + 'static {
     async fn delete(&self, key: &str) -> Result<(), Error>;
 
     /// Everything that is there, then everything that changes, for as long as the stream is polled. Connections that are
-    /// lost are made again within it, and then everything is told anew. Of a key that changes quickly, values in between can
-    /// be left out; the latest never is.
+    /// lost are made again within it, and then everything is told anew. Values are told in the order of their revisions. Of a
+    /// key that changes quickly, values in between can be left out; the latest never is.
     async fn watch(&self) -> Result<Watch, Error>;
 }
 

@@ -70,8 +70,6 @@ async fn a_will_ends_subscriptions(spoken: Spoken) {
     assert_ne!(first, second);
     insert(&shop, 10..20).await;
     hears_all(&mut ada, 10..20).await;
-    // Whichever of them hears the will has to know what it is to end.
-    known(&both, 2).await;
     ada.vanish().await;
     known(&both, 0).await;
 

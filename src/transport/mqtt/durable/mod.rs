@@ -106,6 +106,9 @@ struct Shared {
     roll: Roll,
     leaving: CancellationToken,
     tasks: TaskTracker,
+    /// Requests are answered while parts are handed over, so the roll is followed for longer.
+    over: CancellationToken,
+    following: TaskTracker,
 }
 
 impl std::ops::Deref for Shared {
@@ -123,7 +126,9 @@ pub struct Durable(Arc<Shared>);
 impl From<Parts> for Durable {
     fn from(parts: Parts) -> Self {
         let (leaving, tasks) = (CancellationToken::new(), TaskTracker::new());
-        Self(Arc::new(Shared { parts, holder: Uuid::new_v4().to_string(), roll: Roll::new(), leaving, tasks }))
+        let (over, following) = (CancellationToken::new(), TaskTracker::new());
+        let (holder, roll) = (Uuid::new_v4().to_string(), Roll::new());
+        Self(Arc::new(Shared { parts, holder, roll, leaving, tasks, over, following }))
     }
 }
 
@@ -132,8 +137,8 @@ impl Durable {
     pub fn start(&self, brokers: &[Broker]) {
         let tasks = &self.0.tasks;
         let shared = Arc::clone(&self.0);
-        tasks.spawn(async move {
-            shared.leaving.run_until_cancelled(shared.roll.follow(&*shared.bucket)).await;
+        self.0.following.spawn(async move {
+            shared.over.run_until_cancelled(shared.roll.follow(&*shared.bucket)).await;
         });
         let (shared, all) = (Arc::clone(&self.0), brokers.to_vec());
         tasks.spawn(async move {
@@ -151,6 +156,13 @@ impl Durable {
         self.0.leaving.cancel();
         self.0.tasks.close();
         self.0.tasks.wait().await;
+    }
+
+    /// Knows of nothing any more. For when no more requests come.
+    pub async fn close(&self) {
+        self.0.over.cancel();
+        self.0.following.close();
+        self.0.following.wait().await;
     }
 }
 
@@ -259,6 +271,8 @@ impl Shared {
     }
 
     async fn unsubscribe_all(&self, speaker: &Speaker) -> Result<Bytes, Error> {
+        // Another replica may have begun some of them a moment ago.
+        self.roll.catch_up(&*self.bucket, &self.holder).await.map_err(|error| unreachable(&error))?;
         let mut count = 0;
         for (id, entered) in self.roll.of_client(speaker.broker.name(), &speaker.client) {
             if entered.kept.is_of(&speaker.principal) {

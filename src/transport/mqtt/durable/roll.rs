@@ -4,24 +4,30 @@
 
 use super::kept::{self, Kept};
 use super::lease::{self, Lease, Unit};
-use crate::store::{Bucket, Entry, Told};
+use crate::store::{self, Bucket, Entry, Told};
+use bytes::Bytes;
 use futures_util::StreamExt;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{broadcast, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 /// Changes of subscriptions that a server of a part may be behind before it looks at all of them.
 const CHANGES: usize = 1024;
 const RETRY: Duration = Duration::from_millis(500);
+/// What the keys of marks begin with, which say nothing but that all before them was told.
+const MARK: &str = "mark.";
+const MARK_LIFETIME: Duration = Duration::from_mins(1);
+/// A watcher that is further behind is not waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The roll.
 pub(super) struct Roll {
     inner: Mutex<Inner>,
     /// The ids of subscriptions that were put or removed.
     changes: broadcast::Sender<Arc<str>>,
-    /// Counts what was told, for who waits for any of it.
+    /// The revision that was told last, for who waits for one or for anything at all.
     told: watch::Sender<u64>,
 }
 
@@ -80,6 +86,11 @@ impl Roll {
 
     fn take(&self, told: Told, anew: &mut Option<HashSet<String>>) {
         let mut changed = Vec::new();
+        let revision = match &told {
+            Told::Beginning => Some(0),
+            Told::Put(entry) => Some(entry.revision),
+            Told::Removed { .. } | Told::Current => None,
+        };
         {
             let mut inner = self.inner();
             match told {
@@ -105,7 +116,20 @@ impl Roll {
             // Nobody may serve a part here.
             _ = self.changes.send(id);
         }
-        self.told.send_modify(|count| *count += 1);
+        self.told.send_modify(|last| *last = revision.unwrap_or(*last));
+    }
+
+    /// Waits until everything is known that the bucket has at this moment; whoever waits has a name of its own.
+    pub(super) async fn catch_up(&self, bucket: &dyn Bucket, name: &str) -> Result<(), store::Error> {
+        let mut told = self.told.subscribe();
+        // What is written over while the first mark is waited for is told after that mark, and before the second.
+        for _ in 0..2 {
+            let revision = bucket.put(&format!("{MARK}{name}"), Bytes::new(), Some(MARK_LIFETIME)).await?;
+            if timeout(PATIENCE, told.wait_for(|last| *last >= revision)).await.is_err() {
+                return Err(store::Error::Unavailable("what the bucket has is not told in time".to_owned()));
+            }
+        }
+        Ok(())
     }
 
     /// The ids of subscriptions that change from now on.
@@ -236,4 +260,40 @@ fn read<T: serde::de::DeserializeOwned>(entry: &Entry) -> Option<T> {
     serde_json::from_slice(&entry.value)
         .inspect_err(|error| tracing::error!(%error, key = entry.key, "a value of the bucket can't be read"))
         .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::MemoryBucket;
+    use serde_json::json;
+
+    fn kept(client: &str) -> Bytes {
+        let kept = json!({"broker": "b", "client": client, "subject": null, "roles": [], "claims": {}, "schema": "main",
+            "entity": "items", "said": {"entity": "items"}, "began": {"epoch": "e", "offset": 1}, "created": 1, "heard": 1});
+        kept.to_string().into()
+    }
+
+    #[tokio::test]
+    async fn whoever_has_caught_up_knows_what_the_bucket_had_before() {
+        let (roll, bucket) = (Roll::new(), MemoryBucket::default());
+        let asks = async {
+            for number in 0..20 {
+                let (id, client) = (format!("s{number}"), format!("c{number}"));
+                for _ in 0..3 {
+                    bucket.put(&kept::key(&id), kept(&client), None).await.unwrap();
+                }
+                roll.catch_up(&bucket, "one").await.unwrap();
+                assert_eq!(roll.of_client("b", &client).len(), 1);
+                bucket.delete(&kept::key(&id)).await.unwrap();
+                roll.catch_up(&bucket, "one").await.unwrap();
+                assert!(roll.subscription(&id).is_none());
+            }
+        };
+        tokio::select! {
+            () = roll.follow(&bucket) => panic!("it is followed for ever"),
+            () = asks => {}
+        }
+        assert_eq!(roll.count(), 0, "marks are no subscriptions");
+    }
 }

@@ -124,8 +124,21 @@ fn decide(question: &Question, decided: Verdict) -> Response<Body> {
     verdict(question.is_of_emqx(), decided)
 }
 
-/// What the hooks say to somebody who comes in. Where that is, only the broker knows.
-async fn hooked(mqtt: &Mqtt, principal: &Principal) -> Verdict {
+/// What is said to somebody who comes in as a client: by what is kept under that name, and by the hooks. Where it comes from,
+/// only the broker knows.
+async fn welcome(mqtt: &Mqtt, (broker, client): (&str, &str), principal: &Principal) -> Verdict {
+    match mqtt.subscriptions.are_of_another(broker, client, principal) {
+        Some(false) => {}
+        // Whoever has the id is told what is told of them, by the rights of who began them.
+        Some(true) => {
+            return Verdict::Deny(
+                "somebody else's subscriptions are kept under this client id: take another id, or wait until they have ended, by \
+                 unsubscribe_all of whose they are or --mqtt-subscription-seconds after that client was heard last"
+                    .to_owned(),
+            );
+        }
+        None => return Verdict::Unknown("whose subscriptions are kept under this client id is not known yet".to_owned()),
+    }
     match mqtt.engine.may_connect(Session { id: Uuid::new_v4(), principal, remote: None }).await {
         Ok(()) => Verdict::Allow,
         Err(refused) => Verdict::Deny(refused.message),
@@ -149,7 +162,7 @@ async fn admit(mqtt: &Mqtt, broker: &str, question: &Question) -> Verdict {
     let key = identity.key(broker, client);
     if !identity.authenticator.takes_tokens() || (password.is_empty() && identity.authenticator.admits_anonymous()) {
         return match identity.remembered.find(&key).await {
-            Ok(None) => hooked(mqtt, &Principal::anonymous()).await,
+            Ok(None) => welcome(mqtt, (broker, client), &Principal::anonymous()).await,
             Ok(Some(_)) => Verdict::Deny("the client id is somebody's who has a token".to_owned()),
             Err(error) => Verdict::Unknown(error.to_string()),
         };
@@ -164,8 +177,9 @@ async fn admit(mqtt: &Mqtt, broker: &str, question: &Question) -> Verdict {
     if let Err(error) = identity.check_claim(client, &principal) {
         return Verdict::Deny(error.message);
     }
-    if let Verdict::Deny(reason) = hooked(mqtt, &principal).await {
-        return Verdict::Deny(reason);
+    match welcome(mqtt, (broker, client), &principal).await {
+        Verdict::Allow => {}
+        refused => return refused,
     }
     match identity.remembered.remember(&key, &principal, identity.claim.is_some()).await {
         Ok(true) => Verdict::Allow,

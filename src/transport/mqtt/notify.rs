@@ -52,6 +52,9 @@ pub trait Subscriptions: Send + Sync + 'static {
     /// Begins, ends or acknowledges a subscription, as a message says whose bytes are handed along.
     fn subscription(&self, speaker: Speaker, asked: Subscription, message: Bytes) -> BoxFuture<'static, Result<Answer, Error>>;
 
+    /// Whether somebody else than this one has subscriptions under a client's name at a broker; none while that is not known.
+    fn are_of_another(&self, broker: &str, client: &str, principal: &Principal) -> Option<bool>;
+
     /// A client was heard, whatever it said.
     fn heard(&self, broker: &Broker, client: &str, principal: &Principal);
 }

@@ -1,10 +1,11 @@
 //! Whose a subscription over MQTT is, where clients have tokens: nobody else's, whatever topic they speak by; it outlives the
 //! token that it was begun with, and is told under what its client may do now.
 
-use super::deployment::Deployment;
+use super::deployment::{Deployment, Replica};
 use super::live::captured;
 use super::subscriber::{answer, asked, client, hears_all, insert, known, replica, told};
 use super::until;
+use crate::support::client::Call;
 use crate::support::mqtt::{Beside, OwnMosquitto, Station};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
@@ -147,6 +148,50 @@ async fn a_request_with_fewer_roles_ends_what_they_do_not_allow() {
         // At the most she is told again what she was told before.
         assert!(heard.body["data"]["id"].as_u64().is_none_or(|id| id < 30), "she may not be told that: {}", heard.body);
     }
+    drop((one, two));
+    shop.remove().await;
+}
+
+/// What a broker is told that asks whether a client may come in with a token: the status and the reason.
+async fn admitted(replica: &Replica, client: &str, token: &str) -> (u16, String) {
+    let question = json!({"clientid": client, "username": "", "password": token});
+    let answer = replica.admin.send(&Call::post("/mqtt/auth", &question)).await.expect("an answer");
+    (answer.status.as_u16(), answer.body["error"].as_str().unwrap_or_default().to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_id_is_nobody_elses_while_subscriptions_are_kept_under_it() {
+    let broker = OwnMosquitto::start("durable-inherited");
+    let shop = guarded(&broker).await;
+    let (one, two) = (replica(&shop, "one").await, replica(&shop, "two").await);
+    let mut ada = client(&broker, "ada").await;
+    ada.wait_for_service().await;
+    let short = token("ada", &["reader"], SHORT);
+    assert_eq!(admitted(&one, "ada", &short).await.0, 200);
+    subscribed(&mut ada, &short).await;
+    known(&[&one, &two], 1).await;
+    until("the end of the token", async || code(&answer(&mut ada, &by(read("r"), &short)).await) == "unauthorized").await;
+
+    // Whoever came in with her id now would be told what she is told.
+    let bobs = token("bob", &["reader"], LONG);
+    for replica in [&one, &two] {
+        let mut reason = String::new();
+        until("forgetting the token", async || {
+            let (status, told) = admitted(replica, "ada", &bobs).await;
+            assert_eq!(status, 403, "{told}");
+            reason = told;
+            reason.contains("subscriptions")
+        })
+        .await;
+        assert!(reason.contains("unsubscribe_all"), "it says what to do: {reason}");
+        until("saying so in the log", async || replica.said().contains("unsubscribe_all")).await;
+    }
+    assert_eq!(admitted(&two, "bob", &bobs).await.0, 200, "his own id is his");
+    let long = token("ada", &["reader"], LONG);
+    let all = by(json!({"id": "w", "type": "subscription", "operation": "unsubscribe_all"}), &long);
+    assert_eq!(answer(&mut ada, &all).await["data"]["unsubscribed"], 1);
+    known(&[&one, &two], 0).await;
+    assert_eq!(admitted(&two, "ada", &bobs).await.0, 200);
     drop((one, two));
     shop.remove().await;
 }

@@ -184,6 +184,11 @@ impl Subscriptions for Durable {
         })
     }
 
+    fn are_of_another(&self, broker: &str, client: &str, principal: &Principal) -> Option<bool> {
+        let roll = &self.0.roll;
+        roll.is_current().then(|| roll.of_client(broker, client).iter().any(|(_, entered)| !entered.kept.is_of(principal)))
+    }
+
     fn heard(&self, broker: &Broker, client: &str, principal: &Principal) {
         let rarely = self.0.settings.lifetime.as_secs() / 8;
         for (id, entered) in self.0.roll.of_client(broker.name(), client) {

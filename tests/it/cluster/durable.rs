@@ -307,6 +307,47 @@ async fn whoever_goes_on_after_what_it_heard_last_misses_nothing_of_a_part_that_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_comes_twice_loses_nothing_of_what_its_subscription_was_still_to_be_told() {
+    let broker = OwnMosquitto::start("durable-twice");
+    // Nobody follows whoever is killed before the message has come again.
+    let shop = shop(&broker).await.with("RESOLVESPEC_MQTT_LEASE_MS", "6000");
+    let (one, two) = (replica(&shop, "one").await, replica(&shop, "two").await);
+    let mut ada = client(&broker, "ada").await;
+    ada.wait_for_service().await;
+    let id = json!(subscribed(&mut ada).await);
+    share(&one, &two).await;
+    insert(&shop, 10..50).await;
+    hears_all(&mut ada, 10..50).await;
+    // The one that carries the changes to the bus stays, so that the parts of the other one alone are behind.
+    let carries = one.metric("resolvespec_capture_published_total").await.iter().any(|line| !line.ends_with(" 0"));
+    let (dies, stays) = if carries { (two, one) } else { (one, two) };
+    dies.signal("-KILL");
+    insert(&shop, 100..140).await;
+    let mut missing: BTreeSet<u64> = (100..140).collect();
+    let mut hear = |body: &serde_json::Value| {
+        assert_eq!((&body["subscription_id"], &body["operation"]), (&id, &json!("create")), "{body}");
+        missing.remove(&body["data"]["id"].as_u64().expect("a key"));
+        missing.len()
+    };
+    while let Some(heard) = ada.hears(Duration::from_millis(300)).await {
+        hear(&heard.body);
+    }
+    ada.say(&asked("s", &json!({}))).await;
+    let mut is_answered = false;
+    loop {
+        let heard = ada.hear().await;
+        if heard.topic.ends_with("/response") {
+            assert_eq!(heard.body["data"]["subscription_id"], id, "{}", heard.body);
+            is_answered = true;
+        } else if hear(&heard.body) == 0 && is_answered {
+            break;
+        }
+    }
+    drop((dies, stays));
+    shop.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_is_away_loses_nothing_and_keeps_the_order_of_each_record() {
     let broker = OwnMosquitto::start("durable-broker");
     let shop = shop(&broker).await;

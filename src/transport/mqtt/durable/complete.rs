@@ -37,6 +37,16 @@ impl Complete {
         let all = self.position.as_ref().filter(|_| since <= self.covers).map_or(0, offset);
         offset(began).max(all).min(told.offset)
     }
+
+    /// Where a subscription that was kept under that revision begins anew at a position, if it is to miss nothing that it was
+    /// not told yet.
+    pub(super) fn anew(&self, now: &Position, began: &Position, since: u64) -> Position {
+        match self.before(now, began, since) {
+            // Nothing is known of what it was told.
+            0 => began.clone(),
+            offset => Position { offset, ..now.clone() },
+        }
+    }
 }
 
 #[cfg(test)]
@@ -69,6 +79,9 @@ mod tests {
         assert_eq!(complete.before(&at("f", 200), &began, 10), 0, "nothing is known of another epoch");
         assert_eq!(complete.before(&at("e", 200), &began, 11), 50, "one part does not know of it yet");
         assert_eq!(complete.before(&at("e", 200), &at("e", 150), 10), 150, "nothing before it began");
+        assert_eq!(complete.anew(&at("e", 200), &began, 10), at("e", 100));
+        assert_eq!(complete.anew(&at("e", 200), &began, 11), began, "whoever was not told yet begins where it began");
+        assert_eq!(complete.anew(&at("f", 200), &began, 10), began, "where nothing is known it hears that it has to read again");
         for unknown in [None, Some(at("f", 1000))] {
             positions[3] = unknown;
             assert_eq!(Complete::of(&leases(&positions)).before(&at("e", 200), &began, 10), 50);

@@ -25,11 +25,12 @@ use super::{Answer, Broker, Speaker, Subscriptions};
 use crate::auth::Principal;
 use crate::engine::Engine;
 use crate::event::hub::{self, Hub};
-use crate::protocol::{Code, Error, Subscribe};
-use crate::store::{self, Bucket};
+use crate::protocol::{Code, Error, Position, Subscribe};
+use crate::store::{self, Bucket, Entry};
 use crate::telemetry::DurableMetrics;
 use crate::transport::message::{self, Subscription};
 use bytes::Bytes;
+use complete::Complete;
 use entering::Entering;
 use futures_util::future::{self, BoxFuture};
 use keeper::Keeper;
@@ -208,31 +209,53 @@ impl Shared {
         let id = kept::id(broker, client, principal, message);
         self.make_room(broker, client, &id, &asked)?;
         let said = asked.said.clone();
+        let says_where = asked.snapshot || asked.resume.is_some();
         let most = speaker.broker.max_payload_bytes().saturating_sub(1024);
-        let (begun, seen) = self.hub.begin_durable(principal, asked, &id, most).await?;
+        let (mut begun, seen) = self.hub.begin_durable(principal, asked, &id, most).await?;
         let topic = topic::notify(&self.prefix, client, &id);
-        let answer = message::begun(&begun, Some(("notify_topic", &topic)));
         let now = kept::now();
-        let kept = Kept {
+        let mut kept = Kept {
             broker: broker.to_owned(),
             client: client.to_owned(),
             subject: principal.subject.clone(),
             roles: principal.roles.clone(),
             claims: principal.claims.clone(),
-            schema: begun.schema,
-            entity: begun.entity,
+            schema: begun.schema.clone(),
+            entity: begun.entity.clone(),
             said,
-            began: begun.position,
+            began: begun.position.clone(),
             seen,
             since: None,
             answering: Some(self.holder.clone()),
             created: now,
             heard: now,
         };
-        let put = self.bucket.put(&kept::key(&id), written(&kept)?, Some(self.settings.kept_for())).await;
-        let revision = put.map_err(|error| unreachable(&error))?;
-        let entering = Entering { shared: Arc::clone(self), id, kept, revision };
-        Ok(Answer { data: answer, then: Some(Box::new(move |fate| Box::pin(entering.ends(fate)))) })
+        let (key, here) = (kept::key(&id), begun.position.clone());
+        loop {
+            let there = self.bucket.get(&key).await.map_err(|error| unreachable(&error))?;
+            if !says_where {
+                begun.position = self.after_told(there.as_ref(), &here);
+                kept.began = begun.position.clone();
+            }
+            let data = message::begun(&begun, Some(("notify_topic", &topic)));
+            let (revision, lifetime) = (there.map(|there| there.revision), Some(self.settings.kept_for()));
+            let put = self.bucket.replace(&key, written(&kept)?, revision, lifetime).await;
+            // Somebody else may have heard the same message, or may note at this moment that its answer has arrived.
+            let Some(revision) = put.map_err(|error| unreachable(&error))? else { continue };
+            let entering = Entering { shared: Arc::clone(self), id, kept, revision };
+            return Ok(Answer { data, then: Some(Box::new(move |fate| Box::pin(entering.ends(fate)))) });
+        }
+    }
+
+    /// Where a subscription begins that does not say where: here, or if it is there already after all that it was told, since
+    /// the message by which a client asks can come twice, and what happened in between must not be lost for that.
+    fn after_told(&self, there: Option<&Entry>, here: &Position) -> Position {
+        let before = there.and_then(|there| {
+            let kept: Kept = serde_json::from_slice(&there.value).ok()?;
+            Some((kept.since.unwrap_or(there.revision), kept))
+        });
+        let Some((since, kept)) = before else { return here.clone() };
+        Complete::of(&self.roll.leases(&kept.broker)).anew(here, &kept.began, since)
     }
 
     fn make_room(&self, broker: &str, client: &str, id: &str, asked: &Subscribe) -> Result<(), Error> {

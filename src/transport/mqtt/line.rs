@@ -9,7 +9,8 @@ use super::group::Filter;
 use super::lanes::Lanes;
 use super::settings::{Server, Settings};
 use super::topic;
-use super::wire::{self, Ack, Broken, Change, Client, Event, EventLoop, Failure, Message, Version};
+use super::versions::Versions;
+use super::wire::{self, Ack, Broken, Change, Client, Event, EventLoop, Failure, Message, Refusal, Version};
 use crate::readiness::BrokerState;
 use crate::telemetry::MqttMetrics;
 use std::pin::pin;
@@ -88,26 +89,24 @@ impl Line {
     }
 
     async fn keep(&mut self) {
-        let mut version = self.settings.version.unwrap_or(Version::V5);
-        let mut spoken = self.settings.version.is_some();
+        let mut versions = Versions::new(self.settings.version);
         let mut pause = FIRST_PAUSE;
         let mut told = String::new();
         while !self.leaving.is_cancelled() {
             let began = Instant::now();
             let connected = self.number;
-            let end = self.connection(version).await;
+            let end = self.connection(versions.next()).await;
             let stood = self.number > connected;
             self.broker.lost();
             self.state.lost();
             self.metrics.connected(false);
-            let End::Broken(Broken { reason, version: other }) = end else { return };
-            spoken |= stood;
+            let End::Broken(Broken { reason, refusal }) = end else { return };
             if stood && began.elapsed() >= GOOD {
                 pause = FIRST_PAUSE;
             }
-            if !spoken && other {
-                info!(broker = self.server.name, version = version.as_str(), reason, "trying the other version of MQTT");
-                version = version.other();
+            if versions.ended(stood, refusal) && !stood {
+                let version = versions.next().as_str();
+                info!(broker = self.server.name, version, reason, "trying the other version of MQTT");
             } else if stood || told != reason {
                 warn!(broker = self.server.name, reason, "no connection to the broker; trying again");
                 told = reason;
@@ -133,13 +132,13 @@ impl Line {
         if self.filter.shared && !session.shares {
             return End::Broken(Broken {
                 reason: "the broker has no shared subscriptions; run one replica with --mqtt-group none".to_owned(),
-                version: false,
+                refusal: Refusal::Other,
             });
         }
         self.number += 1;
         let number = self.number;
         let Ok(subscribing) = client.subscribe(&self.filter.topic) else {
-            return End::Broken(Broken { reason: "it was lost at once".to_owned(), version: false });
+            return End::Broken(Broken { reason: "it was lost at once".to_owned(), refusal: Refusal::Other });
         };
         self.broker.stands(Connection { number, client: client.clone(), session });
         info!(broker = self.server.name, version = version.as_str(), resumed = session.resumed, "connected to the broker");
@@ -213,7 +212,7 @@ impl Line {
                 format!("the subscription to {} is refused: {reason}", self.filter.topic)
             }
         };
-        Broken { reason, version: false }
+        Broken { reason, refusal: Refusal::Other }
     }
 
     fn received(&self, message: Message) {

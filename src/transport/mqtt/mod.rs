@@ -1,6 +1,6 @@
 //! MQTT: requests come from brokers that we are clients of, answers go back there (§2 of the protocol).
 //!
-//! In reading order: `group` is what replicas have in common, `line` keeps the connection to a broker, `lanes` has the requests of each client done one after the
+//! In reading order: `group` is what replicas have in common, `line` keeps the connection to a broker in the version that `versions` finds, `lanes` has the requests of each client done one after the
 //! other, `requests` answers one, `identity` finds out who asks, `admission` is what brokers ask us about their clients,
 //! `notify` is where subscriptions come in, and `durable` what they are. `broker` is what messages go out through, `wire` the two versions of the
 //! protocol. What is asked for is decided in the engine, as everywhere.
@@ -21,6 +21,7 @@ mod requests;
 mod settings;
 mod tls;
 mod topic;
+mod versions;
 mod wire;
 
 pub use self::notify::{Answer, Fate, Speaker, Subscriptions, Then};

@@ -7,6 +7,7 @@ mod entering;
 mod killed;
 mod other_brokers;
 mod talking;
+mod versions;
 
 use crate::support::client::{Call, Client};
 use crate::support::mqtt::{self, OwnMosquitto};

@@ -29,14 +29,6 @@ impl Version {
             Version::V4 => "3.1.1",
         }
     }
-
-    /// The other one.
-    pub(super) fn other(self) -> Self {
-        match self {
-            Version::V5 => Version::V4,
-            Version::V4 => Version::V5,
-        }
-    }
 }
 
 /// How both connect: a small packet leaves at once, and does not wait until the one before it is acknowledged.
@@ -140,8 +132,18 @@ pub(super) enum Failure {
 #[derive(Debug)]
 pub(super) struct Broken {
     pub reason: String,
-    /// Whether the other version of MQTT may do better: the broker was reached, and did not answer in this one.
-    pub version: bool,
+    pub refusal: Refusal,
+}
+
+/// What the end of a connection says of the version of MQTT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// The broker does not know it: it says so, or answers in another one.
+    OfVersion,
+    /// The connection was closed in order, before any answer that can be read.
+    Closed,
+    /// Nothing.
+    Other,
 }
 
 /// Packets may have so much around a payload: topic, properties and headers.

@@ -1,6 +1,6 @@
 //! MQTT 3.1.1 by its library.
 
-use super::{Ack, Broken, Client, Event, EventLoop, Failure, Message, Outgoing, Session};
+use super::{Ack, Broken, Client, Event, EventLoop, Failure, Message, Outgoing, Refusal, Session};
 use crate::transport::mqtt::settings::{Server, Settings};
 use rumqttc_v4::mqttbytes::QoS;
 use rumqttc_v4::{
@@ -43,8 +43,9 @@ pub(super) async fn poll(events: &mut rumqttc_v4::EventLoop) -> Result<Event, Br
         Ok(rumqttc_v4::Event::Incoming(Packet::Publish(message))) => Ok(Event::Message(Box::new(received(message)))),
         Ok(_) => Ok(Event::Other),
         Err(error) => {
-            let version = matches!(error, ConnectionError::ConnectionRefused(ConnectReturnCode::RefusedProtocolVersion));
-            Err(Broken { reason: error.to_string(), version })
+            let of_version = matches!(error, ConnectionError::ConnectionRefused(ConnectReturnCode::RefusedProtocolVersion));
+            let refusal = if of_version { Refusal::OfVersion } else { Refusal::Other };
+            Err(Broken { reason: error.to_string(), refusal })
         }
     }
 }

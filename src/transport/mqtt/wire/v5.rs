@@ -1,14 +1,14 @@
 //! MQTT 5 by its library.
 
-use super::{Ack, Broken, Client, Event, EventLoop, Failure, Message, OVERHEAD, Outgoing, Session};
+use super::{Ack, Broken, Client, Event, EventLoop, Failure, Message, OVERHEAD, Outgoing, Refusal, Session};
 use crate::transport::mqtt::settings::{Server, Settings};
 use futures_util::future::BoxFuture;
-use rumqttc_v5::mqttbytes::QoS;
+use rumqttc_v5::mqttbytes::{Error as MqttError, QoS};
 use rumqttc_v5::{
     AckMode, AsyncClient, Broker, ConnectReturnCode, ConnectionError, DisconnectProperties, IncomingPacketSizeLimit, MqttOptions,
     Packet, PersistedAckMode, PersistedSession, PublishNotice, PublishNoticeError, PublishOptions, PublishProperties,
-    SessionStore, SessionStoreError, SessionStoreKey, SubscribeNotice, SubscribeNoticeError, TlsConfiguration, Transport,
-    UnsubscribeNotice, UnsubscribeNoticeError,
+    SessionStore, SessionStoreError, SessionStoreKey, StateError, SubscribeNotice, SubscribeNoticeError, TlsConfiguration,
+    Transport, UnsubscribeNotice, UnsubscribeNoticeError,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -84,24 +84,21 @@ fn received(message: rumqttc_v5::Publish) -> Message {
 }
 
 fn broken(error: &ConnectionError) -> Broken {
-    let version = match error {
-        // What answers in another version is read as no packet, or hangs up at the first one.
-        ConnectionError::MqttState(_) | ConnectionError::NotConnAck(_) => true,
-        ConnectionError::Io(error) => {
-            matches!(
-                error.kind(),
-                std::io::ErrorKind::ConnectionAborted
-                    | std::io::ErrorKind::ConnectionReset
-                    | std::io::ErrorKind::UnexpectedEof
-                    | std::io::ErrorKind::InvalidData
-            )
-        }
-        ConnectionError::ConnectionRefused(code) => {
-            matches!(code, ConnectReturnCode::UnsupportedProtocolVersion | ConnectReturnCode::RefusedProtocolVersion)
-        }
-        _ => false,
+    let refusal = match error {
+        ConnectionError::ConnectionRefused(
+            ConnectReturnCode::UnsupportedProtocolVersion | ConnectReturnCode::RefusedProtocolVersion,
+        )
+        | ConnectionError::NotConnAck(_) => Refusal::OfVersion,
+        // The answer of an older broker is too short to be read, and then the connection is closed.
+        ConnectionError::MqttState(StateError::ConnectionAborted) => Refusal::Closed,
+        ConnectionError::MqttState(StateError::Deserialization(MqttError::Io(error))) => match error.kind() {
+            std::io::ErrorKind::UnexpectedEof => Refusal::Closed,
+            _ => Refusal::Other,
+        },
+        ConnectionError::MqttState(StateError::Deserialization(_)) => Refusal::OfVersion,
+        _ => Refusal::Other,
     };
-    Broken { reason: error.to_string(), version }
+    Broken { reason: error.to_string(), refusal }
 }
 
 pub(super) fn publish(client: &AsyncClient, message: Outgoing) -> Result<PublishNotice, Failure> {

@@ -9,7 +9,9 @@ use crate::auth::Principal;
 use crate::protocol::{self, Code, Error, KeyInput, Operation, Selector};
 use crate::transport::message::{self, Said};
 use bytes::Bytes;
+use futures_util::FutureExt;
 use serde_json::{Map, Value};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use tracing::Instrument as _;
 use xxhash_rust::xxh3::Xxh3;
@@ -20,27 +22,40 @@ pub(super) async fn answer(lanes: &Lanes, request: Request) {
     let Request { client, message, done } = request;
     let span = tracing::info_span!("mqtt", broker = lanes.broker().name(), %client);
     async {
-        let Answered { text, then } = Asked { lanes, client: &client, message: &message }.answer().await;
+        let asked = Asked { lanes, client: &client, message: &message };
+        // Hooks are others' code. What panics there must not keep those that wait behind it from being answered.
+        let answered = AssertUnwindSafe(asked.answer()).catch_unwind().await;
+        let Answered { text, then } = answered.unwrap_or_else(|_| asked.panicked());
         deliver(lanes, addressed(lanes, &client, &message, text), then, done).await;
     }
     .instrument(span)
     .await;
 }
 
-/// Answers a request that there is no room for, if there is room for that.
+/// Answers a request that there is no room for. One that the broker keeps until it is acknowledged waits for its answer to be
+/// sent, so that there are no more of these than the broker has on its way; any other is answered if that can be at once.
 pub(super) fn turn_away(lanes: &Lanes, request: Request) {
     let Request { client, message, done } = request;
-    let id = match message::decode(&message.payload) {
-        Ok(read) => read.id,
-        Err(unreadable) => unreadable.id,
-    };
     let error = Error::new(Code::Unavailable, "too many requests are being worked on; send it again later");
     lanes.metrics().refused(error.code.as_str());
-    for out in addressed(lanes, &client, &message, failure(&id, &error)) {
-        // Who is told nothing will ask again as well.
-        _ = lanes.broker().try_send(out);
+    let answers = addressed(lanes, &client, &message, failure(&id_of(&message), &error));
+    if done.told_again_by().is_none() {
+        for out in answers {
+            // Whoever asks by QoS 0 lives with losses.
+            _ = lanes.broker().try_send(out);
+        }
+        return;
     }
-    done.acknowledge();
+    let own = lanes.clone();
+    lanes.tasks().spawn(async move { deliver(&own, answers, None, done).await });
+}
+
+/// The id of a message, whatever else can be read of it.
+fn id_of(message: &Message) -> String {
+    match message::decode(&message.payload) {
+        Ok(read) => read.id,
+        Err(unreadable) => unreadable.id,
+    }
 }
 
 /// The answer to a message, and what is to be done when the broker has it.
@@ -135,6 +150,11 @@ impl Asked<'_> {
     fn property(&self, names: &[&str]) -> Option<&str> {
         let found = self.message.properties.iter().find(|(name, _)| names.contains(&name.as_str()));
         found.map(|(_, value)| value.as_str())
+    }
+
+    fn panicked(&self) -> Answered {
+        tracing::error!("a request panicked; its client is told of an internal error");
+        self.refused(&id_of(self.message), &Error::internal()).into()
     }
 
     fn refused(&self, id: &str, error: &Error) -> Vec<u8> {

@@ -4,6 +4,7 @@
 mod admission;
 mod brokers;
 mod entering;
+mod hooks;
 mod killed;
 mod other_brokers;
 mod talking;

@@ -158,6 +158,9 @@ async fn admit(mqtt: &Mqtt, broker: &str, question: &Question) -> Verdict {
     if !topic::names_client(client) {
         return Verdict::Deny("its client id can't be a level of a topic".to_owned());
     }
+    if let Err(error) = topic::check_client(client) {
+        return Verdict::Deny(error.message);
+    }
     let identity = &mqtt.0.identity;
     let key = identity.key(broker, client);
     if !identity.authenticator.takes_tokens() || (password.is_empty() && identity.authenticator.admits_anonymous()) {

@@ -89,7 +89,7 @@ impl Asked<'_> {
             Ok(read) => read,
             Err(unreadable) => return self.refused(&unreadable.id, &unreadable.error).into(),
         };
-        if let Err(error) = self.check_response_topic() {
+        if let Err(error) = topic::check_client(self.client).and_then(|()| self.check_response_topic()) {
             return self.refused(&read.id, &error).into();
         }
         let authorization = self.property(&["authorization", "Authorization"]);

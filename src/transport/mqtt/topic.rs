@@ -2,6 +2,11 @@
 //!
 //! A client's name is one level of its topics, so that a broker can hold each client to its own.
 
+use crate::protocol::{Code, Error};
+
+/// The longest id of a client, in bytes. It is in names of keys at NATS, which cuts a connection off whose lines are too long.
+const MAX_CLIENT_BYTES: usize = 128;
+
 /// The client whose request came by this topic.
 pub(super) fn client_of<'t>(prefix: &str, topic: &'t str) -> Option<&'t str> {
     let client = topic.strip_prefix(prefix)?.strip_prefix('/')?.strip_suffix("/request")?;
@@ -11,6 +16,15 @@ pub(super) fn client_of<'t>(prefix: &str, topic: &'t str) -> Option<&'t str> {
 /// Whether a text can be a client's level: not empty, and nothing that would make it another topic or several.
 pub(super) fn names_client(text: &str) -> bool {
     !text.is_empty() && !text.contains(['/', '+', '#', '\0'])
+}
+
+/// Whether a client's name is short enough to be served.
+pub(super) fn check_client(client: &str) -> Result<(), Error> {
+    let bytes = client.len();
+    if bytes <= MAX_CLIENT_BYTES {
+        return Ok(());
+    }
+    Err(Error::new(Code::LimitExceeded, format!("the client id has {bytes} bytes, and {MAX_CLIENT_BYTES} are taken")))
 }
 
 /// Where a client's answers go.
@@ -41,6 +55,12 @@ mod tests {
         for other in ["spec//request", "spec/a/b/request", "spec/a/response", "special/a/request", "spec/request", "a/request"] {
             assert_eq!(client_of("spec", other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn a_client_id_has_a_limit() {
+        assert!(check_client(&"x".repeat(128)).is_ok());
+        assert_eq!(check_client(&"ü".repeat(65)).unwrap_err().code, Code::LimitExceeded);
     }
 
     #[test]

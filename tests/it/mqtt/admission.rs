@@ -75,7 +75,9 @@ async fn a_password_is_a_token_and_who_has_it_is_remembered() {
     message["token"] = token(SECRET, "ann", 900).into();
     assert_eq!(station.ask(&message).await["success"], true);
 
-    for bad in ["", "a/b", "+", "#"] {
+    let (longest, too_long) = ("x".repeat(128), "x".repeat(129));
+    assert_eq!(verdict(&asker.json("/mqtt/auth", &json!({"clientid": longest, "password": ann})).await), ALLOWED);
+    for bad in ["", "a/b", "+", "#", &too_long] {
         let question = json!({"username": "x", "password": ann, "clientid": bad});
         assert_eq!(verdict(&asker.json("/mqtt/auth", &question).await), FORBIDDEN, "{bad}");
     }

@@ -169,6 +169,20 @@ async fn what_is_too_large_is_refused_in_both_directions() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_client_whose_id_is_too_long_is_told_so() {
+    let shop = Shop::open(&shared(), |settings| settings).await;
+    for spoken in BOTH {
+        // Longer than a name can be at NATS, and than a broker minds.
+        let id = format!("{}-{spoken:?}-{}", shop.prefix, "x".repeat(5000));
+        let mut station = Station::connect(&shared(), &id, &shop.prefix, spoken).await;
+        station.wait_for_service().await;
+        let refused = station.ask(&read("1")).await;
+        assert_eq!((&refused["id"], code(&refused)), (&json!("1"), "limit_exceeded"), "{refused}");
+    }
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_dies_is_told_and_found_again() {
     let broker = own_broker("dies");
     let shop = Shop::open(&broker.url(), |settings| settings).await;

@@ -17,4 +17,4 @@ mod wal;
 
 pub use change::outbox_id;
 pub use relay::{Relay, Settings};
-pub use sight::{Sight, Sighting, origin};
+pub use sight::{Origin, Sight, Sighting, origin};

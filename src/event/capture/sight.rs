@@ -30,10 +30,20 @@ pub struct Transactions {
     running: Vec<i64>,
 }
 
-/// What a change was made of, by which a snapshot tells whether it has seen it: a row of the outbox, or a transaction.
+/// What a change was made of, by which a snapshot tells whether it has seen it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// A row of the outbox, by its id.
+    Row(i64),
+    /// A transaction of PostgreSQL, by its number.
+    Transaction(i64),
+}
+
+/// What a change was made of, if it says so.
 #[must_use]
-pub fn origin(change: &Change) -> Option<i64> {
-    outbox_id(&change.id).or_else(|| change.transaction.as_deref()?.parse().ok())
+pub fn origin(change: &Change) -> Option<Origin> {
+    let row = outbox_id(&change.id).map(Origin::Row);
+    row.or_else(|| Some(Origin::Transaction(change.transaction.as_deref()?.parse().ok()?)))
 }
 
 /// Who asks what a snapshot sees, made before it begins, since that may need a connection of its own.
@@ -64,22 +74,25 @@ impl<'d> Sighting<'d> {
 impl Sight {
     /// Whether the rows that were read in it have a change already that was made of this.
     #[must_use]
-    pub fn has(&self, origin: i64) -> bool {
-        match self {
-            Sight::Rows(seen) => seen.contains(origin),
-            Sight::Transactions(seen) => seen.contains(origin),
+    pub fn has(&self, origin: Origin) -> bool {
+        match (self, origin) {
+            (Sight::Rows(seen), Origin::Row(id)) => seen.contains(id),
+            (Sight::Transactions(seen), Origin::Transaction(number)) => seen.contains(number),
+            (Sight::Rows(_), Origin::Transaction(_)) | (Sight::Transactions(_), Origin::Row(_)) => false,
         }
     }
 
     /// Whether everything that it has is told when a change is that was made of this.
     ///
     /// A relay tells rows in the order of their ids. A transaction that began after the snapshot has ended after all that the
-    /// snapshot sees; of those that were running, nobody knows.
+    /// snapshot sees; of those that were running, nobody knows. Where changes are made of something else by now they are captured
+    /// in another way since, and the numbers of both say nothing of each other.
     #[must_use]
-    pub fn is_before(&self, origin: i64) -> bool {
-        match self {
-            Sight::Rows(seen) => seen.is_before(origin),
-            Sight::Transactions(seen) => seen.next <= origin,
+    pub fn is_before(&self, origin: Origin) -> bool {
+        match (self, origin) {
+            (Sight::Rows(seen), Origin::Row(id)) => seen.is_before(id),
+            (Sight::Transactions(seen), Origin::Transaction(number)) => seen.next <= number,
+            (Sight::Rows(_), Origin::Transaction(_)) | (Sight::Transactions(_), Origin::Row(_)) => true,
         }
     }
 }
@@ -107,7 +120,7 @@ impl Transactions {
 
 #[cfg(test)]
 mod tests {
-    use super::Transactions;
+    use super::{Origin, Sight, Transactions};
 
     #[test]
     fn a_snapshot_sees_what_had_ended_when_it_began() {
@@ -115,5 +128,15 @@ mod tests {
         let held: Vec<i64> = (8..22).filter(|number| seen.contains(*number)).collect();
         assert_eq!(held, [8, 9, 11, 12, 13, 16, 17, 18, 19]);
         assert!(Transactions::read("5:5:").contains(4));
+    }
+
+    #[test]
+    fn numbers_of_another_kind_say_nothing() {
+        let transactions = Sight::Transactions(Transactions::read("10:20:10"));
+        assert!(transactions.has(Origin::Transaction(15)) && !transactions.is_before(Origin::Transaction(15)));
+        assert!(!transactions.has(Origin::Row(15)) && transactions.is_before(Origin::Row(15)));
+        let rows = Sight::Rows(serde_json::from_str("[[1,20]]").unwrap());
+        assert!(rows.has(Origin::Row(15)) && !rows.is_before(Origin::Row(15)));
+        assert!(!rows.has(Origin::Transaction(15)) && rows.is_before(Origin::Transaction(15)));
     }
 }

@@ -9,7 +9,7 @@ mod taken;
 use super::courier::Courier;
 use super::part::Part;
 use super::place::Place;
-use crate::event::capture::Sight;
+use crate::event::capture::{Origin, Sight};
 use bytes::Bytes;
 use conflate::{Latest, merged};
 use futures_util::task::AtomicWaker;
@@ -35,7 +35,7 @@ pub struct Overflow;
 pub(super) struct Told<'t> {
     pub(super) place: Place,
     /// What of the database it was made of.
-    pub(super) origin: Option<i64>,
+    pub(super) origin: Option<Origin>,
     /// The part of the record; none is told to all.
     pub(super) part: Option<Part>,
     /// The record, for who keeps only the latest of each.

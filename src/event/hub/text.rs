@@ -7,6 +7,7 @@ use super::part::Part;
 use super::place::Place;
 use super::shape::Shape;
 use crate::catalog::Entity;
+use crate::event::capture::Origin;
 use crate::event::matcher::{Error as Unclear, Image, Told as What};
 use crate::protocol::{Change, ChangeOperation, Error};
 use bytes::Bytes;
@@ -89,7 +90,7 @@ pub(super) struct Text {
 }
 
 impl Text {
-    pub(super) fn told(&self, place: Place, origin: Option<i64>, part: Option<Part>) -> Told<'_> {
+    pub(super) fn told(&self, place: Place, origin: Option<Origin>, part: Option<Part>) -> Told<'_> {
         Told { place, origin, part, key: &self.key, tail: &self.tail, head: self.head }
     }
 }

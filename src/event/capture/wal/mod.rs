@@ -14,7 +14,7 @@ pub(super) use log::Unreadable;
 
 use super::change::Tables;
 use super::relay::{FIRST_BACKOFF, Failure, Relay};
-use super::sight::{Transactions, origin};
+use super::sight::{Origin, Transactions, origin};
 use crate::catalog::Capture;
 use crate::database::{Database, Frame, Replication};
 use crate::protocol::Change;
@@ -237,7 +237,11 @@ impl Carrier<'_> {
 /// Waits until whoever reads finds what the changes tell. The log has a commit a moment before that, and with synchronous
 /// standbys for as long as they take; a snapshot in between would have nothing of a change that was told before it.
 async fn visible(own: &Database, changes: &[Arc<Change>]) -> Result<(), Failure> {
-    let transactions: BTreeSet<i64> = changes.iter().filter_map(|change| origin(change)).collect();
+    let transaction = |change: &Arc<Change>| match origin(change)? {
+        Origin::Transaction(number) => Some(number),
+        Origin::Row(_) => None,
+    };
+    let transactions: BTreeSet<i64> = changes.iter().filter_map(transaction).collect();
     let mut pause = Duration::from_millis(1);
     loop {
         let seen = Transactions::now(own).await?;

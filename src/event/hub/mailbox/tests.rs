@@ -23,7 +23,8 @@ impl Desk {
         self.tell_row(lane, offset, (operation, key, None))
     }
 
-    fn tell_row(&self, lane: Lane, offset: u64, (operation, key, origin): (&str, &str, Option<i64>)) -> Outcome {
+    fn tell_row(&self, lane: Lane, offset: u64, (operation, key, row): (&str, &str, Option<i64>)) -> Outcome {
+        let origin = row.map(Origin::Row);
         let head = format!("\"operation\":\"{operation}\",");
         let tail = Bytes::from(format!("{head}\"key\":{key},\"offset\":{offset}}}"));
         self.mailbox.tell(self.slot, lane, &Told { place: at(offset), origin, part: None, key, tail: &tail, head: head.len() })
@@ -178,6 +179,16 @@ fn who_reads_again_has_read_what_its_snapshot_had_shown() {
     let told = Told { place: Place { incarnation: 2, offset: 0 }, origin: None, part: None, key: "", tail: &text, head: 0 };
     desk.mailbox.restart(desk.slot, &told);
     assert!(desk.mailbox.inner().slots[0].as_ref().unwrap().seen.is_none(), "the bus was made anew");
+}
+
+#[test]
+fn a_snapshot_of_before_changes_were_captured_in_another_way_hides_nothing() {
+    let desk = Desk::new(WIDE, false, false);
+    let seen = serde_json::from_value(serde_json::json!({"transactions": {"next": i64::MAX, "running": []}})).unwrap();
+    desk.mailbox.has_seen(desk.slot, seen);
+    assert_eq!(desk.tell_row(Lane::Live, 1, ("update", "1", Some(3))), Outcome::Wakes);
+    desk.took(&[("update", "1", 1)]);
+    assert!(desk.mailbox.inner().slots[0].as_ref().unwrap().seen.is_none());
 }
 
 #[test]

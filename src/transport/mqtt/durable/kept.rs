@@ -14,6 +14,10 @@ use xxhash_rust::xxh3::Xxh3;
 /// What the keys of subscriptions begin with.
 const SUBSCRIPTION: &str = "subscription.";
 
+/// How long it counts what a snapshot has shown: what was committed before is told by then, and what is not is better told again
+/// than hidden, since numbers of a database that was restored meanwhile may be those of other changes.
+const SHOWN: Duration = Duration::from_hours(1);
+
 /// A subscription as it is kept.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Kept {
@@ -62,6 +66,12 @@ impl Kept {
         now().saturating_sub(self.heard) >= lifetime.as_secs().max(1)
     }
 
+    /// What its snapshot has shown of what comes after a position. Of another epoch it has shown nothing.
+    pub(super) fn shown(&self, after: &Position) -> Option<Sight> {
+        let counts = after.epoch == self.began.epoch && now().saturating_sub(self.created) < SHOWN.as_secs();
+        if counts { self.seen.clone() } else { None }
+    }
+
     pub(super) fn asked(&self) -> Result<Subscribe, Error> {
         Subscribe::read(self.said.clone())
     }
@@ -101,4 +111,24 @@ pub(super) fn id(broker: &str, client: &str, principal: &Principal, message: &[u
 /// Whether a text can be the id of a subscription.
 pub(super) fn is_id(text: &str) -> bool {
     Uuid::try_parse(text).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_a_snapshot_has_shown_counts_in_its_epoch_and_not_for_ever() {
+        let kept = |created: u64| -> Kept {
+            let kept = json!({"broker": "b", "client": "c", "subject": null, "roles": [], "claims": {}, "schema": "main",
+                "entity": "items", "said": {"entity": "items"}, "began": {"epoch": "e", "offset": 5},
+                "seen": {"rows": [[1, 3]]}, "created": created, "heard": now()});
+            serde_json::from_value(kept).unwrap()
+        };
+        let at = |epoch: &str| Position { epoch: epoch.to_owned(), offset: 9 };
+        assert!(kept(now()).shown(&at("e")).is_some());
+        assert!(kept(now()).shown(&at("f")).is_none());
+        assert!(kept(now() - SHOWN.as_secs()).shown(&at("e")).is_none());
+    }
 }

@@ -327,7 +327,10 @@ impl Shared {
     /// Keeps a subscription for another lifetime, under what its client may do now.
     async fn renew(&self, id: &str, entered: &Entered, principal: Principal) {
         let (since, heard) = (Some(entered.since()), kept::now());
-        let kept = Kept { since, heard, roles: principal.roles, claims: principal.claims, ..Kept::clone(&entered.kept) };
+        let kept = Kept::clone(&entered.kept);
+        // What need not be known any more is not kept for another lifetime.
+        let seen = kept.shown(&kept.began);
+        let kept = Kept { since, heard, seen, roles: principal.roles, claims: principal.claims, ..kept };
         let Ok(text) = written(&kept) else { return };
         let renewed = self.bucket.replace(&kept::key(id), text, Some(entered.revision), Some(self.settings.kept_for())).await;
         if let Err(error) = renewed {

@@ -427,7 +427,8 @@ fn after(progress: &Progress, entered: &Entered) -> Position {
 }
 
 async fn go_on(session: &PartSession, id: &Arc<str>, kept: &Kept, after: Position, extent: &Extent) -> Result<(), Error> {
-    let one = GoesOn { id: Arc::clone(id), principal: kept.principal(), asked: kept.asked()?, after, seen: kept.seen.clone() };
+    let seen = kept.shown(&after);
+    let one = GoesOn { id: Arc::clone(id), principal: kept.principal(), asked: kept.asked()?, after, seen };
     session.go_on(one, extent).await
 }
 

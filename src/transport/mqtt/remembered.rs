@@ -24,6 +24,8 @@ struct Inner {
     known: RwLock<HashMap<String, Principal>>,
     /// Whether a broker has ever asked us. If none does, there is nothing to look up.
     used: AtomicBool,
+    /// Whether all was told that there is. Before, nobody knows whether a broker has asked.
+    is_current: AtomicBool,
 }
 
 /// A principal as it is kept.
@@ -39,7 +41,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 impl Remembered {
     pub(super) fn new(bucket: Arc<dyn Bucket>) -> Self {
-        Self(Arc::new(Inner { bucket, known: RwLock::default(), used: AtomicBool::new(false) }))
+        let (used, is_current) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self(Arc::new(Inner { bucket, known: RwLock::default(), used, is_current }))
     }
 
     /// Follows what other replicas remember; never ends.
@@ -60,7 +63,10 @@ impl Remembered {
 
     fn hear(&self, told: Told, fresh: &mut HashSet<String>) {
         match told {
-            Told::Beginning => fresh.clear(),
+            Told::Beginning => {
+                self.0.is_current.store(false, Ordering::Relaxed);
+                fresh.clear();
+            }
             Told::Put(entry) => {
                 fresh.insert(entry.key.clone());
                 self.know(&entry);
@@ -68,7 +74,10 @@ impl Remembered {
             Told::Removed { key } => {
                 self.known_by_all().remove(&key);
             }
-            Told::Current => self.known_by_all().retain(|client, _| fresh.contains(client)),
+            Told::Current => {
+                self.known_by_all().retain(|client, _| fresh.contains(client));
+                self.0.is_current.store(true, Ordering::Relaxed);
+            }
         }
     }
 
@@ -96,7 +105,7 @@ impl Remembered {
         if let Some(principal) = self.known(client) {
             return Ok(Some(principal));
         }
-        if !self.0.used.load(Ordering::Relaxed) {
+        if self.0.is_current.load(Ordering::Relaxed) && !self.0.used.load(Ordering::Relaxed) {
             return Ok(None);
         }
         let entry = self.0.bucket.get(client).await?;
@@ -138,4 +147,21 @@ fn lives(principal: &Principal) -> bool {
 
 fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::MemoryBucket;
+
+    #[tokio::test]
+    async fn a_replica_that_was_told_nothing_yet_asks() {
+        let bucket: Arc<dyn Bucket> = Arc::new(MemoryBucket::default());
+        let ann = Principal { subject: Some("ann".to_owned()), ..Principal::anonymous() };
+        assert!(Remembered::new(Arc::clone(&bucket)).remember("dev", &ann, false).await.unwrap());
+        let other = Remembered::new(bucket);
+        assert!(other.known("dev").is_none());
+        assert_eq!(other.find("dev").await.unwrap().and_then(|found| found.subject).as_deref(), Some("ann"));
+        assert!(other.find("nobody").await.unwrap().is_none());
+    }
 }

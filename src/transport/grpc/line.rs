@@ -112,12 +112,15 @@ impl Line for StreamLine {
             Some(Err(error)) => {
                 tracing::debug!(%error, "a stream ends");
                 Poll::Ready(Err(match error.code() {
-                    // So the library says it of what is too large, and of what can't be read.
-                    tonic::Code::OutOfRange => Ended::Here(Close::TooLarge),
+                    // So the library says it of what is too large as it comes or when it is read, and of what can't be read.
+                    tonic::Code::OutOfRange | tonic::Code::ResourceExhausted => Ended::Here(Close::TooLarge),
                     tonic::Code::Internal => {
                         Ended::Here(Close::Refused(Error::new(Code::InvalidMessage, "the message can't be read")))
                     }
-                    _ => Ended::Gone,
+                    _ => {
+                        self.last(error);
+                        Ended::Gone
+                    }
                 }))
             }
         }

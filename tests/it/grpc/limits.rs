@@ -39,6 +39,10 @@ async fn a_call_may_be_compressed_both_ways_and_its_limit_holds_for_what_is_in_i
     let bomb = json!({"operation": "read", "entity": "boxes", "options": {"columns": [text]}});
     let refused = client.call(message(&bomb)).await.expect_err("it is larger than a message may be");
     assert_eq!(reason(&refused)["code"], "payload_too_large", "{refused:?}");
+    let session = Talk::begin(&mut client).await;
+    session.say(&json!({"id": "b", "type": "ping", "padding": text})).await;
+    let large = session.ended().await.expect_err("a stream does not end in order for that");
+    assert_eq!(reason(&large)["code"], "payload_too_large", "{large:?}");
     // What is told to many is not compressed for each.
     let subscribe = json!({"operation": "subscribe", "entity": "boxes"});
     let told = client.subscribe(Request::new(message(&subscribe))).await.expect("a stream");

@@ -5,6 +5,7 @@ use crate::support::mqtt::{self, Spoken, Station};
 use crate::support::session::{Session, handshake};
 use crate::support::shop::{Process, Shop};
 use resolvespec::auth::Principal;
+use resolvespec::database::{Database, Settings};
 use resolvespec::load::load;
 use resolvespec::transport::asyncapi::{Base, Broker, Mqtt, document};
 use serde_json::{Value, json};
@@ -331,5 +332,55 @@ async fn what_is_said_over_mqtt_is_what_it_says() {
         let faults = judge(&document, &[("notification.main.orders", wrong)]).expect_err("a place that is a text");
         assert!(faults.contains("notification.main.orders"), "{faults}");
     }
+    dev.end();
+}
+
+/// A row of the outbox that nobody can read, so that whoever follows its table has to read again.
+async fn disturb(shop: &Shop) {
+    let url = format!("sqlite:{}", shop.0.join("shop.db").display());
+    let database = Database::connect(&Settings::new("shop", &url)).await.expect("the database is there");
+    let row = "insert into resolvespec_outbox (table_name, operation, before_image, after_image)
+        values ('orders', 'create', null, '[1]')";
+    database.run_script(row).await.expect("it is written");
+    database.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_client_is_told_of_its_subscription_itself_is_what_it_says() {
+    let (shop, prefix) = (Shop(folder("of-subscriptions")), mqtt::prefix());
+    let broker = mqtt::shared();
+    let of_mqtt = ["--mqtt-broker", &broker, "--mqtt-prefix", &prefix, "--mqtt-subscription-seconds", "3"];
+    let mut dev = shop.start(&[&["dev", "--port", "0"][..], &of_mqtt].concat(), &[]);
+    dev.enters_its_broker();
+    let document = served_document(&dev);
+    let station = Station::connect(&broker, &format!("{prefix}-c"), &prefix, Spoken::V5).await;
+    let mut client = Overheard { document: &document, station, told: VecDeque::new(), said: Vec::new() };
+    client.station.subscribe(&client.topic("mqttNotify", &json!("+"))).await.expect("its own topics");
+    let wish = json!({"id": "s", "type": "subscription", "operation": "subscribe", "schema": "main", "entity": "orders"});
+    client.ask("subscribe.main.orders", wish.clone(), "subscribed.main.orders").await;
+    let session = Session::connect(dev.address.parse().expect("an address")).await;
+    let mut connected = Noted { session, said: Vec::new() };
+    connected.ask("subscribe.main.orders", wish, "subscribed.main.orders").await;
+
+    disturb(&shop).await;
+    let name = "notification.main.orders";
+    assert_eq!(client.hear(name).await["operation"], "resync_required");
+    assert_eq!(connected.hear(name).await["operation"], "resync_required");
+    let ended = loop {
+        let told = client.hear(name).await;
+        if told["operation"] == "ended" {
+            break told;
+        }
+    };
+    assert_eq!((&ended["reason"], &ended["error"]), (&json!("client_unheard"), &Value::Null), "{ended}");
+    let others: Vec<&str> = MANIFEST.split("---").filter(|text| !text.contains("{name: orders}")).collect();
+    std::fs::write(shop.0.join("shop.yaml"), others.join("---")).expect("a manifest");
+    let ended = connected.hear(name).await;
+    assert_eq!((&ended["operation"], &ended["reason"]), (&json!("ended"), &json!("catalog_changed")), "{ended}");
+    assert!(ended["error"]["code"].is_string(), "{ended}");
+
+    let said = [client.said, connected.said].concat();
+    let told = judge(&document, &said).unwrap_or_else(|faults| panic!("{faults}"));
+    assert!(told.contains(&format!("{} said", said.len())), "{told}");
     dev.end();
 }

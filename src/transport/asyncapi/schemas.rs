@@ -138,8 +138,10 @@ fn ended() -> Value {
         "entity": {"type": "string"},
         "error": schema_ref("Error"),
     });
-    let mut schema = notification(about, &["reason", "error"]);
-    schema["description"] =
-        json!("The subscription has ended: what is served now does not allow it, or its changes are not captured any more.");
+    let mut schema = notification(about, &["reason"]);
+    schema["description"] = json!(
+        "The subscription has ended: what is served now does not allow it, or its changes are not captured any more, which `error` \
+         says; or nothing was heard of its client."
+    );
     schema
 }

@@ -138,10 +138,16 @@ pub async fn open(
     Ok(Replica { rest, ws, mqtt, grpc, health, hub, handles, listener, admin, address, http, leave_time, drain_time })
 }
 
-/// Where MQTT is spoken, as the document tells it: clients are expected to reach the brokers as the service does.
+/// Where MQTT is spoken, as the document tells it: unless something else is said, clients reach the brokers as the service does.
 fn described(settings: &mqtt::Settings) -> asyncapi::Mqtt {
-    let broker = |server: &mqtt::Server| asyncapi::Broker { host: server.name.clone(), secure: server.tls.is_some() };
-    asyncapi::Mqtt { brokers: settings.servers.iter().map(broker).collect(), prefix: settings.prefix.clone() }
+    let of_clients = |address: &mqtt::Address| asyncapi::Broker { host: address.host.clone(), secure: address.secure };
+    let ours = |server: &mqtt::Server| asyncapi::Broker { host: server.name.clone(), secure: server.tls.is_some() };
+    let brokers = if settings.public.is_empty() {
+        settings.servers.iter().map(ours).collect()
+    } else {
+        settings.public.iter().map(of_clients).collect()
+    };
+    asyncapi::Mqtt { brokers, prefix: settings.prefix.clone() }
 }
 
 impl Replica {

@@ -6,7 +6,7 @@
 use super::nats::word;
 use crate::auth::Secret;
 use crate::cli::Error;
-use crate::transport::mqtt::{DurableSettings, Server, Settings, Sharing, TlsFiles, User, Version, configure_tls};
+use crate::transport::mqtt::{Address, DurableSettings, Server, Settings, Sharing, TlsFiles, User, Version, configure_tls};
 use clap::Args;
 use serde::Deserialize;
 use std::path::PathBuf;
@@ -29,6 +29,16 @@ pub struct MqttArgs {
         hide_env_values = true
     )]
     brokers: Vec<String>,
+    /// Where clients reach the broker, as the document at /asyncapi tells it, such as mqtts://broker.example:8883; one for each
+    /// broker, in their order. The brokers' own addresses unless given.
+    #[arg(
+        id = "mqtt-public-urls",
+        long = "mqtt-public-url",
+        env = "RESOLVESPEC_MQTT_PUBLIC_URLS",
+        value_name = "URL",
+        value_delimiter = ','
+    )]
+    public_urls: Vec<String>,
     /// What topics begin with. [default: spec]
     #[arg(id = "mqtt-prefix", long = "mqtt-prefix", env = "RESOLVESPEC_MQTT_PREFIX", value_name = "TOPIC")]
     prefix: Option<String>,
@@ -129,6 +139,7 @@ impl MqttArgs {
     pub(super) fn over(self, file: MqttArgs) -> MqttArgs {
         MqttArgs {
             brokers: if self.brokers.is_empty() { file.brokers } else { self.brokers },
+            public_urls: if self.public_urls.is_empty() { file.public_urls } else { self.public_urls },
             prefix: self.prefix.or(file.prefix),
             group: self.group.or(file.group),
             client_id: self.client_id.or(file.client_id),
@@ -153,7 +164,8 @@ impl MqttArgs {
     /// The settings, complete; nothing if there are no brokers.
     pub(crate) fn resolve(self, replica: &str) -> Result<Option<Settings>, Error> {
         if self.brokers.is_empty() {
-            let stray = self.prefix.is_some() || self.group.is_some() || self.user.is_some() || self.client_id.is_some();
+            let named = [&self.prefix, &self.group, &self.user, &self.client_id];
+            let stray = named.iter().any(|one| one.is_some()) || !self.public_urls.is_empty();
             let advice = "MQTT has settings and no brokers: name them with --mqtt-broker or RESOLVESPEC_MQTT_BROKERS";
             return if stray { Err(Error::new(advice)) } else { Ok(None) };
         }
@@ -169,6 +181,7 @@ impl MqttArgs {
             return Err(Error::new(format!("--mqtt-prefix '{prefix}' must be a topic without wildcards, and not end in '/'")));
         }
         Ok(Some(Settings {
+            public: self.public()?,
             prefix,
             sharing: self.sharing()?,
             version: self.version()?,
@@ -180,6 +193,18 @@ impl MqttArgs {
             durable: self.durable()?,
             ..usual
         }))
+    }
+
+    fn public(&self) -> Result<Vec<Address>, Error> {
+        let (given, brokers) = (self.public_urls.len(), self.brokers.len());
+        if given > 0 && given != brokers {
+            return Err(Error::new(format!("--mqtt-public-url is given {given} times for {brokers} brokers; give one for each")));
+        }
+        let address = |text: &String| {
+            let Place { encrypted, name, .. } = place("--mqtt-public-url", text)?;
+            Ok(Address { host: name, secure: encrypted })
+        };
+        self.public_urls.iter().map(address).collect()
     }
 
     fn durable(&self) -> Result<DurableSettings, Error> {
@@ -241,9 +266,19 @@ impl MqttArgs {
     }
 }
 
+/// What a URL of a broker says.
+struct Place {
+    url: Url,
+    encrypted: bool,
+    host: String,
+    port: u16,
+    /// Host and port.
+    name: String,
+}
+
 /// Reads a URL. What can be in it that is secret is not told.
-fn server(text: &str, user: Option<&User>, tls: &Arc<rustls::ClientConfig>) -> Result<Server, Error> {
-    let refused = |reason: &str| Error::new(format!("a URL of --mqtt-broker {reason}; write for example mqtt://host:1883"));
+fn place(flag: &str, text: &str) -> Result<Place, Error> {
+    let refused = |reason: &str| Error::new(format!("a URL of {flag} {reason}; write for example mqtt://host:1883"));
     let url = Url::parse(text).map_err(|error| refused(&format!("can't be read ({error})")))?;
     let (encrypted, usual) = match url.scheme() {
         "mqtt" | "tcp" => (false, 1883),
@@ -253,13 +288,18 @@ fn server(text: &str, user: Option<&User>, tls: &Arc<rustls::ClientConfig>) -> R
     if !matches!(url.path(), "" | "/") || url.query().is_some() {
         return Err(refused("has more than a host and a port"));
     }
-    let host = url.host_str().filter(|host| !host.is_empty()).ok_or_else(|| refused("has no host"))?;
+    let host = url.host_str().filter(|host| !host.is_empty()).ok_or_else(|| refused("has no host"))?.to_owned();
     let port = url.port().unwrap_or(usual);
+    Ok(Place { name: format!("{host}:{port}"), url, encrypted, host, port })
+}
+
+fn server(text: &str, user: Option<&User>, tls: &Arc<rustls::ClientConfig>) -> Result<Server, Error> {
+    let Place { url, encrypted, host, port, name } = place("--mqtt-broker", text)?;
     let plain = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
     let own = (!url.username().is_empty())
         .then(|| User { name: plain(url.username()), password: Secret::new(plain(url.password().unwrap_or_default())) });
     Ok(Server {
-        name: format!("{host}:{port}"),
+        name,
         host: host.trim_matches(['[', ']']).to_owned(),
         port,
         tls: encrypted.then(|| Arc::clone(tls)),
@@ -296,6 +336,19 @@ mod tests {
         let user = first.user.as_ref().unwrap();
         assert_eq!((user.name.as_str(), user.password.text()), ("ann", Some("a@b")));
         assert_eq!((second.name.as_str(), second.tls.is_some()), ("other:99", true));
+    }
+
+    #[test]
+    fn clients_can_have_other_addresses_one_for_each_broker() {
+        let public = |urls: &[&str]| {
+            resolved(&["mqtt://a", "mqtt://b"], |args| args.public_urls = urls.iter().map(ToString::to_string).collect())
+        };
+        assert!(public(&[]).unwrap().unwrap().public.is_empty());
+        let told = public(&["mqtts://broker.example", "mqtt://broker.example:1884"]).unwrap().unwrap().public;
+        let told: Vec<(&str, bool)> = told.iter().map(|address| (address.host.as_str(), address.secure)).collect();
+        assert_eq!(told, [("broker.example:8883", true), ("broker.example:1884", false)]);
+        assert!(public(&["mqtt://broker.example"]).unwrap_err().contains("one for each"));
+        assert!(public(&["http://x", "mqtt://y"]).unwrap_err().contains("--mqtt-public-url"));
     }
 
     #[test]

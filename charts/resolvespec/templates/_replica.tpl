@@ -8,6 +8,10 @@
   {{- else }}
   value: {{ join "," $m.brokers | quote }}
   {{- end }}
+{{- with $m.publicUrls }}
+- name: RESOLVESPEC_MQTT_PUBLIC_URLS
+  value: {{ join "," . | quote }}
+{{- end }}
 - name: RESOLVESPEC_MQTT_PREFIX
   value: {{ $m.prefix | quote }}
 {{- if $m.groupSecret.name }}

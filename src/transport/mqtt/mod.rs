@@ -28,7 +28,7 @@ pub use self::notify::{Answer, Fate, Speaker, Subscriptions, Then};
 pub use admission::router as admission_router;
 pub use broker::{Broker, Error as PublishError, Published};
 pub use durable::{Durable, Parts as DurableParts, Settings as DurableSettings, admin_router as durable_admin_router};
-pub use settings::{Server, Settings, Sharing, User};
+pub use settings::{Address, Server, Settings, Sharing, User};
 pub use tls::{Files as TlsFiles, Problem as TlsProblem, configure as configure_tls};
 pub use wire::Version;
 

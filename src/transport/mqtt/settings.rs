@@ -11,6 +11,8 @@ use std::time::Duration;
 pub struct Settings {
     /// The brokers; each has a connection of its own.
     pub servers: Vec<Server>,
+    /// Where clients reach each of them; nothing if that is where we do.
+    pub public: Vec<Address>,
     /// Who we are there; every replica has its own.
     pub client_id: String,
     /// What every topic begins with.
@@ -48,6 +50,15 @@ pub enum Sharing {
     Nobody,
 }
 
+/// Where clients reach a broker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    /// Host and port.
+    pub host: String,
+    /// Whether connections are encrypted.
+    pub secure: bool,
+}
+
 /// A broker.
 #[derive(Debug, Clone)]
 pub struct Server {
@@ -78,6 +89,7 @@ impl Settings {
     pub fn new(servers: Vec<Server>, client_id: String) -> Self {
         Self {
             servers,
+            public: Vec::new(),
             client_id,
             prefix: "spec".to_owned(),
             sharing: Sharing::Agreed,

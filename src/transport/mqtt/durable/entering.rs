@@ -53,7 +53,8 @@ impl Entering {
             bucket.delete(&key).await?;
             return Ok(true);
         }
-        let kept = Kept { answering: None, since: Some(since), ..self.kept.clone() };
+        // It counts from here on: what was there before is left out by watchers that come late, and then later ones come first.
+        let kept = Kept { answering: None, since: None, ..self.kept.clone() };
         let Ok(value) = written(&kept) else { return Ok(true) };
         if bucket.replace(&key, value, Some(self.revision), Some(self.shared.settings.kept_for())).await?.is_some() {
             return Ok(true);

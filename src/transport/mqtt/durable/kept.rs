@@ -37,7 +37,7 @@ pub(super) struct Kept {
     /// What the snapshot has shown of that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen: Option<Sight>,
-    /// The revision under which it was kept first, in all that are written later.
+    /// The revision under which it was kept first when its client had been answered, in all that are written later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<u64>,
     /// The process that answers its client, until the broker has the answer: nothing is told before.

@@ -100,6 +100,19 @@ impl Bucket for MemoryBucket {
         Ok(())
     }
 
+    async fn remove(&self, key: &str, revision: u64) -> Result<bool, Error> {
+        let removed = {
+            let mut values = self.shared.values();
+            let alive = values.by_key.get(key).filter(|value| value.is_alive(Instant::now()));
+            let is_as_expected = alive.is_some_and(|value| value.entry.revision == revision);
+            is_as_expected && values.by_key.remove(key).is_some()
+        };
+        if removed {
+            self.shared.changes.send_modify(|count| *count += 1);
+        }
+        Ok(removed)
+    }
+
     async fn watch(&self) -> Result<Watch, Error> {
         let watcher = Watcher {
             changes: self.shared.changes.subscribe(),

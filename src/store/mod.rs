@@ -38,6 +38,9 @@ pub trait Bucket: Send + Sync + 'static {
     /// Removes a key; one that is not there is no error.
     async fn delete(&self, key: &str) -> Result<(), Error>;
 
+    /// Removes a key if its value is still the one of a revision, and says whether it was.
+    async fn remove(&self, key: &str, revision: u64) -> Result<bool, Error>;
+
     /// Everything that is there, then everything that changes, for as long as the stream is polled. Connections that are
     /// lost are made again within it, and then everything is told anew. Values are told in the order of their revisions. Of a
     /// key that changes quickly, values in between can be left out; the latest never is.

@@ -99,6 +99,10 @@ impl Bucket for NatsBucket {
         self.inner.delete(key).await
     }
 
+    async fn remove(&self, key: &str, revision: u64) -> Result<bool, Error> {
+        self.inner.remove(key, revision).await
+    }
+
     async fn watch(&self) -> Result<Watch, Error> {
         watch::watch(Arc::clone(&self.inner)).await
     }

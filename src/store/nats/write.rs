@@ -68,13 +68,19 @@ impl Inner {
     }
 
     pub(super) async fn delete(&self, key: &str) -> Result<(), Error> {
-        let mut headers = headers(Some(REMOVAL_LIFETIME));
-        headers.insert(OPERATION, "PURGE");
-        headers.insert(NATS_ROLLUP, "sub");
-        let message = PublishMessage::build().headers(headers);
-        let revision = self.kept(self.send(self.value_subject(key), message).await)?;
+        let revision = self.kept(self.send(self.value_subject(key), removal()).await)?;
         self.purge_parts(key, revision).await;
         Ok(())
+    }
+
+    pub(super) async fn remove(&self, key: &str, revision: u64) -> Result<bool, Error> {
+        match self.put_over(revision, self.value_subject(key), removal()).await? {
+            Put::Kept(revision) => {
+                self.purge_parts(key, revision).await;
+                Ok(true)
+            }
+            Put::Overtaken => Ok(false),
+        }
     }
 
     async fn put_in_parts(&self, key: &str, value: &Bytes, lifetime: Option<Duration>, before: u64) -> Result<Put, Error> {
@@ -147,6 +153,14 @@ enum Refusal {
 fn is_full(error: &PublishError) -> bool {
     let told = error.source().and_then(|source| source.downcast_ref::<async_nats::jetstream::Error>());
     told.is_some_and(|told| told.error_code() == ErrorCode::STREAM_STORE_FAILED)
+}
+
+/// What stands under a key that was removed, and takes away what was there.
+fn removal() -> PublishMessage {
+    let mut headers = headers(Some(REMOVAL_LIFETIME));
+    headers.insert(OPERATION, "PURGE");
+    headers.insert(NATS_ROLLUP, "sub");
+    PublishMessage::build().headers(headers)
 }
 
 fn headers(lifetime: Option<Duration>) -> HeaderMap {

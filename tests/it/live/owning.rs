@@ -104,6 +104,10 @@ impl Bucket for Together {
         self.inner.delete(key).await
     }
 
+    async fn remove(&self, key: &str, revision: u64) -> Result<bool, Error> {
+        self.inner.remove(key, revision).await
+    }
+
     async fn watch(&self) -> Result<Watch, Error> {
         self.inner.watch().await
     }

@@ -22,6 +22,7 @@ over_both!(
     a_large_value_comes_back_whole,
     readers_of_a_large_value_never_see_a_mixture,
     a_value_is_replaced_only_if_nobody_was_quicker,
+    a_value_is_removed_only_if_nobody_was_quicker,
     a_watcher_learns_what_is_there_and_what_changes,
     a_watcher_learns_of_the_end_of_a_lifetime,
     a_watcher_gets_large_values,
@@ -81,6 +82,23 @@ async fn a_value_is_replaced_only_if_nobody_was_quicker(bucket: Arc<dyn Bucket>)
     });
     let won = futures_util::future::join_all(tasks).await.into_iter().flatten().count();
     assert_eq!(won, 1, "of all who found nothing, one was the first");
+}
+
+async fn a_value_is_removed_only_if_nobody_was_quicker(bucket: Arc<dyn Bucket>) {
+    let mut watch = bucket.watch().await.expect("watched");
+    let mut mirror = Mirror::default();
+    assert!(!bucket.remove("a", 1).await.expect("answered"), "there is nothing");
+    for value in [Bytes::from("1"), Bytes::from(vec![b'x'; 3 << 20])] {
+        let first = bucket.put("a", value.clone(), None).await.expect("put");
+        let second = bucket.put("a", value, None).await.expect("put");
+        assert!(!bucket.remove("a", first).await.expect("answered"), "another is there");
+        assert!(bucket.get("a").await.expect("answered").is_some());
+        assert!(bucket.remove("a", second).await.expect("answered"));
+        assert!(!bucket.remove("a", second).await.expect("answered"), "it was removed");
+        assert!(bucket.get("a").await.expect("answered").is_none());
+        assert!(bucket.replace("a", Bytes::from("2"), None, None).await.expect("answered").is_some(), "it can come again");
+    }
+    mirror.comes_to(&mut watch, &[("a", "2")]).await;
 }
 
 async fn any_text_is_a_key(bucket: Arc<dyn Bucket>) {

@@ -43,6 +43,10 @@ impl Bucket for Busy {
         self.inner.delete(key).await
     }
 
+    async fn remove(&self, key: &str, revision: u64) -> Result<bool, store::Error> {
+        self.inner.remove(key, revision).await
+    }
+
     async fn watch(&self) -> Result<Watch, store::Error> {
         self.inner.watch().await
     }

@@ -338,14 +338,26 @@ impl Shared {
         }
     }
 
-    /// Removes a subscription that has ended by itself.
-    fn remove(self: &Arc<Self>, id: Arc<str>) {
+    /// Removes a subscription that was kept first under a revision and has ended by itself.
+    fn remove(self: &Arc<Self>, id: Arc<str>, since: u64) {
         let shared = Arc::clone(self);
         self.tasks.spawn(async move {
-            if let Err(error) = shared.bucket.delete(&kept::key(&id)).await {
+            if let Err(error) = shared.remove_unless_anew(&kept::key(&id), since).await {
                 tracing::warn!(%error, "a subscription that has ended can't be removed, and may be told so again");
             }
         });
+    }
+
+    /// Its client may have begun it anew as soon as it heard of the end.
+    async fn remove_unless_anew(&self, key: &str, since: u64) -> Result<(), store::Error> {
+        while let Some(there) = self.bucket.get(key).await? {
+            let is_that =
+                serde_json::from_slice(&there.value).is_ok_and(|kept: Kept| kept.since.unwrap_or(there.revision) == since);
+            if !is_that || self.bucket.remove(key, there.revision).await? {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Tells the hooks that a subscription has ended of which the hub does not know why.

@@ -228,14 +228,17 @@ impl<'s> Serving<'s> {
             Step::Paid => self.sampled = self.reached.borrow().clone(),
             Step::Ended(id) => {
                 let ended = self.ending.remove(&id);
-                let there = self.shared.roll.subscription(&id);
-                let is_another = there.zip(ended.as_ref()).is_some_and(|(there, ended)| there.since() != ended.since);
+                let there = self.shared.roll.subscription(&id).map(|there| there.since());
+                let since = ended.as_ref().map(|ended| ended.since).or(there);
                 if let Some(kept) = ended.and_then(|ended| ended.untold) {
                     self.shared.tell_hooks_of_end(Arc::clone(&id), kept);
                 }
-                if !is_another {
+                // Its client may have begun it anew.
+                if there.is_none() || there == since {
                     self.forget(&id);
-                    self.shared.remove(id);
+                    if let Some(since) = since {
+                        self.shared.remove(id, since);
+                    }
                 }
             }
         }

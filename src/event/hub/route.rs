@@ -10,7 +10,7 @@ use super::place::Mark;
 use super::text::{Common, Resync};
 use crate::catalog::{Catalog, Entity};
 use crate::event::bus::{Delivery, Event};
-use crate::event::capture::origin;
+use crate::event::capture::{Origin, origin};
 use crate::event::matcher::{Error as Unclear, Image};
 use crate::protocol::{Change, ChangeOperation};
 use serde_json::value::RawValue;
@@ -29,7 +29,7 @@ pub(super) struct Route<'a> {
 /// That an entity's rows have to be read again.
 struct Again {
     reason: Resync,
-    origin: Option<i64>,
+    origin: Option<Origin>,
     part: Option<Part>,
 }
 

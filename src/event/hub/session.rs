@@ -234,6 +234,10 @@ mod tests {
             pending().await
         }
 
+        async fn remove(&self, _: &str, _: u64) -> Result<bool, Error> {
+            pending().await
+        }
+
         async fn watch(&self) -> Result<Watch, Error> {
             pending().await
         }

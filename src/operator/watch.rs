@@ -152,10 +152,11 @@ where
     store
 }
 
-/// Whether the API server has no such kind, or does not show it.
+/// Whether the API server has no such kind, or does not show it. It says so in words of its own where it has the group, and by the
+/// code alone where it has not.
 fn is_refusal(error: &watcher::Error) -> bool {
     match error {
-        watcher::Error::InitialListFailed(kube::Error::Api(status)) => status.is_not_found() || status.is_forbidden(),
+        watcher::Error::InitialListFailed(kube::Error::Api(status)) => matches!(status.code, 403 | 404),
         _ => false,
     }
 }
@@ -192,6 +193,7 @@ mod tests {
         let long = Duration::from_secs(10);
         assert!(is_known(Some((200, nothing())), long).await);
         assert!(is_known(refusal(404, "NotFound"), long).await, "the kind is not installed");
+        assert!(is_known(Some((404, json!("404 page not found"))), long).await, "nor is its group");
         assert!(is_known(refusal(403, "Forbidden"), long).await, "nobody can agree to anything");
         let short = Duration::from_millis(300);
         assert!(!is_known(None, short).await, "they may be told yet");

@@ -18,7 +18,11 @@ pub async fn check(args: CheckArgs) -> Result<(), Error> {
         let relations = if relations.is_empty() { String::new() } else { format!(", relations: {}", relations.join(", ")) };
         writeln!(out, "ok  {} ({}, {} columns{relations})", entity.full_name(), entity.source, entity.columns.len())?;
         if entity.is_closed {
-            writeln!(out, "warning  {}: an AccessPolicy holds for it, which can't be enforced yet: nobody may use it", entity.full_name())?;
+            writeln!(
+                out,
+                "warning  {}: an AccessPolicy holds for it, which can't be enforced yet: nobody may use it",
+                entity.full_name()
+            )?;
         }
     }
     for line in captured {

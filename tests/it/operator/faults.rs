@@ -208,7 +208,7 @@ async fn a_database_that_is_away_is_told() {
         assert_eq!((is.as_str(), why.as_str()), ("True", reason), "{condition}");
     }
     // One that comes meanwhile is not judged by what the database had.
-    stage.apply("Entity", "purse", json!({"source": "bank", "table": "coins"})).await;
+    stage.apply("Entity", "purse", json!({"source": "bank", "table": "coins", "name": "purse"})).await;
     stage.told("Entity", "purse", "Accepted", "Unknown", "DatabaseUnavailable").await;
     stage.ready("Entity", "items").await;
     // The others go on.
@@ -256,7 +256,7 @@ async fn a_database_that_hangs_delays_no_other() {
         .apply(
             "Entity",
             "purse",
-            json!({"source": "bank", "table": "coins", "computed": [{"name": "soft", "expression": "lower(name)"}]}),
+            json!({"source": "bank", "table": "coins", "name": "purse", "computed": [{"name": "soft", "expression": "lower(name)"}]}),
         )
         .await;
     stage.deployment.run_script("create table tags (id int primary key, name text)").await;

@@ -118,7 +118,9 @@ fn captured_twice(manifests: &Manifests, served: &Served) -> Vec<Problem> {
     let mut problems = Vec::new();
     for source in &manifests.sources {
         let key = source.key();
-        let Some(database) = served.databases.get(&key).filter(|_| served.catalog.capture(&key) != Capture::Off) else { continue };
+        let Some(database) = served.databases.get(&key).filter(|_| served.catalog.capture(&key) != Capture::Off) else {
+            continue;
+        };
         let place = place_of(&database.settings().url);
         if let Some(earlier) = first.get(&place) {
             let reason = format!("'{earlier}' captures the same database, which only one DataSource can");

@@ -127,7 +127,8 @@ mod tests {
         for same in ["postgresql://db/shop", "postgres://ada:secret@DB/shop?sslmode=require"] {
             assert_eq!(place_of(same), place_of(shop), "{same}");
         }
-        for other in ["postgres://db/shops", "postgres://db:5433/shop", "postgres://other/shop", "mysql://db/shop", "sqlite:shop"] {
+        for other in ["postgres://db/shops", "postgres://db:5433/shop", "postgres://other/shop", "mysql://db/shop", "sqlite:shop"]
+        {
             assert_ne!(place_of(other), place_of(shop), "{other}");
         }
         assert_eq!(place_of("mariadb://db:3306/shop"), place_of("mysql://me@db/shop"));

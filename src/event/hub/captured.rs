@@ -119,7 +119,9 @@ impl Source {
                 let found: HashMap<_, _> = survey.tables().iter().map(|table| (table.name.clone(), table.state)).collect();
                 let before = std::mem::replace(&mut *self.tables(), found.clone());
                 // Once, and not at every look.
-                if before != found && let Err(unfit) = survey.fit() {
+                if before != found
+                    && let Err(unfit) = survey.fit()
+                {
                     tracing::error!(error = %unfit, source = name, "changes of some tables can't be captured in this mode");
                 }
                 None

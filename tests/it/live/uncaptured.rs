@@ -100,7 +100,11 @@ async fn a_table_that_the_log_can_not_tell_any_more_ends_its_own_subscriptions_a
     let served = stage.first.engine.served();
     let survey = setup::survey(&served.databases[SOURCE], &served.catalog, SOURCE).await.expect("the database can be surveyed");
     assert!(survey.fit().is_err_and(|unfit| unfit.to_string().contains("public.boxes")));
-    assert!(survey.install().iter().any(|statement| statement.contains("\"items\" replica identity full")), "{:?}", survey.install());
+    assert!(
+        survey.install().iter().any(|statement| statement.contains("\"items\" replica identity full")),
+        "{:?}",
+        survey.install()
+    );
     drop((items, boxes));
     stage.close().await;
 }

@@ -85,17 +85,17 @@ fn received(message: rumqttc_v5::Publish) -> Message {
 
 fn broken(error: &ConnectionError) -> Broken {
     let refusal = match error {
-        ConnectionError::ConnectionRefused(
-            ConnectReturnCode::UnsupportedProtocolVersion | ConnectReturnCode::RefusedProtocolVersion,
-        )
-        | ConnectionError::NotConnAck(_) => Refusal::OfVersion,
         // The answer of an older broker is too short to be read, and then the connection is closed.
         ConnectionError::MqttState(StateError::ConnectionAborted) => Refusal::Closed,
         ConnectionError::MqttState(StateError::Deserialization(MqttError::Io(error))) => match error.kind() {
             std::io::ErrorKind::UnexpectedEof => Refusal::Closed,
             _ => Refusal::Other,
         },
-        ConnectionError::MqttState(StateError::Deserialization(_)) => Refusal::OfVersion,
+        ConnectionError::ConnectionRefused(
+            ConnectReturnCode::UnsupportedProtocolVersion | ConnectReturnCode::RefusedProtocolVersion,
+        )
+        | ConnectionError::NotConnAck(_)
+        | ConnectionError::MqttState(StateError::Deserialization(_)) => Refusal::OfVersion,
         _ => Refusal::Other,
     };
     Broken { reason: error.to_string(), refusal }

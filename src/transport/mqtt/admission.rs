@@ -1,5 +1,6 @@
-//! What brokers ask us about their clients, on the admin port: `/mqtt/auth`, `/mqtt/acl`, `/mqtt/superuser`. Where several
-//! brokers are served, `/mqtt/auth/HOST:PORT` says which of them asks, since each has its own clients.
+//! What brokers ask and tell us of their clients, on the admin port: `/mqtt/auth`, `/mqtt/acl`, `/mqtt/superuser`, `/mqtt/gone`.
+//! Where several brokers are served, `/mqtt/auth/HOST:PORT` says which of them asks, since each has its own clients; so does
+//! `/mqtt/gone/HOST:PORT`.
 //!
 //! The formats are those of EMQX 5 and of mosquitto-go-auth, JSON or form. A password is a bearer token. Who is let in is
 //! remembered as that client, for requests that carry no token of their own. An ACL allows a client its own topics and
@@ -8,6 +9,9 @@
 //! EMQX goes on to its next rule when it is answered with another status than 200, and lets everything through that no
 //! rule denies; mosquitto-go-auth looks at the status first. So EMQX, which says so in its body, is denied with 200 and
 //! everybody else with 403.
+//!
+//! A broker that gives a client's session up (a clean one at its end, another when it expires) keeps nothing for that client, so
+//! what is told to it reaches nobody: its subscriptions end. The formats are those of VerneMQ's webhooks and of EMQX's rules.
 
 use super::Mqtt;
 use super::topic;
@@ -31,6 +35,8 @@ pub fn router(mqtt: Mqtt) -> Router {
         .route("/mqtt/auth", post(authenticate))
         .route("/mqtt/auth/{broker}", post(authenticate_of))
         .route("/mqtt/acl", post(authorize))
+        .route("/mqtt/gone", post(gone))
+        .route("/mqtt/gone/{broker}", post(gone_of))
         .route("/mqtt/superuser", post(async || verdict(false, Verdict::Deny("nobody is a superuser".to_owned()))))
         .with_state(mqtt)
 }
@@ -68,6 +74,12 @@ impl Question {
         self.text(&["username"])
     }
 
+    /// When it was, in milliseconds since 1970, if the broker says so.
+    fn at(&self) -> Option<u64> {
+        let said = self.0.get("disconnected_at").or_else(|| self.0.get("timestamp"))?;
+        said.as_u64().or_else(|| said.as_str()?.parse().ok())
+    }
+
     fn is_of_emqx(&self) -> bool {
         self.text(&["broker"]) == "emqx" || self.0.contains_key("action")
     }
@@ -93,11 +105,9 @@ impl Question {
 
 async fn authenticate(State(mqtt): State<Mqtt>, headers: HeaderMap, body: Bytes) -> Response<Body> {
     let Some(question) = Question::read(&headers, &body) else { return unreadable() };
-    let decided = match mqtt.settings.servers.as_slice() {
-        [only] => admit(&mqtt, &only.name, &question).await,
-        _ => Verdict::Deny(
-            "several brokers are served: ask at /mqtt/auth/HOST:PORT, by the address that we have of you".to_owned(),
-        ),
+    let decided = match only(&mqtt) {
+        Some(broker) => admit(&mqtt, broker, &question).await,
+        None => Verdict::Deny(which("auth")),
     };
     decide(&question, decided)
 }
@@ -109,12 +119,59 @@ async fn authenticate_of(
     body: Bytes,
 ) -> Response<Body> {
     let Some(question) = Question::read(&headers, &body) else { return unreadable() };
-    let decided = if mqtt.settings.servers.iter().any(|server| server.name == broker) {
-        admit(&mqtt, &broker, &question).await
-    } else {
-        Verdict::Deny("this broker is not one of those that are served".to_owned())
-    };
+    let decided =
+        if is_served(&mqtt, &broker) { admit(&mqtt, &broker, &question).await } else { Verdict::Deny(STRANGE.to_owned()) };
     decide(&question, decided)
+}
+
+async fn gone(State(mqtt): State<Mqtt>, headers: HeaderMap, body: Bytes) -> Response<Body> {
+    match only(&mqtt) {
+        Some(broker) => end_all(&mqtt, broker, &headers, &body).await,
+        None => untaken(StatusCode::NOT_FOUND, &which("gone")),
+    }
+}
+
+async fn gone_of(State(mqtt): State<Mqtt>, Path(broker): Path<String>, headers: HeaderMap, body: Bytes) -> Response<Body> {
+    if is_served(&mqtt, &broker) {
+        end_all(&mqtt, &broker, &headers, &body).await
+    } else {
+        untaken(StatusCode::NOT_FOUND, STRANGE)
+    }
+}
+
+const STRANGE: &str = "this broker is not one of those that are served";
+
+fn is_served(mqtt: &Mqtt, broker: &str) -> bool {
+    mqtt.settings.servers.iter().any(|server| server.name == broker)
+}
+
+/// The broker, if there is only one.
+fn only(mqtt: &Mqtt) -> Option<&str> {
+    match mqtt.settings.servers.as_slice() {
+        [only] => Some(&only.name),
+        _ => None,
+    }
+}
+
+fn which(path: &str) -> String {
+    format!("several brokers are served: ask at /mqtt/{path}/HOST:PORT, by the address that we have of you")
+}
+
+/// Ends what a client has that its broker has given up.
+async fn end_all(mqtt: &Mqtt, broker: &str, headers: &HeaderMap, body: &Bytes) -> Response<Body> {
+    let question = Question::read(headers, body);
+    let Some(question) = question.filter(|question| topic::names_client(question.client())) else { return unreadable() };
+    match mqtt.subscriptions.given_up(broker, question.client(), question.at()).await {
+        Ok(ended) => {
+            tracing::debug!(client = question.client(), ended, "a broker has given a client's session up");
+            plain(StatusCode::OK, Bytes::from(json!({"result": "ok", "ended": ended}).to_string()))
+        }
+        Err(error) => untaken(StatusCode::SERVICE_UNAVAILABLE, &error.message),
+    }
+}
+
+fn untaken(status: StatusCode, reason: &str) -> Response<Body> {
+    plain(status, Bytes::from(json!({"result": "error", "error": reason}).to_string()))
 }
 
 fn decide(question: &Question, decided: Verdict) -> Response<Body> {

@@ -55,6 +55,10 @@ pub trait Subscriptions: Send + Sync + 'static {
     /// Whether somebody else than this one has subscriptions under a client's name at a broker; none while that is not known.
     fn are_of_another(&self, broker: &str, client: &str, principal: &Principal) -> Option<bool>;
 
+    /// A broker has given a client's session up, at a time in milliseconds since 1970 if it says so: everything that was begun
+    /// under that name before has ended. How many that were.
+    fn given_up(&self, broker: &str, client: &str, at: Option<u64>) -> BoxFuture<'static, Result<usize, Error>>;
+
     /// A client was heard, whatever it said.
     fn heard(&self, broker: &Broker, client: &str, principal: &Principal);
 }

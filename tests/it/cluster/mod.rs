@@ -6,6 +6,7 @@ mod catalog;
 pub(crate) mod deployment;
 mod durable;
 mod entering;
+mod given_up;
 mod idle;
 mod lifetime;
 mod live;

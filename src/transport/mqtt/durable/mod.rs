@@ -1,13 +1,14 @@
 //! Subscriptions over MQTT. A client of a broker is not connected to us, so that what it subscribed to is kept in a bucket and
 //! outlives every replica; what happens is told by whoever holds the lease of the record's part.
 //!
-//! In reading order: `kept` is a subscription in the bucket, `entering` one whose client is being answered, `roll` what one watcher knows of all, `lease` who tells of a part,
+//! In reading order: `kept` is a subscription in the bucket, `entering` one whose client is being answered, `ending` how it ends, `roll` what one watcher knows of all, `lease` who tells of a part,
 //! `keeper` takes and hands over leases, a `tenure` is the time between, `serve` tells, by `delivery`,
 //! `owed` is what a broker did not take of that, and `complete` where a client can go on that has lost it.
 
 mod admin;
 mod complete;
 mod delivery;
+mod ending;
 mod entering;
 mod keeper;
 mod kept;
@@ -190,6 +191,11 @@ impl Subscriptions for Durable {
         roll.is_current().then(|| roll.of_client(broker, client).iter().any(|(_, entered)| !entered.kept.is_of(principal)))
     }
 
+    fn given_up(&self, broker: &str, client: &str, at: Option<u64>) -> BoxFuture<'static, Result<usize, Error>> {
+        let (shared, broker, client) = (Arc::clone(&self.0), broker.to_owned(), client.to_owned());
+        Box::pin(async move { shared.given_up(&broker, &client, at).await })
+    }
+
     fn heard(&self, broker: &Broker, client: &str, principal: &Principal) {
         let rarely = self.0.settings.lifetime.as_secs() / 8;
         for (id, entered) in self.0.roll.of_client(broker.name(), client) {
@@ -281,49 +287,6 @@ impl Shared {
         Ok(())
     }
 
-    async fn unsubscribe(&self, speaker: &Speaker, id: &str) -> Result<Bytes, Error> {
-        let unknown = || {
-            let message = "this client has no subscription with this id; it may have ended";
-            Error::new(Code::SubscriptionNotFound, message).with_detail(id.chars().take(80).collect::<String>())
-        };
-        if !kept::is_id(id) {
-            return Err(unknown());
-        }
-        let entry = self.bucket.get(&kept::key(id)).await.map_err(|error| unreachable(&error))?.ok_or_else(unknown)?;
-        let kept: Kept = serde_json::from_slice(&entry.value).map_err(|_| unknown())?;
-        if kept.broker != speaker.broker.name() || kept.client != *speaker.client || !kept.is_of(&speaker.principal) {
-            return Err(unknown());
-        }
-        self.end(speaker, id, &kept).await?;
-        Ok(json!({ "unsubscribed": true, "subscription_id": id }).to_string().into())
-    }
-
-    async fn unsubscribe_all(&self, speaker: &Speaker) -> Result<Bytes, Error> {
-        // Another replica may have begun some of them a moment ago.
-        self.roll.catch_up(&*self.bucket, &self.holder).await.map_err(|error| unreachable(&error))?;
-        let mut count = 0;
-        for (id, entered) in self.roll.of_client(speaker.broker.name(), &speaker.client) {
-            if entered.kept.is_of(&speaker.principal) {
-                self.end(speaker, &id, &entered.kept).await?;
-                count += 1;
-            }
-        }
-        Ok(json!({ "unsubscribed": count }).to_string().into())
-    }
-
-    async fn end(&self, speaker: &Speaker, id: &str, kept: &Kept) -> Result<(), Error> {
-        let current = self.engine.current();
-        let entity = current.served().catalog.named(&kept.schema, &kept.entity);
-        if let Some(entity) = entity {
-            self.engine.unsubscribing(&current, &speaker.principal, entity, id).await?;
-        }
-        self.bucket.delete(&kept::key(id)).await.map_err(|error| unreachable(&error))?;
-        if let Some(entity) = entity {
-            self.engine.unsubscribed(&current, &speaker.principal, entity, id).await;
-        }
-        Ok(())
-    }
-
     /// Keeps a subscription for another lifetime, under what its client may do now.
     async fn renew(&self, id: &str, entered: &Entered, principal: Principal) {
         let (since, heard) = (Some(entered.since()), kept::now());
@@ -336,39 +299,6 @@ impl Shared {
         if let Err(error) = renewed {
             tracing::warn!(%error, "a subscription can't be kept for longer yet");
         }
-    }
-
-    /// Removes a subscription that was kept first under a revision and has ended by itself.
-    fn remove(self: &Arc<Self>, id: Arc<str>, since: u64) {
-        let shared = Arc::clone(self);
-        self.tasks.spawn(async move {
-            if let Err(error) = shared.remove_unless_anew(&kept::key(&id), since).await {
-                tracing::warn!(%error, "a subscription that has ended can't be removed, and may be told so again");
-            }
-        });
-    }
-
-    /// Its client may have begun it anew as soon as it heard of the end.
-    async fn remove_unless_anew(&self, key: &str, since: u64) -> Result<(), store::Error> {
-        while let Some(there) = self.bucket.get(key).await? {
-            let is_that =
-                serde_json::from_slice(&there.value).is_ok_and(|kept: Kept| kept.since.unwrap_or(there.revision) == since);
-            if !is_that || self.bucket.remove(key, there.revision).await? {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// Tells the hooks that a subscription has ended of which the hub does not know why.
-    fn tell_hooks_of_end(self: &Arc<Self>, id: Arc<str>, kept: Arc<Kept>) {
-        let shared = Arc::clone(self);
-        self.tasks.spawn(async move {
-            let current = shared.engine.current();
-            if let Some(entity) = current.served().catalog.named(&kept.schema, &kept.entity) {
-                shared.engine.unsubscribed(&current, &kept.principal(), entity, &id).await;
-            }
-        });
     }
 
     /// Tells again and again that this replica is there, and which brokers it can reach: at once when that changes.

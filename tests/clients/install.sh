@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the tests of documents and of example clients need: tests/clients/install.sh FOLDER
-# Python as FOLDER/venv/bin/python, Node.js and Go as FOLDER/bin/node and go, with the packages of each. Where nothing is missing it asks no registry.
+# Python as FOLDER/venv/bin/python, Node.js and Go as FOLDER/bin/node and go, with the packages of each, and FOLDER/bin/grpcurl. Where nothing is missing it asks no registry.
 set -euo pipefail
 folder=$1
 here=$(realpath "$(dirname "$0")")
@@ -10,6 +10,7 @@ examples=$(realpath "$here/../../examples/clients")
 node_version=24.19.0
 # Where there is no Go.
 go_version=1.27.3
+grpcurl_version=1.9.4
 
 mkdir -p "$folder/bin"
 exec 9>"$folder/lock"
@@ -51,4 +52,10 @@ if changed go "$examples/go/go.sum"; then
   echo "go mod download"
   (cd "$examples/go" && GOMODCACHE=$folder/go GOFLAGS=-modcacherw go mod download)
   keep go "$examples/go/go.sum"
+fi
+
+if [[ ! -x $folder/bin/grpcurl ]] || [[ $("$folder/bin/grpcurl" -version 2>&1) != *"$grpcurl_version"* ]]; then
+  echo "go install grpcurl $grpcurl_version"
+  GOMODCACHE=$folder/go GOCACHE=$folder/go-build GOFLAGS=-modcacherw GOBIN=$folder/bin CGO_ENABLED=0 \
+    go install -ldflags "-s -w -X main.version=$grpcurl_version" "github.com/fullstorydev/grpcurl/cmd/grpcurl@v$grpcurl_version"
 fi

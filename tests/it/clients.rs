@@ -12,16 +12,6 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::time::Duration;
 
-/// Airlines of the example, in a folder of the test's own.
-fn flights(name: &str) -> Shop {
-    let folder = crate::support::folder(&format!("clients-{name}"));
-    let example = clients::repository("examples/flights");
-    for file in ["resources.yaml", "schema.sql", "data.sql"] {
-        std::fs::copy(example.join(file), folder.join(file)).expect("the example has it");
-    }
-    Shop(folder)
-}
-
 /// A program of `examples/clients/javascript`, beside its packages.
 fn javascript(shop: &Shop, program: &str) -> Command {
     let folder = shop.0.join("javascript");
@@ -65,7 +55,7 @@ fn start(shop: &Shop) -> Process {
 
 /// Runs a client twice: what it leaves behind must not be in its way.
 fn follows_over_websocket(name: &str, program: impl Fn(&Shop) -> Command, carrier: &str, names: [&str; 2]) {
-    let shop = flights(name);
+    let shop = Shop::flights(name);
     let mut dev = start(&shop);
     let mut client = program(&shop);
     client.arg(format!("http://{}", dev.address));
@@ -117,7 +107,7 @@ fn over_mqtt(client: &str, carrier: &str, [first, second]: [&str; 2]) -> [String
 
 /// Where a service and its broker are, with the broker of `dev` and with Mosquitto.
 fn with_each_broker(name: &str, follow: impl Fn(&Shop, &str, &str)) {
-    let shop = flights(&format!("{name}-own"));
+    let shop = Shop::flights(&format!("{name}-own"));
     let mut dev = shop.start(&["dev", "--port", "0", "--mqtt-listen", "127.0.0.1:0"], &[]);
     let line = dev.hear("MQTT is at ");
     let (_, rest) = line.split_once("MQTT is at ").expect("an address");
@@ -127,7 +117,7 @@ fn with_each_broker(name: &str, follow: impl Fn(&Shop, &str, &str)) {
     dev.end();
 
     let mosquitto = OwnMosquitto::start(&format!("clients-{name}"));
-    let shop = flights(&format!("{name}-mosquitto"));
+    let shop = Shop::flights(&format!("{name}-mosquitto"));
     let mut dev = shop.start(&["dev", "--port", "0", "--mqtt-broker", &mosquitto.url()], &[]);
     dev.enters_its_broker();
     follow(&shop, &mosquitto.url(), &format!("http://{}", dev.address));

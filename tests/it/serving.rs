@@ -394,15 +394,7 @@ fn a_probe_fails_unless_the_answer_is_a_good_one() {
 /// What the README begins with.
 #[test]
 fn the_example_serves_flights_with_their_airlines_and_planes() {
-    let example = Shop::new("example");
-    std::fs::remove_file(example.0.join("shop.yaml")).expect("it is there");
-    for file in std::fs::read_dir("examples/flights").expect("the example").map(|entry| entry.expect("an entry").path()) {
-        let name = file.file_name().expect("a name");
-        // Not a database that somebody's own run has made.
-        if !name.to_string_lossy().starts_with("flights.db") {
-            std::fs::copy(&file, example.0.join(name)).expect("a copy");
-        }
-    }
+    let example = Shop::flights("example");
     let mut dev = example.start(&["dev", "--port", "0"], &[]);
     let options = json!({
         "filters": [{"column": "origin", "operator": "eq", "value": "JFK"}],

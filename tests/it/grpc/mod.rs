@@ -7,3 +7,4 @@ mod example;
 mod leaving;
 mod limits;
 mod telling;
+mod walk;

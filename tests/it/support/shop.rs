@@ -40,6 +40,16 @@ impl Shop {
         Self(folder)
     }
 
+    /// The example with flights, without a database that somebody's own run may have made there.
+    pub(crate) fn flights(name: &str) -> Self {
+        let folder = crate::support::folder(&format!("flights-{name}"));
+        let example = super::clients::repository("examples/flights");
+        for file in ["resources.yaml", "schema.sql", "data.sql"] {
+            std::fs::copy(example.join(file), folder.join(file)).expect("the example has it");
+        }
+        Self(folder)
+    }
+
     /// Makes the database as `dev` does.
     pub(crate) fn seeded(self) -> Self {
         let mut dev = self.start(&["dev", "--port", "0"], &[]);

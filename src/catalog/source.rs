@@ -11,15 +11,21 @@ pub enum Capture {
     /// Triggers write an outbox.
     Trigger,
     /// PostgreSQL's logical replication tells them.
-    Wal {
-        /// How many bytes of log the slot may hold back before it is warned of; the relay's own bound unless given.
-        warn_retained_bytes: Option<u64>,
-    },
+    Wal(Retained),
     /// The engine writes an outbox: only what is changed through it is seen.
     Api,
     /// Not at all, so that nobody can subscribe.
     #[default]
     Off,
+}
+
+/// How many bytes of its log PostgreSQL may keep for a slot; the relay's own bounds unless given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Retained {
+    /// Before it is warned of.
+    pub warn: Option<u64>,
+    /// Before the slot is given up.
+    pub most: Option<u64>,
 }
 
 impl Capture {
@@ -28,7 +34,7 @@ impl Capture {
     pub fn has_outbox(self) -> bool {
         match self {
             Capture::Trigger | Capture::Api => true,
-            Capture::Wal { .. } | Capture::Off => false,
+            Capture::Wal(_) | Capture::Off => false,
         }
     }
 }
@@ -56,7 +62,7 @@ pub(in crate::catalog) fn captures(manifests: &Manifests, problems: &mut Vec<Pro
         let capture = match spec.capture.mode {
             CaptureMode::Trigger => Capture::Trigger,
             CaptureMode::Wal if spec.engine == Engine::Postgres => {
-                Capture::Wal { warn_retained_bytes: spec.capture.warn_retained_bytes }
+                Capture::Wal(Retained { warn: spec.capture.warn_retained_bytes, most: spec.capture.max_retained_bytes })
             }
             CaptureMode::Wal => {
                 let reason = format!("`wal` is PostgreSQL's logical replication, which {} does not have", spec.engine.as_str());
@@ -66,9 +72,13 @@ pub(in crate::catalog) fn captures(manifests: &Manifests, problems: &mut Vec<Pro
             CaptureMode::Api => Capture::Api,
             CaptureMode::None => Capture::Off,
         };
-        if spec.capture.warn_retained_bytes.is_some() && !matches!(capture, Capture::Wal { .. }) {
-            let reason = "only the mode `wal` makes the database retain its log";
-            problems.push(source.problem("spec.capture.warnRetainedBytes", reason).advise("leave it out"));
+        for (field, bytes) in
+            [("warnRetainedBytes", spec.capture.warn_retained_bytes), ("maxRetainedBytes", spec.capture.max_retained_bytes)]
+        {
+            if bytes.is_some() && !matches!(capture, Capture::Wal(_)) {
+                let reason = "only the mode `wal` makes the database retain its log";
+                problems.push(source.problem(&format!("spec.capture.{field}"), reason).advise("leave it out"));
+            }
         }
         captures.insert(source.key(), capture);
     }

@@ -149,7 +149,10 @@ pub struct Pool {
 /// How committed changes become events.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[schemars(extend("x-kubernetes-validations" = rules(&[
-    ("!has(self.warnRetainedBytes) || self.mode == 'wal'", "only the mode `wal` makes the database retain its log"),
+    (
+        "self.mode == 'wal' || !(has(self.warnRetainedBytes) || has(self.maxRetainedBytes))",
+        "only the mode `wal` makes the database retain its log",
+    ),
 ])))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Capture {
@@ -157,10 +160,14 @@ pub struct Capture {
     #[serde(default)]
     pub mode: CaptureMode,
     /// Of `wal`: how many bytes of its log PostgreSQL may retain for the slot before it is warned of, 1 GiB unless given.
-    /// `max_slot_wal_keep_size` of the server is what ends a slot that retains too much.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub warn_retained_bytes: Option<u64>,
+    /// Of `wal`: with how many bytes the slot is given up, so that the disk is not filled, 32 GiB unless given; every subscriber
+    /// reads again when there is a new one. While no replica runs, `max_slot_wal_keep_size` of the server is what does it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub max_retained_bytes: Option<u64>,
 }
 
 /// Where changes are seen; `none` unless given, since triggers cost every write something.

@@ -15,7 +15,7 @@ pub(super) fn opening(dialect: Dialect, capture: Capture, subject: Option<&str>)
     let Some(subject) = subject else { return Opening::default() };
     match (dialect, capture) {
         (_, Capture::Off) | (Dialect::Sqlite, _) => Opening::default(),
-        (Dialect::Postgres, Capture::Wal { .. }) => {
+        (Dialect::Postgres, Capture::Wal(_)) => {
             let first = format!("select pg_logical_emit_message(true, 'resolvespec.subject', {})", postgres_text(subject));
             Opening { first, last: "" }
         }

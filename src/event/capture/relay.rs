@@ -54,6 +54,8 @@ pub struct Settings {
     pub warn_rows: u64,
     /// How many bytes of PostgreSQL's log may be retained before it is warned of, where the source says nothing.
     pub warn_retained_bytes: u64,
+    /// With how many bytes of it the slot is given up, where the source says nothing.
+    pub max_retained_bytes: u64,
 }
 
 impl Default for Settings {
@@ -65,6 +67,7 @@ impl Default for Settings {
             longest_backoff: Duration::from_secs(5),
             warn_rows: 100_000,
             warn_retained_bytes: 1 << 30,
+            max_retained_bytes: 32 << 30,
         }
     }
 }
@@ -84,6 +87,8 @@ pub(super) enum Failure {
     Slot(#[from] slot::Error),
     #[error(transparent)]
     Log(#[from] wal::Unreadable),
+    #[error("the slot makes the server keep {bytes} bytes of its log, and may {most}: it is given up")]
+    TooMuchRetained { bytes: u64, most: u64 },
     #[error("there is no publication")]
     NotInstalled,
 }
@@ -157,7 +162,7 @@ impl Relay {
         match served.catalog.capture(&self.source) {
             Capture::Off => Ok(()),
             Capture::Trigger | Capture::Api => self.lead_outbox(database, backoff).await,
-            Capture::Wal { .. } => wal::lead(self, database, memory, backoff).await,
+            Capture::Wal(_) => wal::lead(self, database, memory, backoff).await,
         }
     }
 

@@ -84,6 +84,48 @@ async fn what_the_slot_holds_back_is_measured() {
     captured.remove().await;
 }
 
+/// While nothing can be told the log is kept up to a bound, and then the disk is worth more than what is in it. A server of its
+/// own, since the log is the server's.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_that_would_fill_the_disk_is_given_up() {
+    let own = Own::start(Kind::Postgres, "wal-guard");
+    let captured = Captured::over(On { ..WAL }, Fresh::at(own.database().await), SCHEMA, ENTITIES).await;
+    captured.run_install().await;
+    let metrics = Metrics::new().expect("the metrics have different names");
+    let bus = Arc::new(Recorder::default());
+    bus.down.store(true, Ordering::Relaxed);
+    let mut relay = captured.relay(bus.clone());
+    relay.metrics = metrics.capture(SOURCE);
+    relay.settings.max_retained_bytes = 4_000_000;
+    let (end, slot) = (CancellationToken::new(), captured.slot().await);
+    let named = format!("select to_json(slot_name) from pg_replication_slots where slot_name = '{slot}'");
+    let lost = || metrics.render().contains(&format!("resolvespec_capture_slots_lost_total{{source=\"{SOURCE}\"}} 1"));
+    let given_up = async {
+        captured.run("insert into notes values (1, 1, 'kept')").await;
+        assert_eq!(captured.texts(&named).await.len(), 1, "it is below the bound");
+        captured.run("insert into notes select n, n, repeat('x', 1000) from generate_series(2, 6000) n").await;
+        while !captured.texts(&named).await.is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert!(bus.renewals.lock().expect("nobody panicked").is_empty() && !lost());
+        bus.down.store(false, Ordering::Relaxed);
+        while !lost() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        captured.run("insert into notes values (6001, 1, 'after')").await;
+        while bus.lines() != ["notes create 6001"] {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(*bus.renewals.lock().expect("nobody panicked"), [0]);
+    };
+    tokio::select! {
+        () = relay.run(&end) => panic!("the relay ended"),
+        outcome = tokio::time::timeout(Duration::from_mins(1), given_up) => outcome.expect("it is given up, and told again"),
+    }
+    drop(relay);
+    captured.remove().await;
+}
+
 /// A slot that is older than its publication can't be read: a new publication gets a new slot, and an epoch.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_publication_that_is_made_again_begins_a_new_epoch() {

@@ -56,6 +56,7 @@ fn sources() -> Vec<Refusal> {
         (source(&json!({"pool": {"maxConnections": 1001}})), "less than or equal to 1000"),
         (source(&json!({"capture": {"mode": "magic"}})), "Unsupported value"),
         (source(&json!({"capture": {"mode": "trigger", "warnRetainedBytes": 5}})), "only the mode `wal`"),
+        (source(&json!({"capture": {"maxRetainedBytes": 5}})), "only the mode `wal`"),
         (
             json!({"engine": "mysql", "connection": {"env": "URL"}, "capture": {"mode": "wal"}}),
             "PostgreSQL's logical replication",
@@ -137,7 +138,7 @@ async fn a_source_keeps_its_rules() {
     let good = [
         source(&json!({})),
         source(&json!({"statementTimeout": "500ms", "pool": {"maxConnections": 1, "acquireTimeout": "05s"}})),
-        source(&json!({"capture": {"mode": "wal", "warnRetainedBytes": 5}})),
+        source(&json!({"capture": {"mode": "wal", "warnRetainedBytes": 5, "maxRetainedBytes": 9}})),
         connection(&json!({"secretKeyRef": {"name": "a", "key": "b", "namespace": "c"}})),
         connection(&json!({"env": "URL"})),
         json!({"engine": "mysql", "connection": {"url": "mariadb://me@host/db"}, "capture": {"mode": "api"}}),

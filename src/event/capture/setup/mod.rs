@@ -115,7 +115,7 @@ impl From<slot::Error> for Error {
 pub async fn survey(database: &Database, catalog: &Catalog, source: &str) -> Result<Survey, Error> {
     let tables = captured(catalog, source)?;
     match catalog.capture(source) {
-        Capture::Wal { .. } => wal::survey(database, &tables).await,
+        Capture::Wal(_) => wal::survey(database, &tables).await,
         mode @ (Capture::Trigger | Capture::Api | Capture::Off) => outbox::survey(database, &tables, mode).await,
     }
 }

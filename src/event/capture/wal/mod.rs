@@ -15,7 +15,7 @@ pub(super) use log::Unreadable;
 use super::change::Tables;
 use super::relay::{FIRST_BACKOFF, Failure, Relay};
 use super::sight::{Origin, Transactions, origin};
-use crate::catalog::Capture;
+use crate::catalog::{Capture, Retained};
 use crate::database::{Database, Frame, Replication};
 use crate::protocol::Change;
 use futures_util::future::BoxFuture;
@@ -54,7 +54,7 @@ pub(super) async fn lead(relay: &Relay, database: &Database, memory: &mut Memory
     if !status.published {
         return Err(Failure::NotInstalled);
     }
-    if !status.found || status.lost {
+    if status.fault(bounds(relay).most).is_some() {
         let Some(_alone) = database.try_watch(LOCK).await? else { return Ok(()) };
         if !renew(relay, &slot).await? {
             return Ok(());
@@ -90,11 +90,7 @@ pub(super) async fn lead(relay: &Relay, database: &Database, memory: &mut Memory
 
 /// Makes a new slot, unless somebody else has done it by now.
 async fn renew(relay: &Relay, slot: &Slot<'_>) -> Result<bool, Failure> {
-    let status = slot.status().await?;
-    if status.active || (status.found && !status.lost) {
-        return Ok(false);
-    }
-    let reason = if status.lost { "the server has thrown away what it needs" } else { "it is not there" };
+    let Some(reason) = slot.status().await?.fault(bounds(relay).most) else { return Ok(false) };
     tracing::error!(source = relay.source, slot = slot.name(), reason, "the slot is lost: subscribers start anew");
     slot.renew(&*relay.bus).await?;
     relay.metrics.slot_lost();
@@ -110,18 +106,19 @@ async fn watch(relay: &Relay, own: &Database, oldest: &AtomicI64) -> Result<(), 
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = i64::try_from(now.as_micros()).unwrap_or(i64::MAX);
         let seconds = now.saturating_sub(waiting_since).max(0) / 1_000_000;
-        measure(relay, own, &slot.status().await?, u64::try_from(seconds).unwrap_or_default());
+        let status = slot.status().await?;
+        measure(relay, own, &status, u64::try_from(seconds).unwrap_or_default());
+        let most = bounds(relay).most;
+        if status.retained > most {
+            // Whoever leads next finds it so, and nobody in it.
+            return Err(Failure::TooMuchRetained { bytes: status.retained, most });
+        }
     }
 }
 
 fn measure(relay: &Relay, database: &Database, status: &Status, oldest_seconds: u64) {
     relay.metrics.log(status.retained, status.unconfirmed, oldest_seconds);
-    let served = relay.engine.served();
-    let declared = match served.catalog.capture(&relay.source) {
-        Capture::Wal { warn_retained_bytes } => warn_retained_bytes,
-        Capture::Trigger | Capture::Api | Capture::Off => None,
-    };
-    let most = declared.unwrap_or(relay.settings.warn_retained_bytes);
+    let most = bounds(relay).warn;
     if status.retained > most {
         let (source, bytes) = (&relay.source, status.retained);
         let database = &database.settings().name;
@@ -132,6 +129,24 @@ fn measure(relay: &Relay, database: &Database, status: &Status, oldest_seconds: 
             most,
             "the slot makes the server keep too much of its log, which can fill its disk"
         );
+    }
+}
+
+/// How many bytes of its log the server may keep for the slot.
+struct Bounds {
+    warn: u64,
+    most: u64,
+}
+
+/// What the source says, or else the relay's settings do.
+fn bounds(relay: &Relay) -> Bounds {
+    let declared = match relay.engine.served().catalog.capture(&relay.source) {
+        Capture::Wal(declared) => declared,
+        Capture::Trigger | Capture::Api | Capture::Off => Retained::default(),
+    };
+    Bounds {
+        warn: declared.warn.unwrap_or(relay.settings.warn_retained_bytes),
+        most: declared.most.unwrap_or(relay.settings.max_retained_bytes),
     }
 }
 
@@ -161,7 +176,7 @@ impl Carrier<'_> {
         let relay = self.relay;
         loop {
             let served = relay.engine.served();
-            let is_told = matches!(served.catalog.capture(&relay.source), Capture::Wal { .. });
+            let is_told = matches!(served.catalog.capture(&relay.source), Capture::Wal(_));
             if !is_told || !relay.is_led(&served, self.database) {
                 return Ok(());
             }

@@ -41,6 +41,19 @@ pub(in crate::event::capture) struct Status {
     pub(in crate::event::capture) next_transaction: u64,
 }
 
+impl Status {
+    /// Why there has to be a new slot, if nobody has this one: it is lost, or would fill the server's disk.
+    pub(super) fn fault(&self, most: u64) -> Option<&'static str> {
+        match self {
+            Self { active: true, .. } => None,
+            Self { lost: true, .. } => Some("the server has thrown away what it needs"),
+            Self { found: false, .. } => Some("it is not there"),
+            Self { retained, .. } if *retained > most => Some("it makes the server keep too much of its log, which can fill its disk"),
+            _ => None,
+        }
+    }
+}
+
 /// Why a slot can't be used.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::event::capture) enum Error {

@@ -12,6 +12,10 @@ use std::time::Duration;
 pub struct Observed(pub Metrics);
 
 impl Observe for Observed {
+    fn panicked(&self, method: &str) {
+        self.0.panicked(method);
+    }
+
     fn tally(&self, verb: Verb, entity: &Entity) -> Arc<dyn Tally> {
         let (source, entity) = (entity.source.clone(), entity.full_name());
         Arc::new(Counted { metrics: self.0.clone(), verb, source, entity, counters: OnceLock::new() })

@@ -4,6 +4,7 @@
 //! decodes, calls [`Engine::handle`], and encodes.
 
 pub mod authorize;
+mod caught;
 pub mod error;
 pub mod execute;
 mod guard;

@@ -54,6 +54,9 @@ pub enum End {
 
 /// Makes tallies.
 pub trait Observe: Send + Sync + 'static {
+    /// What was being done for a client has panicked, and the client was told of an internal error.
+    fn panicked(&self, method: &str);
+
     /// The tally of one kind of statement on one entity.
     fn tally(&self, verb: Verb, entity: &Entity) -> Arc<dyn Tally>;
 }

@@ -38,7 +38,7 @@ pub struct Served {
 pub struct Engine {
     current: Arc<ArcSwap<Current>>,
     pub(super) switched: watch::Sender<()>,
-    observe: Arc<dyn Observe>,
+    pub(super) observe: Arc<dyn Observe>,
     hooks: Arc<[Arc<dyn Hook>]>,
 }
 
@@ -137,39 +137,58 @@ impl Engine {
         let (schema, name) = (entity.schema.as_str(), entity.name.as_str());
         let span = tracing::debug_span!("handle", operation = request.operation.as_str(), schema, entity = name);
         let outcome = match authorize(principal, entity, request.operation) {
-            Ok(grant) => self.run(current, context, grant, request).instrument(span).await,
+            Ok(grant) => {
+                let method = request.operation.as_str();
+                self.caught(method, self.run(current, context, grant, request)).instrument(span).await
+            }
             Err(error) => Err(error),
         };
-        let told = outcome.as_ref().err().cloned();
-        for hook in &*self.hooks {
-            hook.after_handle(context, told.as_ref()).await;
-        }
+        self.handled(context, outcome.as_ref().err()).await;
         outcome
+    }
+
+    /// Tells the hooks how a request ended.
+    pub(super) async fn handled(&self, context: Context<'_>, refused: Option<&Error>) {
+        let tell = async {
+            for hook in &*self.hooks {
+                hook.after_handle(context, refused).await;
+            }
+        };
+        self.told("after_handle", tell).await;
     }
 
     /// Asks the hooks whether a client that stays may come in, and tells them if it does.
     pub async fn connect(&self, session: Session<'_>) -> Result<(), Error> {
         self.may_connect(session).await?;
-        for hook in &*self.hooks {
-            hook.after_connect(session).await;
-        }
+        let tell = async {
+            for hook in &*self.hooks {
+                hook.after_connect(session).await;
+            }
+        };
+        self.told("after_connect", tell).await;
         Ok(())
     }
 
     /// Asks the hooks whether a client may come in that is not connected here, so that it is known neither when it comes nor when
     /// it goes.
     pub async fn may_connect(&self, session: Session<'_>) -> Result<(), Error> {
-        for hook in &*self.hooks {
-            hook.before_connect(session).await?;
-        }
-        Ok(())
+        let ask = async {
+            for hook in &*self.hooks {
+                hook.before_connect(session).await?;
+            }
+            Ok::<_, Error>(())
+        };
+        self.caught("connect", ask).await
     }
 
     /// Tells the hooks that a client that was let in has gone.
     pub async fn disconnect(&self, session: Session<'_>) {
-        for hook in &*self.hooks {
-            hook.after_disconnect(session).await;
-        }
+        let tell = async {
+            for hook in &*self.hooks {
+                hook.after_disconnect(session).await;
+            }
+        };
+        self.told("after_disconnect", tell).await;
     }
 
     async fn run<'c>(

@@ -73,29 +73,32 @@ impl Engine {
             }
             split(plan, &added)
         };
-        let outcome = decide.await;
-        let refused = outcome.as_ref().err().cloned();
-        for hook in self.hooks() {
-            hook.after_handle(context, refused.as_ref()).await;
-        }
+        let outcome = self.caught("subscribe", decide).await;
+        self.handled(context, outcome.as_ref().err()).await;
         outcome
     }
 
     /// Tells the hooks that a subscription has begun.
     pub async fn subscribed(&self, current: &Current, principal: &Principal, entity: &Entity, id: &str) {
         let catalog = &current.served().catalog;
-        for hook in self.hooks() {
-            hook.after_subscribe(Context { principal, catalog, entity, operation: Operation::Read }, id).await;
-        }
+        let tell = async {
+            for hook in self.hooks() {
+                hook.after_subscribe(Context { principal, catalog, entity, operation: Operation::Read }, id).await;
+            }
+        };
+        self.told("after_subscribe", tell).await;
     }
 
     /// Asks the hooks whether a client may end a subscription.
     pub async fn unsubscribing(&self, current: &Current, principal: &Principal, entity: &Entity, id: &str) -> Result<(), Error> {
         let catalog = &current.served().catalog;
-        for hook in self.hooks() {
-            hook.before_unsubscribe(Context { principal, catalog, entity, operation: Operation::Read }, id).await?;
-        }
-        Ok(())
+        let ask = async {
+            for hook in self.hooks() {
+                hook.before_unsubscribe(Context { principal, catalog, entity, operation: Operation::Read }, id).await?;
+            }
+            Ok::<_, Error>(())
+        };
+        self.caught("unsubscribe", ask).await
     }
 
     /// Whether there are hooks to be told anything.
@@ -107,9 +110,12 @@ impl Engine {
     /// Tells the hooks that a subscription has ended.
     pub async fn unsubscribed(&self, current: &Current, principal: &Principal, entity: &Entity, id: &str) {
         let catalog = &current.served().catalog;
-        for hook in self.hooks() {
-            hook.after_unsubscribe(Context { principal, catalog, entity, operation: Operation::Read }, id).await;
-        }
+        let tell = async {
+            for hook in self.hooks() {
+                hook.after_unsubscribe(Context { principal, catalog, entity, operation: Operation::Read }, id).await;
+            }
+        };
+        self.told("after_unsubscribe", tell).await;
     }
 
     /// Reads the rows of a subscription as a transaction sees them.

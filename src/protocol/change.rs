@@ -32,6 +32,9 @@ pub enum ChangeOperation {
 }
 
 impl ChangeOperation {
+    /// Every kind, each at the place of its number.
+    pub const ALL: [Self; 3] = [ChangeOperation::Create, ChangeOperation::Update, ChangeOperation::Delete];
+
     /// The word on the wire and in subjects.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -1,12 +1,14 @@
 //! The relay of one source: what it has told, and what waits.
 
 use super::metrics::Families;
+use crate::protocol::ChangeOperation;
 use prometheus::{IntCounter, IntGauge};
 
 /// What is counted of one source's relay. Cheap to clone.
 #[derive(Clone)]
 pub struct CaptureMetrics {
-    published: IntCounter,
+    /// Of changes that have created, updated and deleted.
+    published: [IntCounter; 3],
     failures: IntCounter,
     unreadable: IntCounter,
     waiting: IntGauge,
@@ -19,7 +21,7 @@ pub struct CaptureMetrics {
 impl CaptureMetrics {
     pub(super) fn new(families: &Families, source: &str) -> Self {
         Self {
-            published: families.capture_published.with_label_values(&[source]),
+            published: ChangeOperation::ALL.map(|kind| families.capture_published.with_label_values(&[source, kind.as_str()])),
             failures: families.capture_failures.with_label_values(&[source]),
             unreadable: families.capture_unreadable.with_label_values(&[source]),
             waiting: families.capture_waiting.with_label_values(&[source]),
@@ -30,9 +32,15 @@ impl CaptureMetrics {
         }
     }
 
-    /// So many changes are on the bus.
-    pub fn published(&self, changes: usize) {
-        self.published.inc_by(u64::try_from(changes).unwrap_or(u64::MAX));
+    /// Changes of these kinds are on the bus.
+    pub fn published(&self, kinds: impl Iterator<Item = ChangeOperation>) {
+        let mut counts = [0; ChangeOperation::ALL.len()];
+        for kind in kinds {
+            counts[kind as usize] += 1;
+        }
+        for (counter, count) in self.published.iter().zip(counts) {
+            counter.inc_by(count);
+        }
     }
 
     /// The database or the bus has failed.

@@ -36,6 +36,8 @@ families! {
     queries: IntCounterVec = "db_queries_total" { "operation", "source", "entity", "status" };
     /// Time that a statement took, with waiting for its connection.
     query_duration: HistogramVec = "db_query_duration_seconds" { "operation", "source", "entity" };
+    /// Panics that were caught, a fault of a hook or of this program, by what was being done.
+    panics: IntCounterVec = "panics_total" { "method" };
     /// Connections to a database: all that are open, and those that are busy.
     connections: IntGaugeVec = "resolvespec_database_connections" { "source", "state" };
     /// WebSocket connections that are open.
@@ -107,7 +109,7 @@ families! {
     /// Whether the connection to NATS stands; not there without NATS.
     nats_connected: IntGaugeVec = "resolvespec_nats_connected" {};
     /// Committed changes that the relay has put on the bus.
-    capture_published: IntCounterVec = "resolvespec_capture_published_total" { "source" };
+    capture_published: IntCounterVec = "events_published_total" { "source", "event_type" };
     /// Times that the relay could not go on, for its database or its bus, and began anew.
     capture_failures: IntCounterVec = "resolvespec_capture_failures_total" { "source" };
     /// Rows of the outbox that could not be read; whoever follows their entity was told to read again.
@@ -202,6 +204,11 @@ impl Metrics {
     #[must_use]
     pub fn queries(&self, operation: &'static str, source: &str, entity: &str) -> QueryMetrics {
         QueryMetrics::new(&self.families, operation, source, entity)
+    }
+
+    /// What was being done has panicked.
+    pub fn panicked(&self, method: &str) {
+        self.families.panics.with_label_values(&[method]).inc();
     }
 
     /// The handle for WebSocket connections. Keep it.

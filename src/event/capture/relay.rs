@@ -250,7 +250,7 @@ impl Relay {
     async fn publish(&self, batch: &Batch) -> Result<(), bus::Error> {
         if !batch.changes.is_empty() {
             self.bus.publish(&batch.changes).await?;
-            self.metrics.published(batch.changes.len());
+            self.metrics.published(batch.changes.iter().map(|change| change.operation));
         }
         for unreadable in &batch.unreadable {
             self.metrics.unreadable();

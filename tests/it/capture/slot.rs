@@ -71,7 +71,7 @@ async fn what_the_slot_holds_back_is_measured() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         bus.down.store(false, Ordering::Relaxed);
-        while gauge("resolvespec_capture_published_total") < 2000.0 || gauge("resolvespec_capture_unconfirmed_bytes") >= 1e6 {
+        while gauge("events_published_total") < 2000.0 || gauge("resolvespec_capture_unconfirmed_bytes") >= 1e6 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         assert!(gauge("resolvespec_capture_slots_lost_total") == 0.0);

@@ -284,7 +284,7 @@ async fn whoever_goes_on_after_what_it_heard_last_misses_nothing_of_a_part_that_
     insert(&shop, 10..50).await;
     hears_all(&mut ada, 10..50).await;
     // The one that carries the changes to the bus stays, so that the parts of the other one alone are behind.
-    let carries = one.metric("resolvespec_capture_published_total").await.iter().any(|line| !line.ends_with(" 0"));
+    let carries = one.metric("events_published_total").await.iter().any(|line| !line.ends_with(" 0"));
     let (dies, stays) = if carries { (two, one) } else { (one, two) };
     dies.signal("-KILL");
     insert(&shop, 100..140).await;
@@ -319,7 +319,7 @@ async fn a_message_that_comes_twice_loses_nothing_of_what_its_subscription_was_s
     insert(&shop, 10..50).await;
     hears_all(&mut ada, 10..50).await;
     // The one that carries the changes to the bus stays, so that the parts of the other one alone are behind.
-    let carries = one.metric("resolvespec_capture_published_total").await.iter().any(|line| !line.ends_with(" 0"));
+    let carries = one.metric("events_published_total").await.iter().any(|line| !line.ends_with(" 0"));
     let (dies, stays) = if carries { (two, one) } else { (one, two) };
     dies.signal("-KILL");
     insert(&shop, 100..140).await;

@@ -11,6 +11,7 @@ mod keeping;
 mod lagging;
 mod losing;
 mod owning;
+mod panicking;
 mod sessions;
 mod switching;
 mod typescript;

@@ -228,7 +228,7 @@ impl Carrier<'_> {
         self.publishing = Some(Box::pin(async move {
             visible(own, &changes).await?;
             relay.bus.publish(&changes).await?;
-            relay.metrics.published(changes.len());
+            relay.metrics.published(changes.iter().map(|change| change.operation));
             for untold in &unreadable {
                 relay.metrics.unreadable();
                 tracing::error!(source = relay.source, "{untold}: whoever follows its entity is told to read again");

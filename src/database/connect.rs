@@ -140,29 +140,11 @@ impl Database {
                 {
                     return outcome;
                 }
-                match postgres::fetch(pool, &statement, deadline).await {
-                    Err(Error::Unavailable(_)) => {
-                        pool.forget_idle();
-                        postgres::fetch(pool, &statement, deadline).await
-                    }
-                    outcome => outcome,
-                }
+                // A future of its own: that of a short statement is moved with its request's, and is small without this.
+                Box::pin(fetch_from_postgres(pool, &statement, deadline)).await
             }
-            Pools::Mysql(pool) => {
-                let mut failed = 0;
-                loop {
-                    match mysql::fetch(pool, statement.clone(), deadline).await {
-                        Err(Error::Unavailable(_)) if failed == 0 => {}
-                        // Idle connections keep statements prepared, of which the server may have too many; and a table that was
-                        // altered can be altered again meanwhile.
-                        Err(Error::Unprepared(_)) if failed < 2 => {}
-                        outcome => return outcome,
-                    }
-                    failed += 1;
-                    pool.forget_idle();
-                }
-            }
-            Pools::Sqlite(pool) => sqlite::fetch(pool, statement, deadline).await,
+            Pools::Mysql(pool) => Box::pin(fetch_from_mysql(pool, &statement, deadline)).await,
+            Pools::Sqlite(pool) => Box::pin(sqlite::fetch(pool, statement, deadline)).await,
         }
     }
 
@@ -292,6 +274,31 @@ impl Database {
             Pools::Mysql(pool) => pool.close().await,
             Pools::Sqlite(pool) => pool.close().await,
         }
+    }
+}
+
+async fn fetch_from_postgres(pool: &Pool<postgres::Manager>, statement: &Statement, deadline: Instant) -> Result<Fetched, Error> {
+    match postgres::fetch(pool, statement, deadline).await {
+        Err(Error::Unavailable(_)) => {
+            pool.forget_idle();
+            postgres::fetch(pool, statement, deadline).await
+        }
+        outcome => outcome,
+    }
+}
+
+async fn fetch_from_mysql(pool: &Pool<mysql::Manager>, statement: &Statement, deadline: Instant) -> Result<Fetched, Error> {
+    let mut failed = 0;
+    loop {
+        match mysql::fetch(pool, statement.clone(), deadline).await {
+            Err(Error::Unavailable(_)) if failed == 0 => {}
+            // Idle connections keep statements prepared, of which the server may have too many; and a table that was altered can
+            // be altered again meanwhile.
+            Err(Error::Unprepared(_)) if failed < 2 => {}
+            outcome => return outcome,
+        }
+        failed += 1;
+        pool.forget_idle();
     }
 }
 

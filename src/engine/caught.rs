@@ -8,11 +8,17 @@ use std::panic::AssertUnwindSafe;
 
 impl Engine {
     /// Does what can be refused. A transaction in it is rolled back, as where a client goes away.
-    pub(super) async fn caught<T>(&self, method: &str, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    pub(super) fn caught<T>(
+        &self,
+        method: &str,
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> impl Future<Output = Result<T, Error>> {
         // What others share is behind locks that nobody takes for broken, and swapped as a whole.
-        AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| {
-            self.tell_of_panic(method);
-            Err(Error::internal())
+        AssertUnwindSafe(work).catch_unwind().map(|outcome| {
+            outcome.unwrap_or_else(|_| {
+                self.tell_of_panic(method);
+                Err(Error::internal())
+            })
         })
     }
 

@@ -125,12 +125,12 @@ impl Engine {
     }
 
     /// Answers a request with what is served now.
-    pub async fn handle(&self, principal: &Principal, request: Request) -> Result<Response, Error> {
+    pub async fn handle(&self, principal: &Principal, request: &Request) -> Result<Response, Error> {
         self.handle_in(&self.current(), principal, request).await
     }
 
     /// Answers a request with what was served a moment ago, for who looks into the same catalog before or after.
-    pub async fn handle_in(&self, current: &Current, principal: &Principal, request: Request) -> Result<Response, Error> {
+    pub async fn handle_in(&self, current: &Current, principal: &Principal, request: &Request) -> Result<Response, Error> {
         let served = &*current.served;
         let entity = resolve(&served.catalog, &request.target)?;
         let context = Context { principal, catalog: &served.catalog, entity, operation: request.operation };
@@ -196,7 +196,7 @@ impl Engine {
         current: &'c Current,
         context: Context<'c>,
         grant: Grant<'c>,
-        request: Request,
+        request: &Request,
     ) -> Result<Response, Error> {
         for hook in &*self.hooks {
             hook.before_handle(context).await?;
@@ -206,9 +206,9 @@ impl Engine {
         let deadline = database.deadline(request.deadline.map(Instant::from_std));
         match request.operation {
             Operation::Meta => Ok(Response::Meta(metadata::describe(context.catalog, context.entity))),
-            Operation::Read => self.read(context, grant, runner, deadline, &request).await,
+            Operation::Read => self.read(context, grant, runner, deadline, request).await,
             Operation::Create | Operation::Update | Operation::Delete => {
-                self.write(context, &grant, runner, deadline, &request).await
+                Box::pin(self.write(context, &grant, runner, deadline, request)).await
             }
         }
     }

@@ -60,8 +60,8 @@ async fn a_request_is_answered_by_the_catalog_that_it_began_with() {
         let target = Target { schema: Some("public".to_owned()), entity: "notes".to_owned() };
         Request::new(Operation::Meta, target)
     };
-    assert!(engine.handle_in(&before, &Principal::anonymous(), describe()).await.is_ok());
-    let error = engine.handle(&Principal::anonymous(), describe()).await.expect_err("it is served no more");
+    assert!(engine.handle_in(&before, &Principal::anonymous(), &describe()).await.is_ok());
+    let error = engine.handle(&Principal::anonymous(), &describe()).await.expect_err("it is served no more");
     assert_eq!(error.code, Code::ModelNotFound);
     drop(engine);
     server.stop().await;

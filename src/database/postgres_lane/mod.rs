@@ -72,10 +72,10 @@ impl Lanes {
             Some(lane) if !lane.is_closed() => lane,
             // Those who waited in it may all have left.
             Some(lane) if lane.stands_still() => {
-                self.close_lane(place, &lane, manager).await;
+                Box::pin(self.close_lane(place, &lane, manager)).await;
                 return None;
             }
-            _ => timeout_at(deadline.min(Instant::now() + OPENING), self.open(place, manager)).await.ok().flatten()?,
+            _ => Box::pin(timeout_at(deadline.min(Instant::now() + OPENING), self.open(place, manager))).await.ok().flatten()?,
         };
         // Each of those before it may take almost as long as one may.
         let outcome = if deadline > Instant::now() + PATIENCE * (MOST_WAITING + 1) {
@@ -84,7 +84,7 @@ impl Lanes {
             timeout_at(deadline, lane.fetch(statement)).await.unwrap_or(Some(Err(Error::Deadline)))
         };
         if outcome.is_none() && lane.stands_still() {
-            self.close_lane(place, &lane, manager).await;
+            Box::pin(self.close_lane(place, &lane, manager)).await;
         }
         outcome
     }

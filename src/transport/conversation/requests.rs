@@ -61,7 +61,7 @@ fn requested(conversations: Conversations, entry: Arc<Entry>, id: String, reques
     let span = tracing::info_span!("message", operation = request.operation.as_str(), connection = %entry.id, id);
     let answer = async move {
         let timer = entry.metrics.start(request.operation.as_str());
-        let outcome = conversations.engine.handle(&entry.principal, request).await;
+        let outcome = conversations.engine.handle(&entry.principal, &request).await;
         let mut out = vec![0; HEADROOM];
         let success = message::answer(&mut out, &id, outcome, conversations.settings.max_answer_bytes).await;
         timer.finish(success);

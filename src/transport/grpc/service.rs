@@ -46,7 +46,7 @@ impl Service {
     async fn answer(&self, request: Request<Message>) -> Result<Message, Error> {
         let (metadata, _, message) = request.into_parts();
         let deadline = deadline(&metadata)?;
-        let answer = self.answer_until(deadline, &metadata, message);
+        let answer = Box::pin(self.answer_until(deadline, &metadata, message));
         match deadline {
             // What is dropped is cancelled, to its statement.
             Some(at) => timeout_at(at.into(), answer).await.unwrap_or_else(|_| Err(late())),
@@ -64,7 +64,7 @@ impl Service {
         };
         let conversations = &self.0.conversations;
         let request = complete(*request, metadata, deadline)?;
-        let response = conversations.engine.handle(&principal, request).await?;
+        let response = conversations.engine.handle(&principal, &request).await?;
         let mut text = Vec::new();
         success(&mut text, &message.id, response, conversations.settings.max_answer_bytes).await?;
         Ok(form.message(text.into()))

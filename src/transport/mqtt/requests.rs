@@ -129,7 +129,7 @@ impl Asked<'_> {
         }
         id_from_data(&mut request);
         let timer = lanes.metrics().start(request.operation.as_str());
-        let outcome = lanes.mqtt().engine.handle(principal, request).await;
+        let outcome = lanes.mqtt().engine.handle(principal, &request).await;
         let mut out = Vec::new();
         let success = message::answer(&mut out, &id, outcome, lanes.broker().max_payload_bytes()).await;
         timer.finish(success);

@@ -42,7 +42,7 @@ async fn call(State(rest): State<Rest>, names: Names, request: HttpRequest) -> R
         // One catalog for both, or what was written could be answered by one that does not have the entity.
         let current = rest.engine.current();
         let named = request.target.clone();
-        let response = rest.engine.handle_in(&current, &principal, request).await?;
+        let response = rest.engine.handle_in(&current, &principal, &request).await?;
         let entity = current.served().catalog.find(&named).ok_or_else(Error::internal)?;
         let shown = Shown {
             request: &parts.headers,
@@ -67,7 +67,7 @@ async fn metadata(State(rest): State<Rest>, names: Names, request: HttpRequest) 
         if parts.method != Method::GET && parts.method != Method::OPTIONS {
             return Err(Error::new(Code::MethodNotAllowed, "metadata is read with GET"));
         }
-        rest.engine.handle(&principal, Request::new(Operation::Meta, target)).await
+        rest.engine.handle(&principal, &Request::new(Operation::Meta, target)).await
     };
     match outcome.await {
         Ok(crate::protocol::Response::Meta(description)) => header::encode_meta(&description),

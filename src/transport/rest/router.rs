@@ -133,7 +133,7 @@ async fn body_call(State(rest): State<Rest>, names: Names, request: HttpRequest)
         let (target, id) = target(names)?;
         let bytes = read_body(&rest, &parts.headers, body).await?;
         let request = with_headers(body::decode(target, id, &bytes)?, &parts.headers)?;
-        rest.engine.handle(&principal, request).await
+        rest.engine.handle(&principal, &request).await
     };
     match outcome.await {
         Ok(response) => body::encode(&parts.headers, response),
@@ -148,7 +148,7 @@ async fn body_meta(State(rest): State<Rest>, names: Names, uri: Uri, headers: He
     let outcome = async {
         let principal = authenticate(&rest, &headers).await?;
         let (target, _) = target(names)?;
-        rest.engine.handle(&principal, Request::new(Operation::Meta, target)).await
+        rest.engine.handle(&principal, &Request::new(Operation::Meta, target)).await
     };
     match outcome.await {
         Ok(response) => body::encode(&headers, response),

@@ -65,7 +65,7 @@ fn named(subject: &str) -> Principal {
 
 impl Captured {
     async fn write(&self, principal: &Principal, request: Request) -> Result<Response, Error> {
-        self.engine.handle(principal, request).await
+        self.engine.handle(principal, &request).await
     }
 
     async fn department(&self, principal: &Principal, id: i64) -> Result<Response, Error> {

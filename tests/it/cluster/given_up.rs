@@ -53,7 +53,8 @@ async fn what_a_client_had_ends_with_its_session() {
     };
     assert_eq!(refused["error"]["code"], "subscription_not_found", "{refused}");
 
-    let by_address = format!("/mqtt/gone/{}", broker.url().trim_start_matches("mqtt://"));
+    let url = url::Url::parse(&broker.url()).expect("it is one");
+    let by_address = format!("/mqtt/gone/{}:{}", url.host_str().expect("a host"), url.port().expect("a port"));
     assert_eq!(said(&one, &by_address, &json!({"client_id": "bob"})).await.body["ended"], 1);
     known(&[&one, &two], 0).await;
     drop((one, two));

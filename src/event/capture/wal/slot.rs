@@ -48,7 +48,9 @@ impl Status {
             Self { active: true, .. } => None,
             Self { lost: true, .. } => Some("the server has thrown away what it needs"),
             Self { found: false, .. } => Some("it is not there"),
-            Self { retained, .. } if *retained > most => Some("it makes the server keep too much of its log, which can fill its disk"),
+            Self { retained, .. } if *retained > most => {
+                Some("it makes the server keep too much of its log, which can fill its disk")
+            }
             _ => None,
         }
     }

@@ -10,26 +10,24 @@ use crate::live::{Handles, Running};
 use crate::observed::Observed;
 use crate::ports::Ports;
 use crate::readiness::Needs;
+use crate::routes::{Routes, for_operators};
 use crate::telemetry::Metrics;
 use crate::transport::admin;
 use crate::transport::asyncapi;
 use crate::transport::conversation::{self, Conversations};
 use crate::transport::cores::Cores;
-use crate::transport::grpc::{self, Beside, Grpc, Health};
+use crate::transport::grpc::{self, Grpc, Health};
 use crate::transport::http::{self, Door, Http};
 use crate::transport::mqtt::{self, Durable, DurableParts, Mqtt};
 use crate::transport::origin::Origins;
-use crate::transport::rest::{self, Enter, Parts, Rest};
-use crate::transport::ws::{self, Ws};
-use axum::Router;
+use crate::transport::rest::{Parts, Rest};
+use crate::transport::ws::Ws;
 use axum::http::HeaderValue;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tower::ServiceBuilder;
-use tower_http::compression::CompressionLayer;
 
 /// A replica that has its ports and does not serve yet.
 pub struct Replica {
@@ -179,36 +177,19 @@ impl Replica {
             mqtt.start();
             durable.start(mqtt.brokers());
         }
-        let asked_by_brokers = || {
-            let routes = |(mqtt, durable)| mqtt::admission_router(mqtt).merge(mqtt::durable_admin_router(durable));
-            self.mqtt.clone().map_or_else(Router::new, routes)
-        };
-        let mut main = rest::router(self.rest.clone()).merge(ws::router(self.ws));
-        if self.admin.is_none() {
-            main = main
-                .merge(admin::metrics_router(self.rest.clone()))
-                .merge(ws::admin_router(conversations.clone()))
-                .merge(asked_by_brokers());
-        }
-        let entered = Enter { rest: self.rest.clone(), inner: main };
-        let service = ServiceBuilder::new()
-            .map_response(rest::with_range)
-            .option_layer(rest::cors(&self.rest))
-            .layer(CompressionLayer::new())
-            .service(entered);
-        let service = Beside { grpc: self.grpc, other: service };
+        let (rest, has_admin) = (self.rest.clone(), self.admin.is_none());
+        let routes = Routes { rest, ws: self.ws, grpc: self.grpc, mqtt: self.mqtt.clone(), has_admin };
         let connections = self.rest.metrics.http_connections();
         let http = Http::new(self.http, connections.clone(), drain.clone());
         let each = http.clone();
         let mut cores = Cores::start(move |connections| {
-            let (http, service) = (each.clone(), service.clone());
+            let (http, service) = (each.clone(), routes.of_core());
             async move { http.serve(connections, service).await }
         })?;
         let seats = self.http.max_connections;
         let door = Door::new(self.listener, seats, connections.clone());
         let served = async {
-            let admin_router =
-                admin::router(self.rest.clone()).merge(ws::admin_router(conversations.clone())).merge(asked_by_brokers());
+            let admin_router = admin::router(self.rest.clone()).merge(for_operators(conversations.clone(), self.mqtt.clone()));
             let admin = async {
                 if let Some(listener) = self.admin {
                     http.serve(Door::new(listener, seats, connections), admin_router).await;

@@ -18,8 +18,8 @@ pub struct Request {
     pub selector: Selector,
     /// What to write.
     pub data: Option<Value>,
-    /// How to read.
-    pub options: Options,
+    /// How to read. In a place of its own, since a request is handed on more often than it says anything here.
+    pub options: Box<Options>,
     /// Makes a retried write safe.
     pub idempotency_key: Option<String>,
     /// The entity tag that the row must still have.
@@ -37,7 +37,7 @@ impl Request {
             operation,
             selector: Selector::None,
             data: None,
-            options: Options::default(),
+            options: Box::default(),
             idempotency_key: None,
             if_match: None,
             deadline: None,

@@ -167,6 +167,12 @@ impl Metrics {
         Ok(Self { routes: Arc::new(Routes::new(Arc::clone(&families))), families })
     }
 
+    /// The same metrics, found by a core of its own.
+    #[must_use]
+    pub fn of_core(&self) -> Self {
+        Self { routes: Arc::new(Routes::new(Arc::clone(&self.families))), families: Arc::clone(&self.families) }
+    }
+
     /// Everything in the text format of Prometheus.
     #[must_use]
     pub fn render(&self) -> String {

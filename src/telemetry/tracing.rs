@@ -13,13 +13,14 @@ use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use std::io::IsTerminal as _;
+use std::str::FromStr as _;
 use std::time::Duration;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+use tracing_subscriber::Registry;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Layer, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
-use tracing_subscriber::{EnvFilter, Registry};
 
 /// What is logged, and where traces go.
 #[derive(Debug, Clone)]
@@ -139,7 +140,8 @@ pub(super) fn dispatch<W>(settings: &TracingSettings, writer: W) -> Result<(Disp
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let filter = EnvFilter::try_new(&settings.filter)
+    // By targets alone: a filter that knows spans asks a lock that all threads share, at each step of each.
+    let filter = Targets::from_str(&settings.filter)
         .map_err(|error| Error::Filter { filter: settings.filter.clone(), problem: error.to_string() })?;
     let Some(endpoint) = &settings.otlp_endpoint else {
         let subscriber = Registry::default().with(filter).with(log_layer(settings.format, writer));

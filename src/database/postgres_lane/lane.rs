@@ -267,10 +267,17 @@ fn nothing() -> Fetched {
 
 impl Known {
     async fn single(&self, client: &Client) -> Result<&tokio_postgres::Statement, Error> {
-        self.single.get_or_try_init(async || client.prepare(&self.text).await.map_err(|error| classify(&error))).await
+        if let Some(prepared) = self.single.get() {
+            return Ok(prepared);
+        }
+        let prepare = async || client.prepare(&self.text).await.map_err(|error| classify(&error));
+        Box::pin(self.single.get_or_try_init(prepare)).await
     }
 
     async fn many(&self, client: &Client) -> Result<Option<&tokio_postgres::Statement>, Error> {
+        if let Some(prepared) = self.many.get() {
+            return Ok(prepared.as_ref());
+        }
         let prepare = async || {
             let single = self.single(client).await?;
             let Some(text) = batch::text(&self.text, &self.placeholders, single.params()) else { return Ok(None) };
@@ -283,6 +290,6 @@ impl Known {
                 }
             }
         };
-        Ok(self.many.get_or_try_init(prepare).await?.as_ref())
+        Ok(Box::pin(self.many.get_or_try_init(prepare)).await?.as_ref())
     }
 }

@@ -9,6 +9,7 @@ use futures_util::TryFutureExt;
 use futures_util::future::{self, BoxFuture, MapOk};
 use http_body_util::Either;
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use tower::Service;
 
@@ -16,7 +17,7 @@ use tower::Service;
 #[derive(Clone)]
 pub struct Beside<S> {
     /// What answers calls of gRPC.
-    pub grpc: Enter,
+    pub grpc: Arc<Enter>,
     /// What answers everything else.
     pub other: S,
 }
@@ -39,7 +40,7 @@ where
     fn call(&mut self, request: Request) -> Self::Future {
         if is_grpc(&request) {
             let call: fn(Response<Body>) -> Answer<B> = |response| response.map(Either::Left);
-            return future::Either::Left(self.grpc.answer(request).map_ok(call));
+            return future::Either::Left(Enter::clone(&self.grpc).answer(request).map_ok(call));
         }
         let other: fn(Response<B>) -> Answer<B> = |response| response.map(Either::Right);
         future::Either::Right(self.other.call(request).map_ok(other))

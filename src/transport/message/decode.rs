@@ -159,7 +159,7 @@ fn request(operation: &str, mut wire: Wire<'_>) -> Result<Request, Error> {
     Ok(Request {
         selector: selector(wire.record_id.take())?,
         data: data(wire.data)?,
-        options: wire.options.map(|options| Options::from_json(options.get())).transpose()?.unwrap_or_default(),
+        options: wire.options.map(|options| Options::from_json(options.get()).map(Box::new)).transpose()?.unwrap_or_default(),
         idempotency_key: text("idempotency_key", wire.idempotency_key.take())?,
         if_match: text("if_match", wire.if_match.take())?,
         ..Request::new(operation, target)

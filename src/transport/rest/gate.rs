@@ -7,8 +7,7 @@ use axum::http::header::CONTENT_ENCODING;
 use axum::http::{HeaderMap, HeaderValue};
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use std::sync::LazyLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::cell::Cell;
 use tokio::time::timeout;
 
 /// The id of a request: the caller's, if it is short and printable, or a new one.
@@ -18,11 +17,14 @@ pub fn request_id(headers: &HeaderMap) -> HeaderValue {
     own.cloned().unwrap_or_else(new_request_id)
 }
 
-/// A random number of this process and a count: unique without asking the system for each.
+/// A random number of this thread and a count: unique without asking the system for each, or another thread.
 fn new_request_id() -> HeaderValue {
-    static PROCESS: LazyLock<u64> = LazyLock::new(|| uuid::Uuid::new_v4().as_u64_pair().0);
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let id = format!("{:016x}-{:x}", *PROCESS, COUNT.fetch_add(1, Ordering::Relaxed));
+    thread_local! {
+        static NEXT: Cell<(u64, u64)> = Cell::new((uuid::Uuid::new_v4().as_u64_pair().0, 0));
+    }
+    let (thread, count) = NEXT.get();
+    NEXT.set((thread, count + 1));
+    let id = format!("{thread:016x}-{count:x}");
     HeaderValue::try_from(id).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
 }
 

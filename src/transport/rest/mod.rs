@@ -11,10 +11,12 @@ pub mod header;
 mod header_routes;
 pub mod openapi;
 mod openapi_routes;
+mod packing;
 pub mod router;
 pub mod status;
 pub mod style;
 
 pub(crate) use cors::cors;
 pub use enter::{Enter, with_range};
+pub use packing::Packing;
 pub use router::{Parts, Rest, refused, router};

@@ -29,6 +29,7 @@ use std::time::Duration;
 pub struct Rest(Arc<Parts>);
 
 /// What the routes need.
+#[derive(Clone)]
 pub struct Parts {
     /// What answers.
     pub engine: Engine,
@@ -52,6 +53,14 @@ pub struct Parts {
     pub origins: Origins,
     /// By which names it may be called.
     pub hosts: Hosts,
+}
+
+impl Rest {
+    /// The same for a core of its own: what is cloned with each request is no other core's.
+    #[must_use]
+    pub fn of_core(&self) -> Self {
+        Self::from(Parts { metrics: self.metrics.of_core(), ..Parts::clone(&self.0) })
+    }
 }
 
 impl From<Parts> for Rest {

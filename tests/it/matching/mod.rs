@@ -128,7 +128,7 @@ async fn read(engine: &Engine, filters: &Value, columns: &[&str]) -> Result<Vec<
     let options = json!({"filters": filters, "columns": columns, "skip_count": true});
     let target = Target { schema: Some("public".to_owned()), entity: "things".to_owned() };
     let options: Options = serde_json::from_value(options).map_err(|error| error.to_string())?;
-    let request = Request { options, ..Request::new(Operation::Read, target) };
+    let request = Request { options: Box::new(options), ..Request::new(Operation::Read, target) };
     let response = engine.handle(&Principal::anonymous(), &request).await.map_err(|error| error.to_string())?;
     let Response::Page(page) = response else { return Err("the answer is no list".to_owned()) };
     assert!(page.more.is_none(), "the rows fit into one buffer");

@@ -39,7 +39,7 @@ impl Claim {
             return Err(Error::new(Code::InvalidRequest, format!("an idempotency key has 1 to {MAX_KEY_BYTES} bytes")));
         }
         let id = format!("{}\n{key}", caller(context.principal));
-        let Options { filters, custom_operators, parameters, .. } = &request.options;
+        let Options { filters, custom_operators, parameters, .. } = &*request.options;
         // What decides whether a row is written. Without it the hash is that of keys which are stored already.
         let is_conditional = *filters != Condition::default() || !custom_operators.is_empty();
         let condition = if is_conditional { format!(" {filters:?} {custom_operators:?} {parameters:?}") } else { String::new() };

@@ -15,7 +15,7 @@ struct Wire {
     #[serde(default)]
     data: Option<Value>,
     #[serde(default)]
-    options: Option<Object<Options>>,
+    options: Option<Box<Object<Options>>>,
 }
 
 /// Reads a request. The id of the path comes before the one of the body.
@@ -46,7 +46,7 @@ pub fn decode(target: Target, path_id: Option<String>, body: &[u8]) -> Result<Re
     Ok(Request {
         selector,
         data: wire.data,
-        options: wire.options.map(|options| options.0).unwrap_or_default(),
+        options: wire.options.map(|options| Box::new(options.0)).unwrap_or_default(),
         ..Request::new(operation, target)
     })
 }

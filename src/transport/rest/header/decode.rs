@@ -26,7 +26,7 @@ pub enum Format {
 #[derive(Debug, PartialEq)]
 pub struct HeaderRequest {
     /// How to read.
-    pub options: Options,
+    pub options: Box<Options>,
     /// How the answer is laid out.
     pub format: Format,
     /// Whether a list of one row becomes the row.
@@ -39,7 +39,7 @@ const FAMILIES: [&str; 8] =
 
 /// Reads the parameters.
 pub fn decode(parameters: &Parameters) -> Result<HeaderRequest, Error> {
-    let mut request = HeaderRequest { options: Options::default(), format: Format::default(), single_record_as_object: true };
+    let mut request = HeaderRequest { options: Box::default(), format: Format::default(), single_record_as_object: true };
     let (mut filters, mut preloads) = (Filters::default(), Preloads::default());
     for (name, parameter) in parameters.iter() {
         let known = one(name, &parameter.value, &mut request, &mut filters, &mut preloads)?;

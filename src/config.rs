@@ -12,7 +12,7 @@ mod operator;
 pub use broker::{BrokerArgs, Place};
 pub use mqtt::MqttArgs;
 pub use nats::{NatsArgs, NatsConfig};
-pub use operator::{OperatorArgs, OperatorConfig};
+pub use operator::{OperatorArgs, OperatorConfig, Webhook};
 
 use crate::auth::{Authentication, JwksLocation, JwksSettings, JwtSettings, KeySource, Secret};
 use crate::cli::Error;

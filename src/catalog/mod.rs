@@ -33,4 +33,4 @@ pub use kind::Kind;
 pub use lookup::Catalog;
 pub use relation::{Link, Relation, RelationKind};
 pub use serving::Serving;
-pub use source::{Capture, Retained, scope};
+pub use source::{Capture, Retained, capture, scope};

@@ -1,5 +1,6 @@
 //! What an AccessPolicy says, held against its entity: whether it is one that can be enforced.
 //!
+//! What is wrong with it by itself can be told before, without an entity, by the same functions.
 //! Nothing enforces it yet. An entity with a policy is closed by the compiler, be the policy good or bad; here it is only told
 //! what is wrong with one. No IO.
 
@@ -48,6 +49,16 @@ pub fn entity_key(policy: &Declared<AccessPolicy>) -> String {
 /// What is wrong with the policy of an entity.
 #[must_use]
 pub fn check(policy: &Declared<AccessPolicy>, entity: &Entity) -> Vec<Problem> {
+    told(policy, Some(entity))
+}
+
+/// What is wrong with a policy whatever its entity is; which columns there are is not known then.
+#[must_use]
+pub fn alone(policy: &Declared<AccessPolicy>) -> Vec<Problem> {
+    told(policy, None)
+}
+
+fn told(policy: &Declared<AccessPolicy>, entity: Option<&Entity>) -> Vec<Problem> {
     let spec = &policy.resource.spec;
     let mut problems = Vec::new();
     for (path, text) in [("spec.filter", &spec.filter), ("spec.check", &spec.check)] {
@@ -71,7 +82,7 @@ struct Fault {
 
 /// What is wrong with an expression. Parsing it and reading it goes as deep as its author wants, deeper than any stack of ours: it
 /// gets one that is enough for the longest one, of which only what is used takes memory.
-fn faults(text: &str, entity: &Entity) -> Vec<Fault> {
+fn faults(text: &str, entity: Option<&Entity>) -> Vec<Fault> {
     std::thread::scope(|scope| {
         let reading = std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, || read(text, entity));
         let read = reading.ok().and_then(|reading| reading.join().ok());
@@ -79,7 +90,7 @@ fn faults(text: &str, entity: &Entity) -> Vec<Fault> {
     })
 }
 
-fn read(text: &str, entity: &Entity) -> Vec<Fault> {
+fn read(text: &str, entity: Option<&Entity>) -> Vec<Fault> {
     let program = match Program::compile(text) {
         Ok(program) => program,
         Err(errors) => {
@@ -108,7 +119,8 @@ fn may_be_a_condition(expr: &Expr) -> bool {
 
 /// Reads an expression for the names in it.
 struct Reader<'e> {
-    entity: &'e Entity,
+    /// The entity, where it is known.
+    entity: Option<&'e Entity>,
     /// What macros such as `exists` bind.
     bound: Vec<String>,
     faults: Vec<Fault>,
@@ -181,7 +193,7 @@ impl Reader<'_> {
     fn name(&mut self, name: &str) {
         let is_known = [ROW, PRINCIPAL].contains(&name) || TYPES.contains(&name) || self.is_bound(name);
         if !is_known {
-            let advice = match self.entity.column_named(name) {
+            let advice = match self.entity.and_then(|entity| entity.column_named(name)) {
                 Some(_) => format!("did you mean 'row.{name}'?"),
                 None => format!("there are {ROW} and {PRINCIPAL}"),
             };
@@ -190,10 +202,8 @@ impl Reader<'_> {
     }
 }
 
-fn no_column(name: &str, entity: &Entity) -> Option<Fault> {
-    if entity.column_named(name).is_some() {
-        return None;
-    }
+fn no_column(name: &str, entity: Option<&Entity>) -> Option<Fault> {
+    let entity = entity.filter(|entity| entity.column_named(name).is_none())?;
     let reason = format!("there is no column '{name}' in {}", entity.full_name());
     Some(Fault { reason, advice: Some(advice(name, entity.columns().map(|(_, column)| column.name.as_str()))) })
 }
@@ -206,10 +216,22 @@ mod tests {
     fn told(filter: &str) -> Vec<String> {
         let catalog = test_shop::catalog(&[test_shop::entity("customers", "")]);
         let entity = &catalog.entities()[0];
-        faults(filter, entity)
-            .into_iter()
-            .map(|Fault { reason, advice }| format!("{reason}; {}", advice.unwrap_or_default()))
-            .collect()
+        said(faults(filter, Some(entity)))
+    }
+
+    fn said(faults: Vec<Fault>) -> Vec<String> {
+        faults.into_iter().map(|Fault { reason, advice }| format!("{reason}; {}", advice.unwrap_or_default())).collect()
+    }
+
+    #[test]
+    fn without_an_entity_only_columns_are_not_judged() {
+        for good in ["row.nane == 'x'", "row['nane'] == principal.subject"] {
+            assert_eq!(said(faults(good, None)), [""; 0], "{good}");
+        }
+        for bad in ["principal.id == row.name", "[row.name]", "row.name ==", "user.id == 1", "has(principal.role)"] {
+            let found = said(faults(bad, None));
+            assert!(!found.is_empty() && found == told(bad), "{bad}: {found:?}");
+        }
     }
 
     #[test]

@@ -56,31 +56,33 @@ pub fn scope(manifests: &Manifests, source: &str) -> Scope {
 
 /// How each source's changes are captured, by the sources' keys.
 pub(in crate::catalog) fn captures(manifests: &Manifests, problems: &mut Vec<Problem>) -> HashMap<String, Capture> {
-    let mut captures = HashMap::new();
-    for source in &manifests.sources {
-        let spec = &source.resource.spec;
-        let capture = match spec.capture.mode {
-            CaptureMode::Trigger => Capture::Trigger,
-            CaptureMode::Wal if spec.engine == Engine::Postgres => {
-                Capture::Wal(Retained { warn: spec.capture.warn_retained_bytes, most: spec.capture.max_retained_bytes })
-            }
-            CaptureMode::Wal => {
-                let reason = format!("`wal` is PostgreSQL's logical replication, which {} does not have", spec.engine.as_str());
-                problems.push(source.problem("spec.capture.mode", reason).advise("use `trigger`, `api` or `none`"));
-                continue;
-            }
-            CaptureMode::Api => Capture::Api,
-            CaptureMode::None => Capture::Off,
-        };
-        for (field, bytes) in
-            [("warnRetainedBytes", spec.capture.warn_retained_bytes), ("maxRetainedBytes", spec.capture.max_retained_bytes)]
-        {
-            if bytes.is_some() && !matches!(capture, Capture::Wal(_)) {
-                let reason = "only the mode `wal` makes the database retain its log";
-                problems.push(source.problem(&format!("spec.capture.{field}"), reason).advise("leave it out"));
-            }
+    let one = |source| Some((manifest::Declared::key(source), capture(source, problems)?));
+    manifests.sources.iter().filter_map(one).collect()
+}
+
+/// How the changes of one source are captured; nothing if that can't be.
+pub fn capture(source: &manifest::Declared<manifest::DataSource>, problems: &mut Vec<Problem>) -> Option<Capture> {
+    let spec = &source.resource.spec;
+    let capture = match spec.capture.mode {
+        CaptureMode::Trigger => Capture::Trigger,
+        CaptureMode::Wal if spec.engine == Engine::Postgres => {
+            Capture::Wal(Retained { warn: spec.capture.warn_retained_bytes, most: spec.capture.max_retained_bytes })
         }
-        captures.insert(source.key(), capture);
+        CaptureMode::Wal => {
+            let reason = format!("`wal` is PostgreSQL's logical replication, which {} does not have", spec.engine.as_str());
+            problems.push(source.problem("spec.capture.mode", reason).advise("use `trigger`, `api` or `none`"));
+            return None;
+        }
+        CaptureMode::Api => Capture::Api,
+        CaptureMode::None => Capture::Off,
+    };
+    for (field, bytes) in
+        [("warnRetainedBytes", spec.capture.warn_retained_bytes), ("maxRetainedBytes", spec.capture.max_retained_bytes)]
+    {
+        if bytes.is_some() && !matches!(capture, Capture::Wal(_)) {
+            let reason = "only the mode `wal` makes the database retain its log";
+            problems.push(source.problem(&format!("spec.capture.{field}"), reason).advise("leave it out"));
+        }
     }
-    captures
+    Some(capture)
 }

@@ -6,8 +6,10 @@ use crate::config::NatsConfig;
 use crate::config::nats::NatsArgs;
 use crate::operator::Settings;
 use crate::telemetry::LogFormat;
+use crate::transport::admission::Files;
 use clap::Args;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Every setting of the operator, as flag and variable.
@@ -16,6 +18,15 @@ pub struct OperatorArgs {
     /// Where health, readiness and metrics are.
     #[arg(long, env = "RESOLVESPEC_ADMIN_LISTEN", value_name = "ADDRESS", default_value = "0.0.0.0:9090")]
     admin_listen: SocketAddr,
+    /// Where the API server asks, over HTTPS, whether a resource may be applied (`POST /admit`); nowhere unless given.
+    #[arg(long, env = "RESOLVESPEC_WEBHOOK_LISTEN", value_name = "ADDRESS")]
+    webhook_listen: Option<SocketAddr>,
+    /// The certificate for that, PEM, with those of who signed it. It is read again when the file changes.
+    #[arg(long, env = "RESOLVESPEC_WEBHOOK_CERT", value_name = "FILE")]
+    webhook_cert: Option<PathBuf>,
+    /// The key of the certificate, PEM.
+    #[arg(long, env = "RESOLVESPEC_WEBHOOK_KEY", value_name = "FILE")]
+    webhook_key: Option<PathBuf>,
     /// The namespace of the Lease and of the Secret with the URLs; the one that the operator runs in unless given.
     #[arg(long, env = "RESOLVESPEC_NAMESPACE", value_name = "NAME")]
     namespace: Option<String>,
@@ -57,6 +68,8 @@ pub struct OperatorArgs {
 pub struct OperatorConfig {
     /// Where health, readiness and metrics are.
     pub admin_listen: SocketAddr,
+    /// Where the API server asks whether a resource may be applied, if it does.
+    pub webhook: Option<Webhook>,
     /// How it works.
     pub operator: Settings,
     /// Where NATS is.
@@ -67,6 +80,14 @@ pub struct OperatorConfig {
     pub log_format: LogFormat,
 }
 
+/// A listener for the API server.
+pub struct Webhook {
+    /// Where it is.
+    pub listen: SocketAddr,
+    /// Its certificate.
+    pub files: Files,
+}
+
 impl OperatorArgs {
     /// The settings; NATS is where the catalog is published, so there has to be one.
     pub fn resolve(self) -> Result<OperatorConfig, Error> {
@@ -74,6 +95,7 @@ impl OperatorArgs {
         let nats = nats.ok_or_else(|| {
             Error::new("the operator publishes to NATS: name its servers with --nats-server or RESOLVESPEC_NATS_SERVERS")
         })?;
+        let webhook = webhook(self.webhook_listen, self.webhook_cert, self.webhook_key)?;
         let operator = Settings {
             namespace: self.namespace,
             watched: self.watch_namespaces,
@@ -86,6 +108,17 @@ impl OperatorArgs {
             mqtt_prefix: self.mqtt_prefix,
         };
         let log_format = self.log_format.unwrap_or_default();
-        Ok(OperatorConfig { admin_listen: self.admin_listen, operator, nats, log: self.log, log_format })
+        Ok(OperatorConfig { admin_listen: self.admin_listen, webhook, operator, nats, log: self.log, log_format })
+    }
+}
+
+fn webhook(listen: Option<SocketAddr>, certificate: Option<PathBuf>, key: Option<PathBuf>) -> Result<Option<Webhook>, Error> {
+    match (listen, certificate, key) {
+        (None, None, None) => Ok(None),
+        (Some(listen), Some(certificate), Some(key)) => Ok(Some(Webhook { listen, files: Files { certificate, key } })),
+        (Some(_), ..) => {
+            Err(Error::new("API servers speak HTTPS with webhooks: --webhook-listen needs --webhook-cert and --webhook-key"))
+        }
+        (None, ..) => Err(Error::new("--webhook-cert and --webhook-key are of no use without --webhook-listen")),
     }
 }

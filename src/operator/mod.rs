@@ -2,9 +2,10 @@
 //!
 //! In reading order: `watch` has what the cluster has, `database` what databases have, `replicas` what replicas serve; `turn` takes one
 //! turn over all of it (dereference → validate → build → apply → status) whenever any of it changes; `lease` lets one operator of
-//! several do so. The catalog is one thing that all entities share, so there is one turn over everything and none for each
+//! several do so. `admission` judges what is about to be applied, and all operators answer alike. The catalog is one thing that all entities share, so there is one turn over everything and none for each
 //! resource. The data path needs nothing of this: replicas follow what is published.
 
+pub mod admission;
 mod build;
 mod capture;
 mod condition;

@@ -20,6 +20,13 @@ pub(super) struct Unreadable {
     pub(super) status: Value,
 }
 
+impl Unreadable {
+    /// What is said of it, for people.
+    pub(super) fn told(&self) -> String {
+        format!("this version of the operator can't read it: {}", self.reason)
+    }
+}
+
 impl<'de, K: DeserializeOwned> Deserialize<'de> for Seen<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = Value::deserialize(deserializer)?;

@@ -31,6 +31,9 @@ pub(super) struct Applied {
     pub(super) mqtt_prefix: String,
 }
 
+/// What every policy is told until there is more to say.
+pub(super) const NOT_ENFORCED: &str = "policies can't be enforced yet; nobody may use the entity while this one is there";
+
 /// What one resource is told.
 pub(super) struct Said {
     pub(super) reference: ObjectReference,
@@ -157,10 +160,7 @@ fn access_policy(policy: &JudgedPolicy, applied: &Applied, replicas: &Replicas, 
         accepted: verdict.accepted.clone(),
         resolved: verdict.resolved.clone(),
         programmed,
-        closed: Some(Finding::no(
-            "NotEnforced",
-            "policies can't be enforced yet; nobody may use the entity while this one is there",
-        )),
+        closed: Some(Finding::no("NotEnforced", NOT_ENFORCED)),
         degraded: None,
     };
     let before = resource.status.clone().unwrap_or_default();
@@ -175,8 +175,8 @@ fn access_policy(policy: &JudgedPolicy, applied: &Applied, replicas: &Replicas, 
 
 /// One that this version can't read. What it was told may be readable all the same, and is not told again then.
 fn unreadable(kind: &str, resource: &Unreadable, now: &str) -> Option<Said> {
-    let Unreadable { metadata, reason, status: before } = resource;
-    let refused = Verdict::refused(Finding::no("Unreadable", format!("this version of the operator can't read it: {reason}")));
+    let Unreadable { metadata, status: before, .. } = resource;
+    let refused = Verdict::refused(Finding::no("Unreadable", resource.told()));
     let conditions = Conditions {
         accepted: refused.accepted,
         resolved: refused.resolved,

@@ -130,6 +130,8 @@ families! {
     operator_turn_duration: HistogramVec = "resolvespec_operator_reconcile_duration_seconds" { "result" };
     /// Statuses that the operator has written.
     operator_writes: IntCounterVec = "resolvespec_operator_status_writes_total" { "kind" };
+    /// Resources that the API server asked the webhook about, by kind and by what was said.
+    operator_admissions: IntCounterVec = "resolvespec_operator_admission_requests_total" { "kind", "outcome" };
     /// Whether this operator leads; not there in a replica.
     operator_leader: IntGaugeVec = "resolvespec_operator_leader" {};
     /// Subscriptions of connected clients.

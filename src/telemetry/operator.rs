@@ -11,6 +11,7 @@ pub struct OperatorMetrics {
     duration: HistogramVec,
     writes: IntCounterVec,
     leader: IntGaugeVec,
+    admissions: IntCounterVec,
 }
 
 impl OperatorMetrics {
@@ -20,6 +21,7 @@ impl OperatorMetrics {
             duration: families.operator_turn_duration.clone(),
             writes: families.operator_writes.clone(),
             leader: families.operator_leader.clone(),
+            admissions: families.operator_admissions.clone(),
         }
     }
 
@@ -33,6 +35,11 @@ impl OperatorMetrics {
     /// A status was written.
     pub fn written(&self, kind: &str) {
         self.writes.with_label_values(&[kind]).inc();
+    }
+
+    /// The API server has asked whether a resource may be applied.
+    pub fn admission(&self, kind: &str, outcome: &str) {
+        self.admissions.with_label_values(&[kind, outcome]).inc();
     }
 
     /// This one leads, or another one does.

@@ -1,6 +1,7 @@
 //! How requests arrive. A transport decodes, calls the engine, encodes; it holds no rule about data.
 
 pub mod admin;
+pub mod admission;
 pub mod asyncapi;
 pub mod conversation;
 pub mod cores;

@@ -9,6 +9,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("axum", &["transport/", "serve.rs", "ports.rs", "telemetry/", "auth/", "command/operator.rs"]),
     ("hyper", &["transport/"]),
     ("tungstenite", &["transport/ws/"]),
+    ("tokio_rustls", &["transport/admission/"]),
     ("tonic", &["transport/grpc/"]),
     ("tonic_health", &["transport/grpc/"]),
     ("tonic_reflection", &["transport/grpc/"]),

@@ -45,6 +45,16 @@
 {{- if and .Values.operator.watchAllNamespaces .Values.operator.watchNamespaces -}}
 {{- fail "\nSet operator.watchNamespaces or operator.watchAllNamespaces, not both." -}}
 {{- end -}}
+{{- $w := .Values.operator.webhook -}}
+{{- if and $w.enabled (not $w.tls.secretName) -}}
+{{- fail "\nAPI servers speak HTTPS with webhooks: operator.webhook.enabled needs operator.webhook.tls.secretName, a Secret of type kubernetes.io/tls." -}}
+{{- end -}}
+{{- if and $w.enabled (not $w.tls.caBundle) (not $w.annotations) -}}
+{{- fail "\noperator.webhook.enabled needs to be trusted by the API server: set operator.webhook.tls.caBundle, or an annotation by which it is put in, such as cert-manager.io/inject-ca-from." -}}
+{{- end -}}
+{{- if and $w.enabled (not .Values.operator.enabled) -}}
+{{- fail "\noperator.webhook.enabled needs operator.enabled: it is the operator that answers." -}}
+{{- end -}}
 {{- if and .Values.ingress.enabled (not .Values.ingress.hosts) -}}
 {{- fail "\ningress.enabled needs ingress.hosts." -}}
 {{- end -}}

@@ -25,7 +25,37 @@ pub(super) fn check_name(declared: &Declared<manifest::Entity>, path: &str, name
     (!good).then(|| declared.problem(path, reason()).advise("use letters, digits, '_', '-' and '$'"))
 }
 
+/// What is wrong with what a manifest says about columns, whatever columns there are.
+pub(super) fn alone(declared: &Declared<manifest::Entity>, problems: &mut Vec<Problem>) {
+    let spec = &declared.resource.spec;
+    for (place, column) in spec.columns.iter().enumerate() {
+        let path = format!("spec.columns[{place}]");
+        if spec.columns[..place].iter().any(|earlier| earlier.name == column.name) {
+            let reason = format!("the column '{}' is told about twice", column.name);
+            problems.push(declared.problem(&format!("{path}.name"), reason));
+        }
+        said::alone(declared, column, &path, problems);
+    }
+    for (place, name) in spec.primary_key.iter().enumerate().filter(|(place, name)| spec.primary_key[..*place].contains(name)) {
+        problems.push(declared.problem(&format!("spec.primaryKey[{place}]"), format!("'{name}' is named twice")));
+    }
+    for (place, sort) in spec.default_sort.iter().enumerate().filter(|(place, _)| is_sorted_twice(declared, *place)) {
+        problems.push(named_twice(declared, place, &sort.column));
+    }
+}
+
+/// Whether an earlier key of the order names a column by the same word.
+fn is_sorted_twice(declared: &Declared<manifest::Entity>, place: usize) -> bool {
+    let sort = &declared.resource.spec.default_sort;
+    sort[..place].iter().any(|earlier| earlier.column == sort[place].column)
+}
+
+fn named_twice(declared: &Declared<manifest::Entity>, place: usize, name: &str) -> Problem {
+    declared.problem(&format!("spec.defaultSort[{place}].column"), format!("'{name}' is named twice"))
+}
+
 impl Columns {
+    /// The table's columns, changed as the manifest says; what is wrong with that by itself is told by `alone`.
     pub(super) fn compile(declared: &Declared<manifest::Entity>, table: &TableFacts, problems: &mut Vec<Problem>) -> Self {
         let specs = &declared.resource.spec.columns;
         for (place, spec) in specs.iter().enumerate() {
@@ -33,9 +63,6 @@ impl Columns {
             if table.column(&spec.name).is_none() {
                 let reason = format!("'{}' has no column '{}'", table.full_name(), spec.name);
                 problems.push(declared.problem(&path, reason).advise(advice(&spec.name, names(table))));
-            }
-            if specs[..place].iter().any(|earlier| earlier.name == spec.name) {
-                problems.push(declared.problem(&path, format!("the column '{}' is told about twice", spec.name)));
             }
         }
         let mut columns: Vec<Column> = Vec::new();
@@ -73,7 +100,7 @@ impl Columns {
         for (place, name) in spec.iter().enumerate() {
             let path = format!("spec.primaryKey[{place}]");
             match self.find(name) {
-                Some(id) if key.contains(&id) => problems.push(declared.problem(&path, format!("'{name}' is named twice"))),
+                Some(id) if key.contains(&id) => {}
                 Some(id) => key.push(id),
                 None => {
                     let reason = format!("'{}' has no column '{name}'", table.full_name());
@@ -109,8 +136,9 @@ impl Columns {
                 let reason = format!("'{}' is {}, which has no order", spec.column, self.0[column.0].kind.as_str());
                 problems.push(declared.problem(&path, reason));
             }
-            if sort.iter().any(|earlier| earlier.column == column) {
-                problems.push(declared.problem(&path, format!("'{}' is named twice", spec.column)));
+            // Once by its own name and once by the clients'; the same word twice is told without the table.
+            if sort.iter().any(|earlier| earlier.column == column) && !is_sorted_twice(declared, place) {
+                problems.push(named_twice(declared, place, &spec.column));
             }
             let direction = match spec.direction {
                 DirectionSpec::Asc => Direction::Ascending,

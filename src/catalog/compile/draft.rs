@@ -1,8 +1,8 @@
 //! One entity on its way into the catalog: everything but its relations, which need the other entities.
 
-use super::columns::{self, Columns};
+use super::columns::Columns;
 use super::near::advice;
-use super::{Settings, fragment, operations};
+use super::{Settings, alone, fragment, operations};
 use crate::catalog::entity::{ColumnId, Entity, EntityId};
 use crate::catalog::facts::{Facts, FactsBySource, TableFacts};
 use crate::catalog::ident::TableName;
@@ -75,6 +75,7 @@ impl<'a> Draft<'a> {
     ) -> Self {
         let spec = &declared.resource.spec;
         let table = located.table;
+        alone::problems(declared, &[located.facts.dialect], problems);
         let columns = Columns::compile(declared, table, problems);
         let primary_key = columns.primary_key(declared, table, problems);
         let entity = Entity {
@@ -89,9 +90,9 @@ impl<'a> Draft<'a> {
             relations: Vec::new(),
             operations: operations::operations(declared, table, !primary_key.is_empty(), problems),
             is_closed: false,
-            computed: fragment::computed(declared, &columns, located.facts.dialect, problems),
-            operators: fragment::operators(declared, located.facts.dialect, problems),
-            limits: operations::limits(declared, settings.limits, problems),
+            computed: fragment::computed(declared, &columns, problems),
+            operators: fragment::operators(declared, located.facts.dialect),
+            limits: operations::limits(declared, settings.limits),
             default_sort: columns.default_sort(declared, problems),
             constraints: columns.constraints(table),
             column_index: columns.index(),
@@ -99,9 +100,6 @@ impl<'a> Draft<'a> {
             columns: columns.with_key(&primary_key),
             primary_key,
         };
-        for (path, name) in [("spec.name", &spec.name), ("spec.apiSchema", &spec.api_schema)] {
-            problems.extend(name.as_ref().and_then(|name| columns::check_name(declared, path, name)));
-        }
         Self { declared, table, entity }
     }
 

@@ -7,70 +7,98 @@ use super::columns::{Columns, check_name};
 use super::near::advice;
 use super::said::kind_of;
 use crate::catalog::entity::{Computed, CustomOperator, DeclaredParameter, Piece};
-use crate::catalog::kind::Kind;
 use crate::catalog::lexer::lex;
 use crate::database::Dialect;
-use crate::manifest::entity::{ColumnType, OperatorSpec};
+use crate::manifest::entity::{ColumnType, OperatorSpec, ParameterSpec};
 use crate::manifest::{self, Declared, Problem};
 
 type Manifest = Declared<manifest::Entity>;
 
-/// The declared columns.
-pub(super) fn computed(declared: &Manifest, columns: &Columns, dialect: Dialect, problems: &mut Vec<Problem>) -> Vec<Computed> {
-    let specs = &declared.resource.spec.computed;
+/// The declared columns; what is wrong with them by themselves is told by `alone`.
+pub(super) fn computed(declared: &Manifest, columns: &Columns, problems: &mut Vec<Problem>) -> Vec<Computed> {
     let compile = |(place, spec): (usize, &manifest::entity::ComputedSpec)| {
-        let path = format!("spec.computed[{place}]");
-        problems.extend(check_name(declared, &format!("{path}.name"), &spec.name));
-        let twice = specs[..place].iter().any(|earlier| earlier.name.eq_ignore_ascii_case(&spec.name));
         if let Some(column) = columns.public_name_like(&spec.name) {
             let reason = format!("'{}' is also a column: '{column}'", spec.name);
-            problems.push(declared.problem(&format!("{path}.name"), reason).advise("give it another name"));
-        } else if twice {
-            problems.push(declared.problem(&format!("{path}.name"), format!("'{}' is declared twice", spec.name)));
+            let path = format!("spec.computed[{place}].name");
+            problems.push(declared.problem(&path, reason).advise("give it another name"));
         }
-        problems.extend(fault(&spec.expression, dialect).map(|fault| declared.problem(&format!("{path}.expression"), fault)));
-        let kind = plain_kind(declared, &path, spec.kind, problems);
-        Computed { name: spec.name.clone(), expression: spec.expression.trim().to_owned(), kind }
+        Computed { name: spec.name.clone(), expression: spec.expression.trim().to_owned(), kind: kind_of(spec.kind, &[]) }
     };
-    specs.iter().enumerate().map(compile).collect()
+    declared.resource.spec.computed.iter().enumerate().map(compile).collect()
 }
 
-/// The declared conditions.
-pub(super) fn operators(declared: &Manifest, dialect: Dialect, problems: &mut Vec<Problem>) -> Vec<CustomOperator> {
-    let specs = &declared.resource.spec.operators;
-    let compile = |(place, spec): (usize, &OperatorSpec)| {
+/// The declared conditions; what is wrong with them is told by `alone`.
+pub(super) fn operators(declared: &Manifest, dialect: Dialect) -> Vec<CustomOperator> {
+    let parameter = |spec: &ParameterSpec| DeclaredParameter { name: spec.name.clone(), kind: kind_of(spec.kind, &[]) };
+    let compile = |spec: &OperatorSpec| CustomOperator {
+        name: spec.name.clone(),
+        pieces: pieces(spec, dialect).unwrap_or_default(),
+        parameters: spec.parameters.iter().map(parameter).collect(),
+    };
+    declared.resource.spec.operators.iter().map(compile).collect()
+}
+
+/// What is wrong with declared SQL, whatever columns there are: as all of these dialects see it.
+pub(super) fn alone(declared: &Manifest, dialects: &[Dialect], problems: &mut Vec<Problem>) {
+    let (computed, operators) = (&declared.resource.spec.computed, &declared.resource.spec.operators);
+    for (place, spec) in computed.iter().enumerate() {
+        let path = format!("spec.computed[{place}]");
+        let earlier = computed[..place].iter().map(|earlier| earlier.name.as_str());
+        problems.extend(name_faults(declared, &path, &spec.name, earlier));
+        let fault = agreed(dialects, |dialect| fault(&spec.expression, dialect));
+        problems.extend(fault.map(|fault| declared.problem(&format!("{path}.expression"), fault)));
+        problems.extend(values_untold(declared, &path, spec.kind));
+    }
+    for (place, spec) in operators.iter().enumerate() {
         let path = format!("spec.operators[{place}]");
-        problems.extend(check_name(declared, &format!("{path}.name"), &spec.name));
-        if specs[..place].iter().any(|earlier| earlier.name.eq_ignore_ascii_case(&spec.name)) {
-            problems.push(declared.problem(&format!("{path}.name"), format!("'{}' is declared twice", spec.name)));
-        }
-        let parameters = parameters(declared, spec, &path, problems);
-        let condition = format!("{path}.condition");
-        problems.extend(fault(&spec.condition, dialect).map(|fault| declared.problem(&condition, fault)));
-        let pieces = match pieces(spec, dialect) {
-            Ok(pieces) => pieces,
-            Err(name) => {
-                let reason = match name.as_str() {
-                    "" => "a '{' must be followed by a parameter's name and '}'".to_owned(),
-                    name => format!("'{{{name}}}' is not a declared parameter"),
-                };
-                let names = spec.parameters.iter().map(|parameter| parameter.name.as_str());
-                problems.push(declared.problem(&condition, reason).advise(advice(&name, names)));
-                return CustomOperator { name: spec.name.clone(), pieces: Vec::new(), parameters };
-            }
-        };
-        problems.extend(unused(spec, &pieces).map(|(place, name)| {
-            let problem =
-                declared.problem(&format!("{path}.parameters[{place}].name"), format!("the parameter '{name}' is not used"));
-            problem.advise(format!("write {{{name}}} in the condition, outside of quotes, or remove the parameter"))
-        }));
-        CustomOperator { name: spec.name.clone(), pieces, parameters }
-    };
-    specs.iter().enumerate().map(compile).collect()
+        let earlier = operators[..place].iter().map(|earlier| earlier.name.as_str());
+        problems.extend(name_faults(declared, &path, &spec.name, earlier));
+        parameters(declared, spec, &path, problems);
+        condition(declared, spec, &path, dialects, problems);
+    }
 }
 
-fn parameters(declared: &Manifest, spec: &OperatorSpec, path: &str, problems: &mut Vec<Problem>) -> Vec<DeclaredParameter> {
-    let mut parameters: Vec<DeclaredParameter> = Vec::new();
+/// What all dialects say; nothing if one says something else, since it may be the one that counts.
+fn agreed<T: PartialEq>(dialects: &[Dialect], say: impl Fn(Dialect) -> Option<T>) -> Option<T> {
+    let (first, others) = dialects.split_first()?;
+    let said = say(*first)?;
+    others.iter().all(|other| say(*other).as_ref() == Some(&said)).then_some(said)
+}
+
+fn name_faults<'e>(
+    declared: &Manifest,
+    path: &str,
+    name: &str,
+    mut earlier: impl Iterator<Item = &'e str>,
+) -> impl Iterator<Item = Problem> {
+    let path = format!("{path}.name");
+    let twice = earlier.any(|earlier| earlier.eq_ignore_ascii_case(name));
+    let twice = twice.then(|| declared.problem(&path, format!("'{name}' is declared twice")));
+    check_name(declared, &path, name).into_iter().chain(twice)
+}
+
+fn condition(declared: &Manifest, spec: &OperatorSpec, path: &str, dialects: &[Dialect], problems: &mut Vec<Problem>) {
+    let condition = format!("{path}.condition");
+    let fault = agreed(dialects, |dialect| fault(&spec.condition, dialect));
+    problems.extend(fault.map(|fault| declared.problem(&condition, fault)));
+    if let Some(name) = agreed(dialects, |dialect| pieces(spec, dialect).err()) {
+        let reason = match name.as_str() {
+            "" => "a '{' must be followed by a parameter's name and '}'".to_owned(),
+            name => format!("'{{{name}}}' is not a declared parameter"),
+        };
+        let names = spec.parameters.iter().map(|parameter| parameter.name.as_str());
+        problems.push(declared.problem(&condition, reason).advise(advice(&name, names)));
+    }
+    let unused = agreed(dialects, |dialect| pieces(spec, dialect).ok().map(|pieces| unused(spec, &pieces)));
+    problems.extend(unused.unwrap_or_default().into_iter().map(|place| {
+        let name = &spec.parameters[place].name;
+        let path = format!("{path}.parameters[{place}].name");
+        let problem = declared.problem(&path, format!("the parameter '{name}' is not used"));
+        problem.advise(format!("write {{{name}}} in the condition, outside of quotes, or remove the parameter"))
+    }));
+}
+
+fn parameters(declared: &Manifest, spec: &OperatorSpec, path: &str, problems: &mut Vec<Problem>) {
     for (place, parameter) in spec.parameters.iter().enumerate() {
         let path = format!("{path}.parameters[{place}]");
         if parameter.name.is_empty()
@@ -79,20 +107,16 @@ fn parameters(declared: &Manifest, spec: &OperatorSpec, path: &str, problems: &m
             let problem = declared.problem(&format!("{path}.name"), format!("'{}' can't be a parameter's name", parameter.name));
             problems.push(problem.advise("use letters, digits and '_'"));
         }
-        if parameters.iter().any(|earlier| earlier.name == parameter.name) {
+        if spec.parameters[..place].iter().any(|earlier| earlier.name == parameter.name) {
             problems.push(declared.problem(&format!("{path}.name"), format!("'{}' is declared twice", parameter.name)));
         }
-        let kind = plain_kind(declared, &path, parameter.kind, problems);
-        parameters.push(DeclaredParameter { name: parameter.name.clone(), kind });
+        problems.extend(values_untold(declared, &path, parameter.kind));
     }
-    parameters
 }
 
-fn plain_kind(declared: &Manifest, path: &str, kind: ColumnType, problems: &mut Vec<Problem>) -> Kind {
-    if kind == ColumnType::Enum {
-        problems.push(declared.problem(&format!("{path}.type"), "an enum's values can't be told here").advise("use text"));
-    }
-    kind_of(kind, &[])
+fn values_untold(declared: &Manifest, path: &str, kind: ColumnType) -> Option<Problem> {
+    let problem = || declared.problem(&format!("{path}.type"), "an enum's values can't be told here").advise("use text");
+    (kind == ColumnType::Enum).then(problem)
 }
 
 /// What keeps a text from being one expression.
@@ -156,7 +180,7 @@ fn pieces(spec: &OperatorSpec, dialect: Dialect) -> Result<Vec<Piece>, String> {
     Ok(pieces)
 }
 
-fn unused<'a>(spec: &'a OperatorSpec, pieces: &'a [Piece]) -> impl Iterator<Item = (usize, &'a str)> {
-    let parameters = spec.parameters.iter().enumerate().map(|(place, parameter)| (place, parameter.name.as_str()));
-    parameters.filter(|(place, _)| !pieces.contains(&Piece::Parameter(*place)))
+/// The places of parameters that the condition does not name.
+fn unused(spec: &OperatorSpec, pieces: &[Piece]) -> Vec<usize> {
+    (0..spec.parameters.len()).filter(|place| !pieces.contains(&Piece::Parameter(*place))).collect()
 }

@@ -2,6 +2,7 @@
 //!
 //! Pure: no connection needed. All problems are told together, each with file and line.
 
+mod alone;
 mod columns;
 mod draft;
 mod fragment;
@@ -12,6 +13,7 @@ mod relation;
 mod said;
 mod through;
 
+pub use alone::alone;
 pub(in crate::catalog) use columns::is_name_character;
 pub(in crate::catalog) use draft::Draft;
 
@@ -46,6 +48,10 @@ pub fn compile(manifests: &Manifests, facts: &FactsBySource, settings: &Settings
             Err(problem) => {
                 missing.push(draft::public_name(declared).to_owned());
                 problems.push(problem);
+                // What is wrong by itself is told with it, and not only when the table is there.
+                let dialect = facts.get(&declared.source_key()).map(|facts| facts.dialect);
+                let dialects = dialect.as_ref().map_or(&alone::DIALECTS[..], std::slice::from_ref);
+                alone::problems(declared, dialects, &mut problems);
             }
         }
     }

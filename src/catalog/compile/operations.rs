@@ -5,6 +5,29 @@ use crate::catalog::facts::TableFacts;
 use crate::manifest::entity::RuleSpec;
 use crate::manifest::{self, Declared, Problem};
 
+/// What is wrong with rules and limits, whatever the table lets anyone do.
+pub(super) fn alone(declared: &Declared<manifest::Entity>, problems: &mut Vec<Problem>) {
+    let spec = &declared.resource.spec;
+    let rules = spec.operations.iter().flat_map(|rules| {
+        [("read", &rules.read), ("create", &rules.create), ("update", &rules.update), ("delete", &rules.delete)]
+    });
+    for (name, rule) in rules {
+        if rule.as_ref().and_then(|rule| rule.roles.as_ref()).is_some_and(Vec::is_empty) {
+            let problem = declared.problem(&format!("spec.operations.{name}.roles"), "no role is named");
+            problems.push(problem.advise("name roles, or remove the operation"));
+        }
+    }
+    let nothing = [
+        ("maxRows", spec.limits.max_rows == Some(0)),
+        ("maxWriteRows", spec.limits.max_write_rows == Some(0)),
+        ("maxList", spec.limits.max_list == Some(0)),
+    ];
+    for (name, _) in nothing.iter().filter(|(_, is_nothing)| *is_nothing) {
+        let problem = declared.problem(&format!("spec.limits.{name}"), "a limit of 0 leaves nothing");
+        problems.push(problem.advise("use 1 or more, or remove the operation"));
+    }
+}
+
 /// Unless the manifest says otherwise: everything that the database lets one do, but nothing beyond reading for views
 /// and tables without a key.
 pub(super) fn operations(
@@ -37,13 +60,7 @@ pub(super) fn operations(
         }
         match &spec.roles {
             None => Some(Rule::Everyone),
-            Some(roles) => {
-                if roles.is_empty() {
-                    let advice = "name roles, or remove the operation";
-                    problems.push(declared.problem(&format!("{path}.roles"), "no role is named").advise(advice));
-                }
-                Some(Rule::Roles(roles.clone()))
-            }
+            Some(roles) => Some(Rule::Roles(roles.clone())),
         }
     };
     Operations {
@@ -55,17 +72,8 @@ pub(super) fn operations(
 }
 
 /// The manifest's limits, and the general ones for the rest.
-pub(super) fn limits(declared: &Declared<manifest::Entity>, general: Limits, problems: &mut Vec<Problem>) -> Limits {
+pub(super) fn limits(declared: &Declared<manifest::Entity>, general: Limits) -> Limits {
     let spec = &declared.resource.spec.limits;
-    let nothing = [
-        ("maxRows", spec.max_rows == Some(0)),
-        ("maxWriteRows", spec.max_write_rows == Some(0)),
-        ("maxList", spec.max_list == Some(0)),
-    ];
-    for (name, _) in nothing.iter().filter(|(_, is_nothing)| *is_nothing) {
-        let problem = declared.problem(&format!("spec.limits.{name}"), "a limit of 0 leaves nothing");
-        problems.push(problem.advise("use 1 or more, or remove the operation"));
-    }
     Limits {
         max_rows: spec.max_rows.unwrap_or(general.max_rows),
         max_filters: spec.max_filters.unwrap_or(general.max_filters),

@@ -9,9 +9,9 @@ use crate::catalog::entity::ColumnId;
 use crate::catalog::facts::{Facts, ForeignKey};
 use crate::catalog::kind::Kind;
 use crate::catalog::relation::{Relation, RelationKind};
-use crate::manifest::Problem;
 use crate::manifest::entity::{RelationKindSpec, RelationSpec};
 use crate::manifest::problem::Cause;
+use crate::manifest::{self, Declared, Problem};
 
 /// What a relation is resolved against.
 pub(super) struct Resolver<'a> {
@@ -30,17 +30,37 @@ pub(super) struct Asked<'a> {
     pub(super) target: &'a Draft<'a>,
 }
 
+/// What is wrong with the name of a relation, whatever columns there are.
+pub(super) fn check_alone(declared: &Declared<manifest::Entity>, place: usize) -> Option<Problem> {
+    let specs = declared.resource.spec.relations.as_deref().unwrap_or_default();
+    let name = specs[place].name.as_str();
+    let path = format!("spec.relations[{place}].name");
+    let other = match () {
+        () if declared.resource.spec.computed.iter().any(|computed| computed.name == name) => "a computed column",
+        () if specs[..place].iter().any(|earlier| earlier.name == name) => "another relation",
+        () => return check_name(declared, &path, name).map(|problem| problem.because(cause(place))),
+    };
+    Some(taken(declared, &path, name, other).because(cause(place)))
+}
+
+fn taken(declared: &Declared<manifest::Entity>, path: &str, name: &str, other: &str) -> Problem {
+    declared.problem(path, format!("'{name}' is also the name of {other}")).advise("give the relation another name")
+}
+
+fn cause(place: usize) -> Cause {
+    Cause::Relation(u32::try_from(place).unwrap_or(u32::MAX))
+}
+
 impl Resolver<'_> {
     pub(super) fn relations(&self, problems: &mut Vec<Problem>) -> Vec<Relation> {
         let specs = self.this.declared.resource.spec.relations.as_deref().unwrap_or_default();
         let mut relations = Vec::new();
         for (place, spec) in specs.iter().enumerate() {
             let path = format!("spec.relations[{place}]");
-            let cause = Cause::Relation(u32::try_from(place).unwrap_or(u32::MAX));
-            problems.extend(self.check_name(spec, &specs[..place], &path).map(|problem| problem.because(cause)));
+            problems.extend(self.check_name(spec, place, &path));
             match self.relation(spec, &path) {
                 Ok(relation) => relations.extend(relation),
-                Err(problem) => problems.push(problem.because(cause)),
+                Err(problem) => problems.push(problem.because(cause(place))),
             }
         }
         relations
@@ -51,17 +71,12 @@ impl Resolver<'_> {
         self.this.declared.problem(&format!("{}.{field}", asked.path), reason)
     }
 
-    fn check_name(&self, spec: &RelationSpec, earlier: &[RelationSpec], path: &str) -> Option<Problem> {
-        let entity = &self.this.entity;
-        let (path, name) = (format!("{path}.name"), spec.name.as_str());
-        let other = match () {
-            () if entity.columns.iter().any(|column| column.name == name) => "a column",
-            () if entity.find_computed(name).is_some() => "a computed column",
-            () if earlier.iter().any(|earlier| earlier.name == name) => "another relation",
-            () => return check_name(self.this.declared, &path, name),
-        };
-        let reason = format!("'{name}' is also the name of {other}");
-        Some(self.this.declared.problem(&path, reason).advise("give the relation another name"))
+    fn check_name(&self, spec: &RelationSpec, place: usize, path: &str) -> Option<Problem> {
+        let (declared, name) = (self.this.declared, spec.name.as_str());
+        if self.this.entity.columns.iter().any(|column| column.name == name) {
+            return Some(taken(declared, &format!("{path}.name"), name, "a column").because(cause(place)));
+        }
+        check_alone(declared, place)
     }
 
     fn relation(&self, spec: &RelationSpec, path: &str) -> Result<Option<Relation>, Problem> {

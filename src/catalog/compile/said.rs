@@ -15,10 +15,25 @@ pub(super) struct Said<'a> {
     pub(super) path: &'a str,
 }
 
+/// What is wrong with what is said about a column, whatever the database has.
+pub(super) fn alone(declared: &Declared<manifest::Entity>, spec: &ColumnSpec, path: &str, problems: &mut Vec<Problem>) {
+    problems.extend(spec.alias.as_ref().and_then(|alias| check_name(declared, &format!("{path}.alias"), alias)));
+    if spec.kind != Some(ColumnType::Enum) && !spec.values.is_empty() {
+        problems.push(declared.problem(&format!("{path}.values"), "`values` need `type: enum`"));
+    }
+    if spec.write_only && spec.read_only {
+        problems.push(unreachable(declared, spec, path));
+    }
+}
+
+fn unreachable(declared: &Declared<manifest::Entity>, spec: &ColumnSpec, path: &str) -> Problem {
+    let reason = format!("'{}' can neither be read nor written", spec.name);
+    declared.problem(&format!("{path}.writeOnly"), reason).advise("use `hidden: true` instead")
+}
+
 /// Changes a column as the manifest says.
 pub(super) fn apply(column: &mut Column, spec: &ColumnSpec, said: &Said<'_>, problems: &mut Vec<Problem>) {
     if let Some(alias) = &spec.alias {
-        problems.extend(check_name(said.declared, &format!("{}.alias", said.path), alias));
         column.name.clone_from(alias);
     }
     let kind = declared_kind(spec, said).map_err(|problem| problems.push(problem));
@@ -33,9 +48,8 @@ pub(super) fn apply(column: &mut Column, spec: &ColumnSpec, said: &Said<'_>, pro
         }
         column.nullable = nullable;
     }
-    if spec.write_only && (spec.read_only || said.facts.generated) {
-        let reason = format!("'{}' can neither be read nor written", spec.name);
-        problems.push(said.problem("writeOnly", reason).advise("use `hidden: true` instead"));
+    if spec.write_only && !spec.read_only && said.facts.generated {
+        problems.push(unreachable(said.declared, spec, said.path));
     }
     column.hidden = spec.hidden;
     column.read_only |= spec.read_only;
@@ -51,13 +65,7 @@ impl Said<'_> {
 /// The kind that a manifest gives a column, if the database's can be taken for it.
 fn declared_kind(spec: &ColumnSpec, said: &Said<'_>) -> Result<Option<Kind>, Problem> {
     let actual = &said.facts.kind;
-    let Some(word) = spec.kind else {
-        let reason = || "`values` need `type: enum`".to_owned();
-        return if spec.values.is_empty() { Ok(None) } else { Err(said.problem("values", reason())) };
-    };
-    if word != ColumnType::Enum && !spec.values.is_empty() {
-        return Err(said.problem("values", "`values` need `type: enum`".to_owned()));
-    }
+    let Some(word) = spec.kind else { return Ok(None) };
     let kind = kind_of(word, &spec.values);
     if !kind.may_stand_for(actual) {
         let (table, facts) = (said.table.full_name(), said.facts);

@@ -427,3 +427,16 @@ fn a_relation_stays_within_its_source() {
         "shop.yaml:8:40: spec.relations[0].target: 'products' is in the source 'other'; a relation can lead only to entities of 'shop'"
     );
 }
+
+#[test]
+fn what_is_wrong_by_itself_is_told_without_a_table_too() {
+    let (wrong, here) = ("  name: a b\n  limits: {maxRows: 0}", "orders");
+    let without = try_catalog(&[entity("nothing", wrong)]).expect_err("there is no such table");
+    let with = try_catalog(&[entity(here, wrong)]).expect_err("it is wrong");
+    let told = |problems: &[crate::manifest::Problem]| -> Vec<String> {
+        let reasons = problems.iter().filter(|problem| problem.cause == crate::manifest::problem::Cause::Invalid);
+        reasons.map(|problem| problem.reason.clone()).collect()
+    };
+    assert_eq!(told(&with), ["'a b' can't be a name that clients use", "a limit of 0 leaves nothing"]);
+    assert_eq!((told(&without), without.len()), (told(&with), 3));
+}

@@ -3,7 +3,7 @@
 //! In an order, so that nobody pays for the fault of another: first what is wrong by itself, then whoever wants a path that an
 //! older one has, then relations that lead nowhere, which are left out of entities that are served without them.
 
-use super::entity::{Candidate, Form, refused};
+use super::entity::{Candidate, Form, refused, without_relations};
 use super::{ByOrigin, JudgedEntity, JudgedSource, origin};
 use crate::catalog::facts::{FactsBySource, TableFacts};
 use crate::catalog::{Catalog, compile};
@@ -174,8 +174,7 @@ impl Candidate {
         if let Some(verdict) = &mut verdict {
             if !dropped.is_empty() {
                 let relations = Finding::of(&dropped);
-                verdict.degraded =
-                    Some(Finding::yes(&relations.reason, format!("it is served without a relation: {}", relations.message)));
+                verdict.degraded = Some(Finding::yes(&relations.reason, without_relations(&dropped)));
                 verdict.resolved = relations;
             }
             if is_former && outgoing.is_some() && verdict.degraded().is_none() && !verdict.accepted.holds() {

@@ -1,6 +1,7 @@
 //! One entity before it is held against its database: whether it may be, and as what.
 
 use super::{Before, JudgedSource, is_leaving, is_paused, origin};
+use crate::catalog::compile;
 use crate::manifest::problem::Cause;
 use crate::manifest::status::{Condition, Truth};
 use crate::manifest::{Declared, Entity, Problem};
@@ -8,7 +9,7 @@ use crate::operator::database::Fault;
 use crate::operator::dereference::{Dereferenced, EntityFound};
 use crate::operator::grant::Reference;
 use crate::operator::seen::Unreadable;
-use crate::operator::verdict::{Finding, NO_RELATION, UNAVAILABLE, Verdict, reason};
+use crate::operator::verdict::{Finding, NO_RELATION, UNAVAILABLE, Verdict, reason, told};
 use kube::ResourceExt;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -126,6 +127,18 @@ impl Ground<'_> {
         };
         self.found.unreadable.iter().find(is_of_namespace).map(|(_, policy)| policy.metadata.name.clone().unwrap_or_default())
     }
+}
+
+/// What is wrong with one by itself: what makes it a `refused` one, and relations that are left out of it.
+pub(in crate::operator) fn alone(resource: &Entity) -> (Vec<Problem>, Vec<Problem>) {
+    let is_of_relation = |problem: &Problem| matches!(problem.cause, Cause::Relation(_));
+    let (dropped, refused) = compile::alone(&declared(resource)).into_iter().partition(is_of_relation);
+    (refused, dropped)
+}
+
+/// What is said of a served one without these relations.
+pub(in crate::operator) fn without_relations(problems: &[Problem]) -> String {
+    format!("it is served without a relation: {}", told(problems))
 }
 
 /// A resource of the cluster as if it stood in a file, without what the cluster adds.

@@ -8,9 +8,9 @@ mod entity;
 mod policy;
 mod source;
 
-pub(super) use entity::declared as declared_entity;
-pub(super) use policy::JudgedPolicy;
-pub(super) use source::{declared as declared_source, secret, unsupported};
+pub(super) use entity::{alone as entity_alone, declared as declared_entity, without_relations};
+pub(super) use policy::{JudgedPolicy, alone as policy_alone};
+pub(super) use source::{alone as source_alone, declared as declared_source, secret, unsupported};
 
 use super::database::Look;
 use super::dereference::{Dereferenced, Place};

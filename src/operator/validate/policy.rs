@@ -3,7 +3,7 @@
 
 use super::{JudgedEntity, origin};
 use crate::catalog::{Catalog, policy};
-use crate::manifest::{AccessPolicy, Declared, Entity};
+use crate::manifest::{AccessPolicy, Declared, Entity, Problem};
 use crate::operator::verdict::{Finding, Verdict};
 use kube::ResourceExt;
 use std::sync::Arc;
@@ -33,18 +33,26 @@ pub(super) fn judge(resource: &Arc<AccessPolicy>, entities: &[JudgedEntity], cat
     let named = &resource.spec.entity;
     let entity = entities.iter().find(|entity| is_of(resource, &entity.resource));
     let compiled = entity.and_then(|entity| entity.named.as_ref()).and_then(|(schema, name)| catalog.named(schema, name));
-    let verdict = match (entity, compiled) {
-        (None, _) => Verdict::unresolved(Finding::no("EntityNotFound", format!("there is no Entity '{named}' in the namespace"))),
+    let (known, problems) = match (entity, compiled) {
+        (Some(_), Some(compiled)) => (Verdict::good(), policy::check(&declared, compiled)),
+        // What is wrong whatever the entity is need not wait for it.
         (Some(_), None) => {
-            Verdict::unresolved(Finding::unknown("EntityNotReady", format!("the Entity '{named}' can't be looked at yet")))
+            let finding = Finding::unknown("EntityNotReady", format!("the Entity '{named}' can't be looked at yet"));
+            (Verdict::unresolved(finding), policy::alone(&declared))
         }
-        (Some(_), Some(compiled)) => match policy::check(&declared, compiled) {
-            problems if problems.is_empty() => Verdict::good(),
-            problems => Verdict::refused(Finding::of(&problems)),
-        },
+        (None, _) => {
+            let finding = Finding::no("EntityNotFound", format!("there is no Entity '{named}' in the namespace"));
+            (Verdict::unresolved(finding), policy::alone(&declared))
+        }
     };
+    let verdict = if problems.is_empty() { known } else { Verdict { accepted: Finding::of(&problems), ..known } };
     let is_out = entity.is_some_and(|entity| entity.outgoing.is_some());
     JudgedPolicy { resource: Arc::clone(resource), verdict, outgoing: is_out.then_some(declared) }
+}
+
+/// What is wrong with one by itself.
+pub(in crate::operator) fn alone(resource: &AccessPolicy) -> Vec<Problem> {
+    policy::alone(&declared(resource))
 }
 
 fn declared(resource: &AccessPolicy) -> Declared<AccessPolicy> {

@@ -1,8 +1,9 @@
 //! One source: whether it can be used in a cluster, what it refers to, how its database is, and what is published of it.
 
 use super::{Before, ByOrigin, JudgedSource, is_leaving, is_paused, origin};
+use crate::catalog::capture;
 use crate::manifest::data_source::{Connection, Engine};
-use crate::manifest::{DataSource, Declared, obstacles};
+use crate::manifest::{DataSource, Declared, Problem, obstacles};
 use crate::operator::database::{Fault, SecretPlace};
 use crate::operator::dereference::SourceFound;
 use crate::operator::grant::{Reference, ReferenceGrant};
@@ -39,15 +40,15 @@ pub(super) fn judge(found: &SourceFound, grants: &[Arc<ReferenceGrant>], before:
     if let Err(reference) = secret(resource, grants) {
         return judged(Verdict::unresolved(reference), None, None);
     }
+    let problems = contradictions(&declared);
+    if !problems.is_empty() {
+        return judged(Verdict::refused(Finding::of(&problems)), published, None);
+    }
     let ready = match (&resource.spec.connection.secret_key_ref, &found.place) {
         (None, _) => Some(declared.clone()),
         (Some(_), Some(place)) => Some(at_file(&declared, &place.file)),
         (Some(_), None) => None,
     };
-    let problems = ready.as_ref().map(obstacles).unwrap_or_default();
-    if !problems.is_empty() {
-        return judged(Verdict::refused(Finding::of(&problems)), published, None);
-    }
     let verdict = verdict(found);
     match (ready, &found.place) {
         (Some(_), Some(place)) if !place.is_handed => {
@@ -91,6 +92,25 @@ pub(in crate::operator) fn secret(resource: &DataSource, grants: &[Arc<Reference
         return Err(Finding::no("RefNotPermitted", asked.advice()));
     }
     Ok(Some(SecretPlace { namespace, name: reference.name.clone(), key: reference.key.clone() }))
+}
+
+/// What is wrong with one by itself.
+pub(in crate::operator) fn alone(resource: &DataSource) -> Option<Finding> {
+    let told = || {
+        let declared = declared(resource);
+        let mut problems = contradictions(&declared);
+        capture(&declared, &mut problems);
+        (!problems.is_empty()).then(|| Finding::of(&problems))
+    };
+    unsupported(resource).or_else(told)
+}
+
+/// What a source contradicts itself in. A URL in a Secret stands in a file by the time that it matters, whatever its name is.
+fn contradictions(declared: &Declared<DataSource>) -> Vec<Problem> {
+    match declared.resource.spec.connection.secret_key_ref {
+        Some(_) => obstacles(&at_file(declared, "/")),
+        None => obstacles(declared),
+    }
 }
 
 /// What works in one process and not in a cluster. An environment and files are those of the operator's and the replicas' own

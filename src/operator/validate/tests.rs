@@ -259,3 +259,32 @@ fn a_policy_that_can_not_be_read_keeps_its_namespace_back() {
     assert_eq!(served(&unreadable("AccessPolicy", "others")), ["items"]);
     assert_eq!(served(&unreadable("Entity", "apps")), ["items"]);
 }
+
+#[test]
+fn what_is_wrong_with_a_policy_by_itself_waits_for_no_entity() {
+    let policy = |filter: &str| {
+        format!(
+            "---\napiVersion: resolvespec.dev/v1alpha1\nkind: AccessPolicy\nmetadata: {{name: own, namespace: apps}}\nspec: {{entity: items, filter: \"{filter}\"}}\n"
+        )
+    };
+    let verdict = |text: &str, look: &Look| validate(found(text, look)).expect("judged").policies[0].verdict.clone();
+    let told = |verdict: &Verdict| (verdict.resolved.reason.clone(), verdict.accepted.truth, verdict.accepted.message.clone());
+    let wrong = "spec.filter: the principal has no 'id'; there are claims, roles, subject".to_owned();
+    let without = verdict(&format!("{SHOP}{}", policy("principal.id == row.item")), &facts());
+    assert_eq!(told(&without), ("EntityNotFound".to_owned(), Truth::False, wrong.clone()));
+    let with = format!("{SHOP}{}{}", entity("items", ""), policy("principal.id == row.item"));
+    assert_eq!(told(&verdict(&with, &Look::default())), ("EntityNotReady".to_owned(), Truth::False, wrong.clone()));
+    assert_eq!(told(&verdict(&with, &facts())), ("ResolvedRefs".to_owned(), Truth::False, wrong), "in the same words");
+    let good = verdict(&format!("{SHOP}{}", policy("principal.subject == row.item")), &facts());
+    assert_eq!(good.accepted.truth, Truth::Unknown);
+}
+
+#[test]
+fn a_source_over_a_secret_need_not_be_handed_over_to_be_found_wrong() {
+    let connection = "connection: {secretKeyRef: {name: shop, key: url}}, pool: {maxConnections: 5000}";
+    let shop = SHOP.replace("connection: {url: 'postgres://me@host/db'}", connection);
+    let validated = validate(found(&shop, &Look::default())).expect("judged");
+    let accepted = &validated.sources[0].verdict.accepted;
+    assert_eq!(accepted.message, "spec.pool.maxConnections: 5000 connections are out of range; use 1 to 1000");
+    assert_eq!(source_alone(&validated.sources[0].resource).as_ref(), Some(accepted), "before it is there as well");
+}

@@ -10,6 +10,7 @@ mod rights;
 mod settings;
 mod snapshots;
 mod values;
+mod webhook;
 
 use serde_json::Value;
 use std::path::{Path, PathBuf};

@@ -46,6 +46,10 @@ fn contradictions_are_told() {
     refused("trial", &["mqtt.brokers={mqtt://broker:1883}"], "not both");
     refused("minimal", &["operator.watchAllNamespaces=true", "operator.watchNamespaces={a}"], "not both");
     refused("minimal", &["ingress.enabled=true"], "ingress.hosts");
+    refused("minimal", &["operator.webhook.enabled=true"], "operator.webhook.tls.secretName");
+    let untrusted = ["operator.webhook.enabled=true", "operator.webhook.tls.secretName=tls"];
+    refused("minimal", &untrusted, "cert-manager.io/inject-ca-from");
+    refused("full", &["operator.enabled=false"], "needs operator.enabled");
     refused("minimal", &["ingress.grpc.enabled=true"], "ingress.grpc.hosts");
     refused("minimal", &["gateway.enabled=true"], "gateway.parentRefs");
     refused("full", &["gateway.grpcHostnames={api.example.org}"], "never both");

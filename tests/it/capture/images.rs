@@ -25,7 +25,7 @@ const TABLES: [(&str, usize, &str); 10] = [
 async fn read(captured: &Captured, schema: Option<&str>, entity: &str) -> Vec<Value> {
     let target = Target { schema: schema.map(ToOwned::to_owned), entity: entity.to_owned() };
     let mut request = Request::new(Operation::Read, target);
-    request.options = Box::new(Options { skip_count: true, limit: Some(5), ..Options::default() });
+    *request.options = Options { skip_count: true, limit: Some(5), ..Options::default() };
     let answer = captured.engine.handle(&Principal::anonymous(), &request).await;
     let Response::Page(page) = answer.unwrap_or_else(|error| panic!("{entity} can't be read: {error:?}")) else {
         panic!("a read of {entity} answers no page")

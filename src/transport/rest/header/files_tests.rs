@@ -5,7 +5,7 @@ use crate::protocol::{Code, Error, KeyInput, Options};
 use serde_json::{Value, json};
 
 fn files(object: &Value) -> Result<Options, Error> {
-    read(&[("X-Files", &object.to_string())], None).map(|request| request.options)
+    read(&[("X-Files", &object.to_string())], None).map(|request| *request.options)
 }
 
 #[test]

@@ -25,7 +25,6 @@ pub mod operator;
 pub mod ports;
 pub mod protocol;
 pub mod readiness;
-mod routes;
 pub mod serve;
 pub mod store;
 pub mod telemetry;

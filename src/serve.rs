@@ -10,7 +10,7 @@ use crate::live::{Handles, Running};
 use crate::observed::Observed;
 use crate::ports::Ports;
 use crate::readiness::Needs;
-use crate::routes::{Routes, for_operators};
+
 use crate::telemetry::Metrics;
 use crate::transport::admin;
 use crate::transport::asyncapi;
@@ -21,6 +21,7 @@ use crate::transport::http::{self, Door, Http};
 use crate::transport::mqtt::{self, Durable, DurableParts, Mqtt};
 use crate::transport::origin::Origins;
 use crate::transport::rest::{Parts, Rest};
+use crate::transport::routes::{Routes, for_operators};
 use crate::transport::ws::Ws;
 use axum::http::HeaderValue;
 use std::future::Future;

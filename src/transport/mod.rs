@@ -13,4 +13,5 @@ pub mod message;
 pub mod mqtt;
 pub mod origin;
 pub mod rest;
+pub mod routes;
 pub mod ws;

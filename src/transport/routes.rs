@@ -18,18 +18,22 @@ use tower_http::compression::CompressionLayer;
 
 /// What the main port answers with.
 #[derive(Clone)]
-pub(crate) struct Routes {
-    pub(crate) rest: Rest,
-    pub(crate) ws: Ws,
-    pub(crate) grpc: grpc::Enter,
-    pub(crate) mqtt: Option<(Mqtt, Durable)>,
+pub struct Routes {
+    /// What REST needs.
+    pub rest: Rest,
+    /// What WebSocket connections need.
+    pub ws: Ws,
+    /// What calls of gRPC go to.
+    pub grpc: grpc::Enter,
+    /// What brokers ask.
+    pub mqtt: Option<(Mqtt, Durable)>,
     /// Whether what is for operators is here too, and at no port of its own.
-    pub(crate) has_admin: bool,
+    pub has_admin: bool,
 }
 
 impl Routes {
     /// All of it for one core.
-    pub(crate) fn of_core(
+    pub fn of_core(
         &self,
     ) -> Beside<
         Packing<
@@ -55,7 +59,7 @@ impl Routes {
 }
 
 /// What is asked by operators and brokers.
-pub(crate) fn for_operators(conversations: Conversations, mqtt: Option<(Mqtt, Durable)>) -> Router {
+pub fn for_operators(conversations: Conversations, mqtt: Option<(Mqtt, Durable)>) -> Router {
     let brokers = |(mqtt, durable)| mqtt::admission_router(mqtt).merge(mqtt::durable_admin_router(durable));
     ws::admin_router(conversations).merge(mqtt.map_or_else(Router::new, brokers))
 }

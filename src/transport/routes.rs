@@ -33,6 +33,7 @@ pub struct Routes {
 
 impl Routes {
     /// All of it for one core.
+    #[must_use]
     pub fn of_core(
         &self,
     ) -> Beside<

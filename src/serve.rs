@@ -10,7 +10,6 @@ use crate::live::{Handles, Running};
 use crate::observed::Observed;
 use crate::ports::Ports;
 use crate::readiness::Needs;
-
 use crate::telemetry::Metrics;
 use crate::transport::admin;
 use crate::transport::asyncapi;

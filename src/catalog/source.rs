@@ -1,7 +1,7 @@
 //! What holds for a source as a whole: what must be asked of its database, and how its changes are captured.
 
 use super::introspect::Scope;
-use crate::manifest::data_source::{CaptureMode, Engine};
+use crate::manifest::data_source::{CaptureMode, Engine, LEAST_RETAINED};
 use crate::manifest::{self, Manifests, Problem};
 use std::collections::HashMap;
 
@@ -83,6 +83,11 @@ pub fn capture(source: &manifest::Declared<manifest::DataSource>, problems: &mut
             let reason = "only the mode `wal` makes the database retain its log";
             problems.push(source.problem(&format!("spec.capture.{field}"), reason).advise("leave it out"));
         }
+    }
+    let (warn, most) = (spec.capture.warn_retained_bytes, spec.capture.max_retained_bytes);
+    if most.is_some_and(|most| most < LEAST_RETAINED.max(warn.unwrap_or_default())) {
+        let reason = format!("a slot is given up with {LEAST_RETAINED} bytes at least, and not before it is warned of");
+        problems.push(source.problem("spec.capture.maxRetainedBytes", reason).advise("leave it out for 32 GiB"));
     }
     Some(capture)
 }

@@ -9,8 +9,12 @@ use crate::{cluster, drain};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+
+/// How long the API server is still answered when the end has come: it takes that long to know that this one is not to be asked.
+const LINGER: Duration = Duration::from_secs(5);
 
 /// Works until the process is told to end.
 pub async fn operator(args: OperatorArgs) -> Result<(), Error> {
@@ -23,7 +27,8 @@ pub async fn operator(args: OperatorArgs) -> Result<(), Error> {
     let (end, is_ready) = (CancellationToken::new(), Arc::new(AtomicBool::new(false)));
     let telling = axum::serve(listener, admin::process_router(metrics.clone(), Arc::clone(&is_ready)));
     // Whether this one leads, and whether NATS is there, makes no difference to what is said of a resource by itself.
-    let asked = answer(webhook, metrics.operator(), &end);
+    let (over, lingers) = (CancellationToken::new(), webhook.is_some());
+    let asked = answer(webhook, metrics.operator(), &over);
     let mut asked = std::pin::pin!(asked);
     let working = work(&nats, settings, metrics.operator(), &is_ready, &end);
     let mut working = std::pin::pin!(working);
@@ -35,7 +40,13 @@ pub async fn operator(args: OperatorArgs) -> Result<(), Error> {
     }
     is_ready.store(false, Ordering::Relaxed);
     end.cancel();
-    let (worked, answered) = tokio::join!(working, asked);
+    let lingering = async {
+        if lingers {
+            tokio::time::sleep(LINGER).await;
+        }
+        over.cancel();
+    };
+    let (worked, answered, ()) = tokio::join!(working, asked, lingering);
     worked.and(answered)
 }
 

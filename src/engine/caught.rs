@@ -22,7 +22,7 @@ impl Engine {
         })
     }
 
-    /// Tells hooks what has happened already.
+    /// Tells one hook what has happened already. The others are told all the same.
     pub(super) async fn told(&self, method: &str, work: impl Future<Output = ()>) {
         if AssertUnwindSafe(work).catch_unwind().await.is_err() {
             self.tell_of_panic(method);

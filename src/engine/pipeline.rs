@@ -149,23 +149,17 @@ impl Engine {
 
     /// Tells the hooks how a request ended.
     pub(super) async fn handled(&self, context: Context<'_>, refused: Option<&Error>) {
-        let tell = async {
-            for hook in &*self.hooks {
-                hook.after_handle(context, refused).await;
-            }
-        };
-        self.told("after_handle", tell).await;
+        for hook in &*self.hooks {
+            self.told("after_handle", hook.after_handle(context, refused)).await;
+        }
     }
 
     /// Asks the hooks whether a client that stays may come in, and tells them if it does.
     pub async fn connect(&self, session: Session<'_>) -> Result<(), Error> {
         self.may_connect(session).await?;
-        let tell = async {
-            for hook in &*self.hooks {
-                hook.after_connect(session).await;
-            }
-        };
-        self.told("after_connect", tell).await;
+        for hook in &*self.hooks {
+            self.told("after_connect", hook.after_connect(session)).await;
+        }
         Ok(())
     }
 
@@ -183,12 +177,9 @@ impl Engine {
 
     /// Tells the hooks that a client that was let in has gone.
     pub async fn disconnect(&self, session: Session<'_>) {
-        let tell = async {
-            for hook in &*self.hooks {
-                hook.after_disconnect(session).await;
-            }
-        };
-        self.told("after_disconnect", tell).await;
+        for hook in &*self.hooks {
+            self.told("after_disconnect", hook.after_disconnect(session)).await;
+        }
     }
 
     async fn run<'c>(

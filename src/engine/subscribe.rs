@@ -81,12 +81,10 @@ impl Engine {
     /// Tells the hooks that a subscription has begun.
     pub async fn subscribed(&self, current: &Current, principal: &Principal, entity: &Entity, id: &str) {
         let catalog = &current.served().catalog;
-        let tell = async {
-            for hook in self.hooks() {
-                hook.after_subscribe(Context { principal, catalog, entity, operation: Operation::Read }, id).await;
-            }
-        };
-        self.told("after_subscribe", tell).await;
+        let context = Context { principal, catalog, entity, operation: Operation::Read };
+        for hook in self.hooks() {
+            self.told("after_subscribe", hook.after_subscribe(context, id)).await;
+        }
     }
 
     /// Asks the hooks whether a client may end a subscription.
@@ -110,12 +108,10 @@ impl Engine {
     /// Tells the hooks that a subscription has ended.
     pub async fn unsubscribed(&self, current: &Current, principal: &Principal, entity: &Entity, id: &str) {
         let catalog = &current.served().catalog;
-        let tell = async {
-            for hook in self.hooks() {
-                hook.after_unsubscribe(Context { principal, catalog, entity, operation: Operation::Read }, id).await;
-            }
-        };
-        self.told("after_unsubscribe", tell).await;
+        let context = Context { principal, catalog, entity, operation: Operation::Read };
+        for hook in self.hooks() {
+            self.told("after_unsubscribe", hook.after_unsubscribe(context, id)).await;
+        }
     }
 
     /// Reads the rows of a subscription as a transaction sees them.

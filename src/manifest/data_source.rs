@@ -146,12 +146,20 @@ pub struct Pool {
     pub acquire_timeout: Option<String>,
 }
 
+/// What a slot that nothing is wrong with may hold back from one moment to the next: giving it up for that would begin an epoch again
+/// and again.
+pub const LEAST_RETAINED: u64 = 256 << 20;
+
 /// How committed changes become events.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[schemars(extend("x-kubernetes-validations" = rules(&[
     (
         "self.mode == 'wal' || !(has(self.warnRetainedBytes) || has(self.maxRetainedBytes))",
         "only the mode `wal` makes the database retain its log",
+    ),
+    (
+        "!has(self.maxRetainedBytes) || !has(self.warnRetainedBytes) || self.maxRetainedBytes >= self.warnRetainedBytes",
+        "a slot is warned of before it is given up",
     ),
 ])))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -166,7 +174,7 @@ pub struct Capture {
     /// Of `wal`: with how many bytes the slot is given up, so that the disk is not filled, 32 GiB unless given; every subscriber
     /// reads again when there is a new one. While no replica runs, `max_slot_wal_keep_size` of the server is what does it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = LEAST_RETAINED))]
     pub max_retained_bytes: Option<u64>,
 }
 

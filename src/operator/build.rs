@@ -124,7 +124,12 @@ fn urls(validated: &Validated) -> BTreeMap<String, Secret> {
 }
 
 fn captures(validated: &Validated, rivals: &HashMap<&str, &str>) -> (Vec<Capture>, Vec<Undone>) {
-    let mut places = HashSet::new();
+    // Also of those that are paused, or can't be served now: what they have captured goes on.
+    let captures_still = |source: &&JudgedSource| {
+        let now = source.resource.spec.capture.mode != CaptureMode::None;
+        !is_leaving(&*source.resource) && (now || source.outgoing.as_ref().is_some_and(captures_changes))
+    };
+    let places: HashSet<String> = validated.sources.iter().filter(captures_still).filter_map(place).collect();
     let (mut captures, mut undone) = (Vec::new(), Vec::new());
     for source in validated.sources.iter().filter(|source| !source.is_paused) {
         let is_captured = source.resource.spec.capture.mode != CaptureMode::None;
@@ -132,7 +137,6 @@ fn captures(validated: &Validated, rivals: &HashMap<&str, &str>) -> (Vec<Capture
             continue;
         }
         let (Some(database), Some(url)) = (&source.look.database, &source.look.url) else { continue };
-        places.extend(place(source));
         // A database that is away is looked at when it is back.
         if source.look.fault.is_some() {
             continue;

@@ -208,7 +208,9 @@ impl Turns {
         let captures = prepared.captures.iter().map(|one| one.key.as_str());
         let known: HashSet<&str> = captures.chain(prepared.undone.iter().map(|one| one.key.as_str())).collect();
         self.captures.retain(|key| known.contains(key));
-        let due: Vec<_> = prepared.captures.iter().filter(|capture| self.captures.is_due(capture)).collect();
+        // Before it is known what is published, what would be captured lacks what is kept as it was.
+        let is_due = |capture: &&build::Capture| self.memory.is_known && self.captures.is_due(capture);
+        let due: Vec<_> = prepared.captures.iter().filter(is_due).collect();
         for capture in &due {
             // Before anything is made that has to be undone.
             finalizer::add(&self.client, &capture.resource).await?;

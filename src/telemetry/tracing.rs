@@ -141,8 +141,7 @@ where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     // By targets alone: a filter that knows spans asks a lock that all threads share, at each step of each.
-    let filter = Targets::from_str(&settings.filter)
-        .map_err(|error| Error::Filter { filter: settings.filter.clone(), problem: error.to_string() })?;
+    let filter = targets(&settings.filter).map_err(|problem| Error::Filter { filter: settings.filter.clone(), problem })?;
     let Some(endpoint) = &settings.otlp_endpoint else {
         let subscriber = Registry::default().with(filter).with(log_layer(settings.format, writer));
         return Ok((Dispatch::new(subscriber), TracingGuard { provider: None }));
@@ -162,6 +161,15 @@ where
         );
     let subscriber = Registry::default().with(traces).with(log_layer(settings.format, writer).with_filter(filter));
     Ok((Dispatch::new(subscriber), TracingGuard { provider: Some(provider) }))
+}
+
+/// Reads `level` and `target=level` between commas.
+fn targets(filter: &str) -> Result<Targets, String> {
+    let parts: Vec<&str> = filter.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
+    if let Some(part) = parts.iter().find(|part| part.contains('[')) {
+        return Err(format!("'{part}' is about spans; filters are levels, and targets with levels"));
+    }
+    Targets::from_str(&parts.join(",")).map_err(|error| error.to_string())
 }
 
 fn log_layer<S, W>(format: LogFormat, writer: W) -> Box<dyn Layer<S> + Send + Sync>

@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-/// So many connections more than any other core may one have, for the processor at which they arrive.
+/// So many connections more than any other core may one have, for the processor at which they arrive. While one has none, it gets the next.
 const LEAN: usize = 3;
 
 /// Threads that serve connections. They end when this is dropped.
@@ -104,7 +104,8 @@ impl Cores {
     fn hand_on(&self, near: Option<&Core>, arrived: Arrived) {
         let count = |core: &Core| core.connections.load(Ordering::Relaxed);
         let Some(idlest) = self.cores.iter().min_by_key(|core| count(core)) else { return };
-        let core = near.filter(|core| count(core) < count(idlest) + LEAN).unwrap_or(idlest);
+        let leans = |core: &&Core| count(idlest) > 0 && count(core) < count(idlest) + LEAN;
+        let core = near.filter(leans).unwrap_or(idlest);
         let Arrived { stream, peer, seat } = arrived;
         match stream.into_std() {
             Ok(stream) => {

@@ -61,7 +61,8 @@ async fn move_over(hub: &Shared, new: &Arc<Generation>, subscription: &Arc<Subsc
     }
     let (old, old_shape) = (Arc::clone(old), Arc::clone(old_shape));
     let is_another = shape.form != old_shape.form;
-    if plan.entity().source != old.catalog().entity(old_shape.entity()).source {
+    let before = &old.catalog().entity(old_shape.entity()).source;
+    if plan.entity().source != *before || is_elsewhere(before, &old.current, &new.current) {
         subscription.mailbox.forget_seen(subscription.slot);
     }
     *home = Home::Of(Arc::clone(new), shape);
@@ -71,6 +72,12 @@ async fn move_over(hub: &Shared, new: &Arc<Generation>, subscription: &Arc<Subsc
         resync(hub, &mark, subscription, &home, Resync::CatalogChanged);
     }
     Ok(())
+}
+
+/// Whether a source leads to another database than before.
+fn is_elsewhere(source: &str, old: &Current, new: &Current) -> bool {
+    let place = |current: &Current| current.served().databases.get(source).map(|database| database.settings().url.clone());
+    place(old) != place(new)
 }
 
 /// Ends a subscription, and tells it and the hooks.

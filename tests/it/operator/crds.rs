@@ -56,7 +56,12 @@ fn sources() -> Vec<Refusal> {
         (source(&json!({"pool": {"maxConnections": 1001}})), "less than or equal to 1000"),
         (source(&json!({"capture": {"mode": "magic"}})), "Unsupported value"),
         (source(&json!({"capture": {"mode": "trigger", "warnRetainedBytes": 5}})), "only the mode `wal`"),
-        (source(&json!({"capture": {"maxRetainedBytes": 5}})), "only the mode `wal`"),
+        (source(&json!({"capture": {"maxRetainedBytes": 1 << 30}})), "only the mode `wal`"),
+        (source(&json!({"capture": {"mode": "wal", "maxRetainedBytes": 5}})), "greater than or equal to 268435456"),
+        (
+            source(&json!({"capture": {"mode": "wal", "warnRetainedBytes": 1 << 31, "maxRetainedBytes": 1 << 30}})),
+            "a slot is warned of before it is given up",
+        ),
         (
             json!({"engine": "mysql", "connection": {"env": "URL"}, "capture": {"mode": "wal"}}),
             "PostgreSQL's logical replication",
@@ -138,7 +143,7 @@ async fn a_source_keeps_its_rules() {
     let good = [
         source(&json!({})),
         source(&json!({"statementTimeout": "500ms", "pool": {"maxConnections": 1, "acquireTimeout": "05s"}})),
-        source(&json!({"capture": {"mode": "wal", "warnRetainedBytes": 5, "maxRetainedBytes": 9}})),
+        source(&json!({"capture": {"mode": "wal", "warnRetainedBytes": 5, "maxRetainedBytes": 268_435_456}})),
         connection(&json!({"secretKeyRef": {"name": "a", "key": "b", "namespace": "c"}})),
         connection(&json!({"env": "URL"})),
         json!({"engine": "mysql", "connection": {"url": "mariadb://me@host/db"}, "capture": {"mode": "api"}}),

@@ -102,11 +102,12 @@ impl<'d> Slot<'d> {
     /// slot gets its name last: if somebody dies on the way, the next one finds no slot and does it again.
     pub(super) async fn renew(&self, bus: &dyn Bus) -> Result<(), Error> {
         self.run(DROP_STRAY).await?;
-        self.run(DROP).await?;
-        // Else a new epoch would begin at each attempt.
-        if self.status().await?.free < 2 {
+        // Else a new epoch would begin at each attempt, and one that works would go for none.
+        let status = self.status().await?;
+        if status.free + i64::from(status.found) < 2 {
             return Err(Error::Full);
         }
+        self.run(DROP).await?;
         self.run(CREATE_STRAY).await?;
         bus.renew().await?;
         self.run(COPY_STRAY).await?;

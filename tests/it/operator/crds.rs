@@ -56,10 +56,10 @@ fn sources() -> Vec<Refusal> {
         (source(&json!({"pool": {"maxConnections": 1001}})), "less than or equal to 1000"),
         (source(&json!({"capture": {"mode": "magic"}})), "Unsupported value"),
         (source(&json!({"capture": {"mode": "trigger", "warnRetainedBytes": 5}})), "only the mode `wal`"),
-        (source(&json!({"capture": {"maxRetainedBytes": 1 << 30}})), "only the mode `wal`"),
+        (source(&json!({"capture": {"maxRetainedBytes": 1_u64 << 30}})), "only the mode `wal`"),
         (source(&json!({"capture": {"mode": "wal", "maxRetainedBytes": 5}})), "greater than or equal to 268435456"),
         (
-            source(&json!({"capture": {"mode": "wal", "warnRetainedBytes": 1 << 31, "maxRetainedBytes": 1 << 30}})),
+            source(&json!({"capture": {"mode": "wal", "warnRetainedBytes": 1_u64 << 31, "maxRetainedBytes": 1_u64 << 30}})),
             "a slot is warned of before it is given up",
         ),
         (

@@ -1,9 +1,8 @@
 //! One runtime a core: a connection stays on the core that took it, with its database connections beside it.
 //!
 //! A request that moves between threads costs more in wake-ups than in work. Here the thread that reads a request also
-//! speaks with the database and writes the answer. Connections whose packets arrive at one processor go to one core, so that
-//! what is read together is answered together, as far as the cores have about as many; else to the core that has the fewest. What
-//! is not a client's connection (capture, watching, the admin port) stays on the runtime of the process.
+//! speaks with the database and writes the answer. Connections go to the core that has the fewest. What is not a client's
+//! connection (capture, watching, the admin port) stays on the runtime of the process.
 
 use super::http::{self, Arrived, Door};
 use std::future::Future;
@@ -14,9 +13,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
-
-/// So many connections more than any other core may one have, for the processor at which they arrive. While one has none, it gets the next.
-const LEAN: usize = 3;
 
 /// Threads that serve connections. They end when this is dropped.
 pub struct Cores {
@@ -93,19 +89,13 @@ impl Cores {
     }
 
     async fn take(&self, door: &Door) {
-        let mut processors = Processors::default();
         loop {
-            let arrived = door.next().await;
-            let near = processors.number(&arrived.stream).and_then(|number| self.cores.get(number % self.cores.len()));
-            self.hand_on(near, arrived);
+            self.hand_on(door.next().await);
         }
     }
 
-    fn hand_on(&self, near: Option<&Core>, arrived: Arrived) {
-        let count = |core: &Core| core.connections.load(Ordering::Relaxed);
-        let Some(idlest) = self.cores.iter().min_by_key(|core| count(core)) else { return };
-        let leans = |core: &&Core| count(idlest) > 0 && count(core) < count(idlest) + LEAN;
-        let core = near.filter(leans).unwrap_or(idlest);
+    fn hand_on(&self, arrived: Arrived) {
+        let Some(core) = self.cores.iter().min_by_key(|core| core.connections.load(Ordering::Relaxed)) else { return };
         let Arrived { stream, peer, seat } = arrived;
         match stream.into_std() {
             Ok(stream) => {
@@ -122,32 +112,6 @@ impl Drop for Cores {
     fn drop(&mut self) {
         self.ending.cancel();
     }
-}
-
-/// The processors at which connections have arrived, in that order.
-#[derive(Default)]
-struct Processors(Vec<usize>);
-
-impl Processors {
-    /// The number of the one at which a connection arrives, if the system tells it.
-    fn number(&mut self, stream: &TcpStream) -> Option<usize> {
-        let processor = arrives_at(stream)?;
-        let known = self.0.iter().position(|known| *known == processor);
-        Some(known.unwrap_or_else(|| {
-            self.0.push(processor);
-            self.0.len() - 1
-        }))
-    }
-}
-
-#[cfg(target_os = "linux")]
-fn arrives_at(stream: &TcpStream) -> Option<usize> {
-    socket2::SockRef::from(stream).cpu_affinity().ok()
-}
-
-#[cfg(not(target_os = "linux"))]
-fn arrives_at(_: &TcpStream) -> Option<usize> {
-    None
 }
 
 /// The connections of one core.

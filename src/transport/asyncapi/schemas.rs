@@ -96,7 +96,7 @@ fn failure() -> Value {
 /// The key of a row, as notifications have it.
 fn key_of(entity: &Entity) -> Value {
     let columns = entity.primary_key.iter().map(|id| entity.column(*id)).filter(|column| column.readable());
-    let properties: Map<String, Value> = columns.map(|column| (column.name.clone(), kinds::column(column))).collect();
+    let properties: Map<String, Value> = columns.map(|column| (column.name.clone(), kinds::stored(column))).collect();
     json!({
         "type": "object",
         "description": "The primary key, as far as the subscription has its columns.",

@@ -12,6 +12,17 @@ pub(in crate::transport) fn column(column: &Column) -> Value {
     schema
 }
 
+/// The schema of a column's values as the table has them. The database holds no text to a list that only the manifest knows.
+pub(in crate::transport) fn stored(column: &Column) -> Value {
+    let mut schema = self::column(column);
+    if let (Kind::Enum(_), Kind::Text | Kind::Other) = (&column.kind, &column.native)
+        && let Some(listed) = schema.as_object_mut().and_then(|schema| schema.remove("enum"))
+    {
+        schema["anyOf"] = json!([{"enum": listed}, {"type": "string"}]);
+    }
+    schema
+}
+
 /// The schema of a kind.
 pub(in crate::transport) fn kind(kind: &Kind, nullable: bool) -> Value {
     let (word, format) = match kind {
@@ -38,8 +49,11 @@ pub(in crate::transport) fn kind(kind: &Kind, nullable: bool) -> Value {
             let values = values.iter().map(|value| json!(value));
             schema["enum"] = values.chain(nullable.then_some(Value::Null)).collect();
         }
-        // PostgreSQL's arrays may hold NULL.
-        Kind::Array(items) => schema["items"] = self::kind(items, true),
+        // PostgreSQL's arrays may hold NULL, and have as many dimensions as a row likes, whatever the column says.
+        Kind::Array(items) => {
+            let dimension = json!({"type": "array", "description": "One more dimension."});
+            schema["items"] = json!({"anyOf": [self::kind(items, true), dimension]});
+        }
         _ => {}
     }
     schema

@@ -51,7 +51,7 @@ fn row(visible: &Visible<'_>, entity: &Entity) -> Value {
 }
 
 fn read_column(column: &Column) -> Value {
-    let mut schema = kinds::column(column);
+    let mut schema = kinds::stored(column);
     if column.read_only {
         schema["readOnly"] = json!(true);
     }

@@ -7,6 +7,7 @@
 mod body_style;
 mod case;
 pub(crate) mod compare;
+mod described;
 mod grpc;
 mod header_style;
 mod ws;
@@ -19,6 +20,7 @@ use crate::support::server::Server;
 use crate::support::session::Session;
 use case::{Case, Style, topics};
 use compare::Seen;
+use described::Answers;
 use resolvespec::config::Config;
 use serde_json::Value;
 use std::collections::HashMap;
@@ -57,6 +59,8 @@ const STYLES: [(Style, usize); 6] =
 struct Tally {
     ran: HashMap<Style, usize>,
     failures: Vec<String>,
+    /// What REST answered.
+    answers: Answers,
 }
 
 impl Tally {
@@ -86,12 +90,17 @@ async fn run_all(kind: Kind) {
             }
         }
     }
+    let described = tally.answers.judge(&shared.0.client).await;
     shared.0.stop().await;
     let (failed, ran): (usize, usize) = (tally.failures.len(), tally.ran.values().sum());
     assert!(failed == 0, "{failed} of {ran} answers on {} are wrong\n\n{}", kind.name(), tally.failures.join("\n"));
     for (style, least) in STYLES {
         let ran = tally.ran.get(&style).copied().unwrap_or_default();
         assert!(ran >= least, "only {ran} cases ran on {} in {}, and {least} should", kind.name(), style.name());
+    }
+    match described {
+        Ok(answers) => assert!(answers >= 600, "only {answers} answers of REST were held against the document"),
+        Err(faults) => panic!("answers on {} are not as /openapi says:\n{faults}", kind.name()),
     }
 }
 
@@ -100,9 +109,9 @@ async fn run_topic(server: &Server, topic: &str, cases: &[Case], kind: Kind, sty
     let mut caller = connect(server.client.address()).await;
     for case in cases.iter().filter(|case| case.runs_on(kind, style)) {
         let (said, outcome) = match style {
-            Style::Body => send(server, case, style, body_style::encode(&case.request)).await,
+            Style::Body => send(server, case, style, body_style::encode(&case.request), &mut tally.answers).await,
             Style::Header => match header_style::encode(&case.request) {
-                Ok(call) => send(server, case, style, call).await,
+                Ok(call) => send(server, case, style, call, &mut tally.answers).await,
                 Err(reason) => {
                     let reason = format!("the case can't be said in headers, so it must say \"only\": [\"body\"]: {reason}");
                     (String::new(), Err(reason))
@@ -151,8 +160,9 @@ async fn run_topic_by_broker(prefix: &str, spoken: Spoken, topic: &str, cases: &
 }
 
 /// Sends a call; tells what was sent and what is wrong with the answer.
-async fn send(server: &Server, case: &Case, style: Style, call: Call) -> (String, Result<(), String>) {
+async fn send(server: &Server, case: &Case, style: Style, call: Call, answers: &mut Answers) -> (String, Result<(), String>) {
     let outcome = server.client.send(&call).await.and_then(|answer| {
+        answers.add(&call, &answer);
         let seen = match style {
             Style::Header => header_style::seen(&answer),
             _ => body_style::seen(&answer),

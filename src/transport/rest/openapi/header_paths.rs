@@ -31,6 +31,7 @@ pub(super) fn add(paths: &mut Map<String, Value>, visible: &Visible<'_>, entity:
         }
     }
     if rights.delete {
+        all.insert("delete".to_owned(), delete_named(visible, entity));
         one.insert("delete".to_owned(), delete(visible, entity));
     }
     if !all.is_empty() {
@@ -72,8 +73,7 @@ impl Described<'_> {
             described["description"] = json!(wording::HEADER_FILTERS);
         }
         if let Some(schema) = body {
-            let required = operation != Operation::Delete;
-            described["requestBody"] = json!({"required": required, "content": {"application/json": {"schema": schema}}});
+            described["requestBody"] = json!({"required": true, "content": {"application/json": {"schema": schema}}});
         }
         described
     }
@@ -151,11 +151,26 @@ fn delete(visible: &Visible<'_>, entity: &Entity) -> Value {
         entity,
         operation: Operation::Delete,
         id: "rest.row.delete".to_owned(),
-        summary: "Removes one row, or those of a list of keys in the body,",
+        summary: "Removes one row",
         parameters: vec![reference("Idempotency-Key"), reference("If-Match")],
-        body: Some(json!({"type": "array", "items": schema_ref("Key")})),
+        body: None,
+        success: answer("The row that was removed.", &shown(visible, entity), replayed()),
+    }
+    .into_json()
+}
+
+/// The rows whose keys are in the body: a list of them, or the key columns of one.
+fn delete_named(visible: &Visible<'_>, entity: &Entity) -> Value {
+    let keys = json!({"type": "array", "items": schema_ref("Key")});
+    Described {
+        entity,
+        operation: Operation::Delete,
+        id: "rest.delete".to_owned(),
+        summary: "Removes the rows of a list of keys, or the row of one,",
+        parameters: vec![reference("Idempotency-Key"), reference("If-Match")],
+        body: Some(json!({"anyOf": [keys, {"type": "object", "description": "The columns of a key."}]})),
         success: answer(
-            "The row that was removed, or how many were.",
+            "How many rows were removed, or the row that was.",
             &json!({"anyOf": [shown(visible, entity), schema_ref("Deleted")]}),
             replayed(),
         ),

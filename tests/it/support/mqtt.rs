@@ -78,6 +78,13 @@ pub(crate) struct Entry<'a> {
     pub stays: bool,
 }
 
+/// A request leaves before the broker has acknowledged the packet before it, which it takes 40 ms for.
+fn at_once() -> rumqttc_v5::NetworkOptions {
+    let mut network = rumqttc_v5::NetworkOptions::new();
+    network.set_tcp_nodelay(true);
+    network
+}
+
 impl Station {
     /// Enters and listens to all answers.
     pub(crate) async fn connect(url: &str, id: &str, prefix: &str, spoken: Spoken) -> Self {
@@ -113,6 +120,7 @@ impl Station {
                 if !user.is_empty() {
                     options.set_credentials(user, password);
                 }
+                options.set_network_options(at_once());
                 let (client, mut events) = rumqttc_v5::AsyncClient::builder(options).capacity(100).build();
                 timeout(DEADLINE, events.poll()).await.expect("an answer in time").map_err(|error| error.to_string())?;
                 let task = TaskTracker::new().spawn(async move {
@@ -135,6 +143,7 @@ impl Station {
                     options.set_credentials(user, password);
                 }
                 let (client, mut events) = rumqttc_v4::AsyncClient::builder(options).capacity(100).build();
+                events.set_network_options(at_once());
                 timeout(DEADLINE, events.poll()).await.expect("an answer in time").map_err(|error| error.to_string())?;
                 let task = TaskTracker::new().spawn(async move {
                     while let Ok(event) = events.poll().await {

@@ -102,6 +102,12 @@ impl Bus for MemoryBus {
         Ok(Extent { epoch: ring.epoch.clone(), oldest: ring.oldest, latest: ring.latest() })
     }
 
+    async fn latest_of(&self, source: &str) -> Result<Option<Arc<Change>>, Error> {
+        let ring = self.shared.ring();
+        let changes = ring.kept.iter().rev().filter_map(|(event, _)| event.change());
+        Ok(changes.into_iter().find(|change| change.source == source).map(Arc::clone))
+    }
+
     async fn follow(&self, after: &Position) -> Result<Deliveries, Error> {
         let renewals = {
             let ring = self.shared.ring();
@@ -171,13 +177,15 @@ impl Ring {
         }
     }
 
-    /// Nothing that is kept can be asked for any more; offsets and remembered ids go on.
+    /// Nothing that is kept can be asked for any more, and ids count anew; offsets go on.
     fn renew(&mut self) {
         self.epoch = new_epoch();
         self.renewals += 1;
         self.oldest = self.latest();
         self.kept.clear();
         self.bytes = 0;
+        self.ids.clear();
+        self.ids_in_order.clear();
     }
 
     fn told(&self) -> Told {

@@ -19,7 +19,7 @@ use std::sync::Arc;
 #[async_trait]
 pub trait Bus: Send + Sync + 'static {
     /// Keeps changes in the order of the list, and answers when all of them are kept. A change whose id the bus has kept
-    /// lately is dropped. After an error any number of the first ones can be kept and none after a missing one, so
+    /// lately, in this epoch, is dropped. After an error any number of the first ones can be kept and none after a missing one, so
     /// publishing all again is safe. A change too large to be carried is kept as [`Event::Omitted`] and is no error, as is
     /// one that has no image to begin with.
     async fn publish(&self, changes: &[Arc<Change>]) -> Result<(), Error>;
@@ -27,12 +27,16 @@ pub trait Bus: Send + Sync + 'static {
     /// What the bus holds now.
     async fn extent(&self) -> Result<Extent, Error>;
 
+    /// The latest change of a source that was kept in this epoch; none if none was, or none is any more.
+    async fn latest_of(&self, source: &str) -> Result<Option<Arc<Change>>, Error>;
+
     /// Every change after a position, then every later one as it is kept, in order and without gap. Connections that are
     /// lost are made again within the stream; it ends with an error only where a gap can't be avoided.
     async fn follow(&self, after: &Position) -> Result<Deliveries, Error>;
 
-    /// Begins a new epoch, since changes were lost before they could be published: every earlier position is void, and every
-    /// follower ends soon. What is published afterwards belongs to the new epoch.
+    /// Begins a new epoch, since changes were lost, before they could be published or out of their database after: every
+    /// earlier position is void, and every follower ends soon. What is published afterwards belongs to the new epoch, where no
+    /// id was kept yet.
     async fn renew(&self) -> Result<(), Error>;
 
     /// Whether it can be reached at this moment, for readiness.
@@ -62,6 +66,17 @@ pub enum Event {
     Omitted(Arc<Change>),
     /// Something that is no change; somebody else wrote it. What it stands for is not known to anyone.
     Unreadable,
+}
+
+impl Event {
+    /// The change that is told, with its images or without.
+    #[must_use]
+    pub fn change(&self) -> Option<&Arc<Change>> {
+        match self {
+            Event::Change(change) | Event::Omitted(change) => Some(change),
+            Event::Unreadable => None,
+        }
+    }
 }
 
 /// What a bus holds.

@@ -10,10 +10,10 @@
 //! What was published leaves the table for a list of ids, which is kept for a while: who reads rows and wants the changes
 //! after that must know which of them the read has seen.
 
-use super::change::{Record, What};
+use super::change::{Record, What, outbox_id};
 use super::image::{Image, unhex};
 use crate::database::{self, Bind, Database, Dialect, Statement, Transaction};
-use crate::protocol::{ChangeOperation, RowText};
+use crate::protocol::{Change, ChangeOperation, RowText};
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
@@ -279,7 +279,8 @@ impl<'a> Outbox<'a> {
         Ok(latest.zip(oldest).zip(next).map(|((latest, oldest), next)| Horizon { latest, oldest, next }))
     }
 
-    /// Forgets what was published longer ago; `false` says that there is more to forget.
+    /// Forgets what was published longer ago, but for the latest, by which the database is known again; `false` says that
+    /// there is more to forget.
     pub(super) async fn forget(&self, kept: Duration) -> Result<bool, Error> {
         let text = match self.database.dialect() {
             Dialect::Postgres => POSTGRES_FORGET,
@@ -306,6 +307,20 @@ impl<'a> Outbox<'a> {
         })));
         let wrapped = [b"[".as_slice(), &fetched.await?.rows.joined, b"]"].concat();
         Ok(serde_json::from_slice(&wrapped)?)
+    }
+
+    /// Whether it has had the row that a change was made of: it waits here as it was told, or is among the published. A
+    /// database that has lost its end, or is another one, does not know it, or has another row under its id.
+    pub(super) async fn knows(&self, change: &Change) -> Result<bool, Error> {
+        let Some(id) = outbox_id(&change.id) else { return Ok(true) };
+        let text = match self.database.dialect() {
+            Dialect::Postgres => POSTGRES_KNOWN,
+            Dialect::Mysql(_) => MYSQL_KNOWN,
+            Dialect::Sqlite => SQLITE_KNOWN,
+        };
+        let rows = self.database.fetch_texts(Statement::new(self.sql(&text.replace("{id}", &id.to_string())))).await?;
+        let (published, waiting): (u64, Option<String>) = serde_json::from_str(rows.first().map_or("null", String::as_str))?;
+        Ok(published > 0 || waiting.is_some_and(|occurred_at| occurred_at == change.occurred_at))
     }
 
     /// How full it is.
@@ -390,16 +405,32 @@ select 'null', pg_snapshot_xmin(pg_current_snapshot())::text::bigint, pg_current
 const POSTGRES_FORGET: &str = "
 delete from {home}.resolvespec_published where id = any(array(
   select id from {home}.resolvespec_published
-  where published_at < now() - make_interval(secs => $1::float8) order by published_at limit {rows}))";
+  where published_at < now() - make_interval(secs => $1::float8)
+    and published_at < (select max(published_at) from {home}.resolvespec_published) order by published_at limit {rows}))";
 
 const MYSQL_FORGET: &str = "
 delete from {home}.resolvespec_published
-where published_at < utc_timestamp(6) - interval ? second order by published_at limit {rows}";
+where published_at < utc_timestamp(6) - interval ? second and published_at < (
+  select latest from (select max(published_at) as latest from {home}.resolvespec_published) l)
+order by published_at limit {rows}";
 
 const SQLITE_FORGET: &str = "
 delete from {home}.resolvespec_published where id in (
   select id from {home}.resolvespec_published
-  where published_at < julianday('now') - cast(? as real) / 86400 order by published_at limit {rows})";
+  where published_at < julianday('now') - cast(? as real) / 86400
+    and published_at < (select max(published_at) from {home}.resolvespec_published) order by published_at limit {rows})";
+
+const POSTGRES_KNOWN: &str = "
+select json_build_array((select count(*) from {home}.resolvespec_published where id = {id}),
+  (select to_json(occurred_at)#>>'{}' from {home}.resolvespec_outbox where id = {id}))";
+
+const MYSQL_KNOWN: &str = "
+select json_array((select count(*) from {home}.resolvespec_published where id = {id}),
+  (select date_format(occurred_at,'%Y-%m-%dT%H:%i:%s.%f+00:00') from {home}.resolvespec_outbox where id = {id}))";
+
+const SQLITE_KNOWN: &str = "
+select json_array((select count(*) from {home}.resolvespec_published where id = {id}),
+  (select occurred_at from {home}.resolvespec_outbox where id = {id}))";
 
 // Ids whose distance to their place is the same follow each other without a gap.
 const POSTGRES_SEEN: &str = "

@@ -170,6 +170,7 @@ impl Relay {
         let Some(mut watch) = database.try_watch(NAME).await? else { return Ok(()) };
         let own = database.apart(CONNECTIONS)?;
         let outbox = Outbox::of(&own).await?;
+        self.hold_against_bus(&outbox).await?;
         tracing::info!(source = self.source, "tells the changes of this database");
         let mut swept_at = None;
         let mut idle = Idle::default();
@@ -192,6 +193,18 @@ impl Relay {
                 idle.wait(database.dialect(), &mut watch, self.settings.sweep).await?;
             }
         }
+    }
+
+    /// Begins a new epoch where the database does not know the latest change that was told. It was restored, or one that has
+    /// taken its place had not got all: what subscribers were told never happened, and ids are given out again.
+    async fn hold_against_bus(&self, outbox: &Outbox<'_>) -> Result<(), Failure> {
+        let Some(told) = self.bus.latest_of(&self.source).await? else { return Ok(()) };
+        if outbox.knows(&told).await? {
+            return Ok(());
+        }
+        let (source, change) = (&self.source, &told.id);
+        tracing::warn!(source, change, "the database has lost the latest change that was told: subscribers start anew");
+        Ok(self.bus.renew().await?)
     }
 
     /// Whether the source is still the database that is led.

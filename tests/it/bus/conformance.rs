@@ -2,6 +2,7 @@
 
 use super::*;
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 use tokio_util::task::TaskTracker;
 
 macro_rules! over_both {
@@ -29,6 +30,7 @@ over_both!(
     a_huge_change_is_told_without_images,
     a_change_without_images_is_told_as_such,
     a_new_epoch_voids_every_position,
+    the_latest_of_a_source_is_of_this_epoch,
 );
 
 async fn run<S: Subject, F: Future<Output = ()>>(subject: S, case: fn(Arc<dyn Bus>) -> F) {
@@ -229,9 +231,28 @@ async fn a_new_epoch_voids_every_position(bus: Arc<dyn Bus>) {
     let extent = bus.extent().await.expect("the bus answers");
     assert!(extent.epoch != old.epoch && extent.latest == 10, "{extent:?}");
     let mut follower = bus.follow(&position(&*bus, 10).await).await.expect("followed");
-    // What was published before is still known by its id.
+    // An id that was kept before may stand for something else now.
     bus.publish(&changes(10..=12)).await.expect("published");
-    assert_eq!(take(&mut follower, 2).await, [(11, 11), (12, 12)]);
+    bus.publish(&changes(12..=13)).await.expect("published");
+    assert_eq!(take(&mut follower, 4).await, [(11, 10), (12, 11), (13, 12), (14, 13)]);
     bus.renew().await.expect("a new epoch begins");
     assert!(is_gone(&bus.follow(&old).await));
+}
+
+async fn the_latest_of_a_source_is_of_this_epoch(bus: Arc<dyn Bus>) {
+    let latest = async |source: &str| bus.latest_of(source).await.expect("the bus answers").map(|change| change.id.clone());
+    let of = |source: &str, ids: RangeInclusive<u64>| -> Vec<Arc<Change>> {
+        let changes = changes(ids);
+        changes.iter().map(|change| Arc::new(Change { source: source.to_owned(), ..Change::clone(change) })).collect()
+    };
+    assert_eq!(latest("one.two *>").await, None);
+    for (source, ids) in [("one.two *>", 1..=3), ("one", 4..=5), ("two *>", 6..=6)] {
+        bus.publish(&of(source, ids)).await.expect("published");
+    }
+    let id = |number| changes(number..=number)[0].id.clone();
+    assert_eq!([latest("one.two *>").await, latest("one").await, latest("none").await], [Some(id(3)), Some(id(5)), None]);
+    bus.renew().await.expect("a new epoch begins");
+    assert_eq!([latest("one.two *>").await, latest("one").await], [None, None]);
+    bus.publish(&of("one", 5..=5)).await.expect("published");
+    assert_eq!([latest("one.two *>").await, latest("one").await], [None, Some(id(5))]);
 }

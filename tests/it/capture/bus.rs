@@ -92,6 +92,11 @@ impl Bus for Recorder {
         Ok(())
     }
 
+    async fn latest_of(&self, source: &str) -> Result<Option<Arc<Change>>, Error> {
+        let before = self.renewals.lock().expect("nobody panicked").last().copied().unwrap_or_default();
+        Ok(self.all().split_off(before).into_iter().rfind(|change| change.source == source))
+    }
+
     async fn extent(&self) -> Result<Extent, Error> {
         Err(Error::Unusable("the test's bus only remembers".to_owned()))
     }

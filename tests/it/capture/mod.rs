@@ -8,6 +8,7 @@ mod order;
 mod poison;
 mod reinstall;
 mod relay;
+mod restored;
 mod setup;
 mod slot;
 mod wal;

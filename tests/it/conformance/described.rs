@@ -44,9 +44,7 @@ fn the_judge_tells_what_is_wrong() {
     let read = json!({"responses": {"200": success}, "parameters": [
         {"name": "id", "in": "path", "required": true, "schema": {"type": "string"}}]});
     let document = json!({"openapi": "3.1.0", "info": {"title": "t", "version": "1"}, "paths": {"/rest/a/{id}": {"get": read}}});
-    let answer = |method: &str, path: &str, status: u16, body: Value| {
-        json!({"method": method, "path": path, "status": status, "body": body, "said": ""})
-    };
+    let answer = |method: &str, path: &str, status: u16, body: Value| json!({"method": method, "path": path, "status": status, "body": body, "said": ""});
     let good = [
         answer("GET", "/rest/a/1?x=y", 200, json!({"id": 1})),
         answer("PUT", "/rest/a/1", 405, Value::Null),

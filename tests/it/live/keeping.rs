@@ -71,6 +71,10 @@ impl Bus for Asked {
         self.inner.extent().await
     }
 
+    async fn latest_of(&self, source: &str) -> Result<Option<Arc<Change>>, BusError> {
+        self.inner.latest_of(source).await
+    }
+
     async fn follow(&self, after: &Position) -> Result<Deliveries, BusError> {
         self.inner.follow(after).await
     }

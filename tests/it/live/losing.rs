@@ -70,6 +70,10 @@ impl Bus for Fragile {
         self.inner.load_full().extent().await
     }
 
+    async fn latest_of(&self, source: &str) -> Result<Option<Arc<Change>>, Error> {
+        self.inner.load_full().latest_of(source).await
+    }
+
     async fn follow(&self, after: &Position) -> Result<Deliveries, Error> {
         let mut cuts = self.cuts.subscribe();
         let after = after.clone();

@@ -80,6 +80,25 @@ impl Own {
         assert!(Command::new(start).status().expect("the start script runs").success());
     }
 
+    /// Ends it, keeps a copy of all that it has, and starts it again.
+    pub(crate) fn keep_copy(&self) {
+        self.run("stop");
+        copy(&self.data(), &self.folder.join("copy"));
+        self.restart();
+    }
+
+    /// Ends it and starts it again with what it had when the copy was made.
+    pub(crate) fn put_back(&self) {
+        self.run("stop");
+        std::fs::remove_dir_all(self.data()).expect("what it has can be removed");
+        copy(&self.folder.join("copy"), &self.data());
+        self.restart();
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.join(self.kind.name())
+    }
+
     /// Stops it and every process that it has started, in the middle of whatever they do.
     pub(crate) fn freeze(&self) {
         self.signal_all("-STOP");
@@ -98,6 +117,11 @@ impl Own {
         // A child that has just ended can't be told, and need not be.
         _ = Command::new("kill").arg(signal).args(all).output().expect("kill runs");
     }
+}
+
+/// With owners and rights, which servers look at.
+fn copy(from: &Path, to: &Path) {
+    assert!(Command::new("cp").arg("-a").args([from, to]).status().expect("cp runs").success());
 }
 
 impl Drop for Own {

@@ -1,7 +1,7 @@
 //! A change as a message of the stream, and back.
 //!
-//! Pure. The payload is the change's JSON, the subject its names, the message id its id; so other programs can follow the
-//! stream as well. What does not fit is sent without its images, which a header tells.
+//! Pure. The payload is the change's JSON, the subject its names, the message id its id in its epoch; so other programs can
+//! follow the stream as well. What does not fit is sent without its images, which a header tells.
 
 use super::super::omit::{has_images, omitted};
 use super::super::{Error, Event};
@@ -41,10 +41,11 @@ pub(super) enum Place<'a> {
 }
 
 impl Message {
-    /// The message for a change, of at most so many bytes with its headers.
-    pub(super) fn new(change: &Change, prefix: &str, max_bytes: usize) -> Result<Self, Error> {
+    /// The message for a change, of at most so many bytes with its headers. A database that was restored gives an id to
+    /// another change, in another epoch, which NATS must not take for the one that it has.
+    pub(super) fn new(change: &Change, epoch: &str, prefix: &str, max_bytes: usize) -> Result<Self, Error> {
         let subject = subject(change, prefix)?;
-        let id = escape(&change.id);
+        let id = format!("{epoch}.{}", escape(&change.id));
         let room = max_bytes.saturating_sub(HEADER_BYTES + id.len());
         let whole = encode(change)?;
         if whole.len() <= room {
@@ -91,6 +92,11 @@ fn subject(change: &Change, prefix: &str) -> Result<String, Error> {
         return Err(Error::Unusable("the name that everything in NATS has is too long for a subject".to_owned()));
     }
     Ok(subject)
+}
+
+/// The subjects of a source's changes.
+pub(super) fn subjects_of(source: &str, prefix: &str) -> String {
+    format!("{prefix}.{}.>", token(source))
 }
 
 /// A name as a token; of one that is too long its beginning and its hash, which is the token of no other name.

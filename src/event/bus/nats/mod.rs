@@ -46,6 +46,10 @@ impl Bus for NatsBus {
         self.stream.look().await
     }
 
+    async fn latest_of(&self, source: &str) -> Result<Option<Arc<Change>>, Error> {
+        self.stream.latest_of(source).await
+    }
+
     async fn follow(&self, after: &Position) -> Result<Deliveries, Error> {
         follow::follow(Arc::clone(&self.stream), after).await
     }

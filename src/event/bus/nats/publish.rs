@@ -55,14 +55,14 @@ struct Committing {
 impl Batch {
     /// Takes as many of the changes as fit into a batch; at least one.
     fn of_first(stream: &Stream, rest: &mut &[Arc<Change>]) -> Result<Self, Error> {
-        let max_bytes = stream.connection.client().max_payload();
+        let (epoch, max_bytes) = (stream.epoch(), stream.connection.client().max_payload());
         let mut messages = Vec::new();
         let mut bytes = 0;
         while let Some((change, after)) = rest.split_first() {
             if messages.len() >= stream.settings.batch || bytes >= stream.settings.batch_bytes {
                 break;
             }
-            let message = Message::new(change, &stream.settings.prefix, max_bytes)?;
+            let message = Message::new(change, &epoch, &stream.settings.prefix, max_bytes)?;
             bytes += message.payload.len();
             messages.push(message);
             *rest = after;

@@ -5,19 +5,24 @@
 //! every process remembers the latest offset that it saw, and gives the stream a new epoch when it finds less.
 
 use super::super::{Error, Extent};
+use super::message::{decode, subjects_of};
 use super::settings::StreamSettings;
 use crate::nats::Connection;
+use crate::protocol::Change;
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::context::{CreateStreamError, CreateStreamErrorKind, GetStreamErrorKind};
-use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, RetentionPolicy, StorageType};
+use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, LastRawMessageErrorKind, RetentionPolicy, StorageType};
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tracing::{info, warn};
 use uuid::Uuid;
 
 const EPOCH: &str = "resolvespec.epoch";
+
+/// The latest offset when the epoch began.
+const EPOCH_AFTER: &str = "resolvespec.epoch-after";
 
 /// How often another replica may be quicker in making the stream.
 const ATTEMPTS: usize = 5;
@@ -95,6 +100,30 @@ impl Stream {
             }
         }
         Err(Error::Unavailable(format!("stream {} does not come to rest", self.settings.name)))
+    }
+
+    /// The latest change of a source in this epoch.
+    pub(super) async fn latest_of(&self, source: &str) -> Result<Option<Arc<Change>>, Error> {
+        let subjects = subjects_of(source, &self.settings.prefix);
+        let unavailable = |error: &dyn std::error::Error| Error::Unavailable(error.to_string());
+        let stream =
+            self.connection.jetstream().get_stream_no_info(&self.settings.name).await.map_err(|error| unavailable(&error))?;
+        let message = match stream.get_last_raw_message_by_subject(&subjects).await {
+            Ok(message) => message,
+            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => return Ok(None),
+            Err(error) => return Err(unavailable(&error)),
+        };
+        let Some(info) = self.info().await? else { return Ok(None) };
+        let after = info.config.metadata.get(EPOCH_AFTER).and_then(|offset| offset.parse().ok()).unwrap_or(0);
+        if message.sequence <= after {
+            return Ok(None);
+        }
+        Ok(decode(&message.payload, Some(&message.headers)).change().map(Arc::clone))
+    }
+
+    /// The epoch that this process knows of.
+    pub(super) fn epoch(&self) -> String {
+        self.seen().epoch.clone()
     }
 
     /// The latest offset that this process knows of, to be held against what a later call tells.
@@ -222,19 +251,20 @@ impl Stream {
             return Ok(());
         }
         warn!(stream = self.settings.name, "the stream of changes lost its end: subscribers start anew");
-        self.give_epoch(info.config).await
+        self.give_epoch(info).await
     }
 
     /// Voids every position, whatever the epoch is; a stream that is not there is made, which has the same effect.
     pub(super) async fn begin_epoch(&self) -> Result<(), Error> {
         match self.info().await? {
-            Some(info) => self.give_epoch(info.config).await,
+            Some(info) => self.give_epoch(info).await,
             None => self.ensure().await,
         }
     }
 
-    async fn give_epoch(&self, mut config: Config) -> Result<(), Error> {
+    async fn give_epoch(&self, Info { mut config, state, .. }: Info) -> Result<(), Error> {
         config.metadata.insert(EPOCH.to_owned(), new_epoch());
+        config.metadata.insert(EPOCH_AFTER.to_owned(), state.last_sequence.to_string());
         let updated = self.connection.jetstream().update_stream(&config).await.map_err(|error| refused(&error))?;
         if let Some(epoch) = updated.config.metadata.get(EPOCH) {
             self.note(epoch, updated.state.last_sequence);

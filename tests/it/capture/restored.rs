@@ -1,0 +1,108 @@
+//! A database that has lost what was told already: put back from a copy, as after a failover to one that had not got all.
+
+use super::wal::{ENTITIES, SCHEMA};
+use super::{Captured, On, eventually};
+use crate::support::database::{Fresh, Kind};
+use crate::support::own::Own;
+use resolvespec::event::capture::outbox_id;
+use std::path::Path;
+use std::time::Duration;
+
+impl Captured {
+    /// Writes a row as soon as the server takes it again.
+    async fn add(&self, id: u32) {
+        let insert = format!("insert into notes (id, n) values ({id}, {id})");
+        let added = async {
+            while self.writer.run_script(&insert).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), added).await.expect("the server comes back");
+    }
+}
+
+/// The relay runs all the time. A server that comes back as it was is known again; one that lacks what was told is not.
+async fn a_server_is_put_back(kind: Kind) {
+    let own = Own::start(kind, "restored");
+    let captured = Captured::over(On::from(kind), Fresh::at(own.database().await), SCHEMA, ENTITIES).await;
+    captured.run_install().await;
+    let relay = captured.start();
+    let renewals = || relay.bus.renewals.lock().expect("nobody panicked").clone();
+    captured.add(1).await;
+    relay.told(1).await;
+    own.keep_copy();
+    for id in 2..=3 {
+        captured.add(id).await;
+    }
+    let before = relay.told(3).await;
+    captured.drained().await;
+    assert_eq!(renewals(), [0; 0], "nothing was lost");
+    own.put_back();
+    captured.add(4).await;
+    let all = eventually(Duration::from_mins(1), || Some(relay.bus.all()).filter(|all| all.len() > 3));
+    let after = all.await.expect("changes are told again").remove(3);
+    assert_eq!((relay.bus.all().len(), &*after.key["id"].to_string()), (4, "4"));
+    assert_eq!(renewals(), [3], "a new epoch, and before anything is told of it");
+    if kind == Kind::Postgres {
+        let again = before.iter().any(|lost| outbox_id(&lost.id) == outbox_id(&after.id));
+        assert!(again, "{} is given out again, or this tries nothing", after.id);
+    }
+    // From here on it is known again.
+    captured.drained().await;
+    own.kill();
+    own.restart();
+    captured.add(5).await;
+    let more = eventually(Duration::from_mins(1), || (relay.bus.all().len() > 4).then_some(()));
+    more.await.expect("changes are told on");
+    assert_eq!(renewals(), [3]);
+    relay.stop().await;
+    captured.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_has_lost_what_was_told_begins_a_new_epoch_on_postgres() {
+    a_server_is_put_back(Kind::Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_has_lost_what_was_told_begins_a_new_epoch_on_mariadb() {
+    a_server_is_put_back(Kind::Mariadb).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_has_lost_what_was_told_begins_a_new_epoch_on_sqlite() {
+    let captured = Captured::install(Kind::Sqlite, SCHEMA, ENTITIES).await;
+    let url = captured.fresh.url.clone();
+    let file = Path::new(url.strip_prefix("sqlite:").expect("a file"));
+    let copy = file.with_extension("copy");
+    let relay = captured.start();
+    captured.add(1).await;
+    relay.told(1).await;
+    captured.drained().await;
+    captured.run(&format!("vacuum into '{}'", copy.display())).await;
+    captured.add(2).await;
+    relay.told(2).await;
+    captured.drained().await;
+    let bus = relay.bus.clone();
+    relay.stop().await;
+    let relay = captured.start_on(bus.clone());
+    captured.add(3).await;
+    relay.told(3).await;
+    assert_eq!(bus.renewals.lock().expect("nobody panicked").len(), 0, "nothing was lost");
+    relay.stop().await;
+    captured.writer.close().await;
+    captured.database().close().await;
+    for more in ["db-wal", "db-shm"] {
+        _ = std::fs::remove_file(file.with_extension(more));
+    }
+    std::fs::rename(&copy, file).expect("the copy can take its place");
+    let captured = Captured::over(On::from(Kind::Sqlite), Fresh::at(url.clone()), "", ENTITIES).await;
+    let relay = captured.start_on(bus.clone());
+    captured.add(4).await;
+    let all = eventually(Duration::from_mins(1), || Some(bus.all()).filter(|all| all.len() > 3));
+    let told = all.await.expect("changes are told again");
+    assert_eq!(told[3].id, told[1].id, "the id is given out again, or this tries nothing");
+    assert_eq!(*bus.renewals.lock().expect("nobody panicked"), [3]);
+    relay.stop().await;
+    captured.remove().await;
+}

@@ -46,7 +46,13 @@ async fn removed(stage: Stage) {
         install(&stage.first.engine.served()).await;
         subscribed(&mut boxes, "boxes", json!({})).await;
         stage.run("insert into boxes values (2, 1)").await;
-        assert_eq!(told(&mut boxes).await["data"]["id"], 2, "and what is captured again can be followed again");
+        let (mut message, mut id) = (told(&mut boxes).await, 2);
+        // Nobody was told what was changed in between, so all start anew; whoever has just begun may do so, and reads the row.
+        if message["operation"] == "resync_required" {
+            stage.run("insert into boxes values (3, 1)").await;
+            (message, id) = (told(&mut boxes).await, 3);
+        }
+        assert_eq!(message["data"]["id"], id, "and what is captured again can be followed again");
     }
     drop((items, boxes));
     stage.close().await;

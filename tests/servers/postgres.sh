@@ -8,6 +8,10 @@ first_port=20000
 stop_signal=INT
 
 create() {
+  if [[ -n ${TEST_PRIMARY:-} ]]; then
+    follow
+    return
+  fi
   "${unprivileged[@]}" initdb --pgdata="$data" --username=postgres --pwfile="$folder/$name.password" \
     --auth=scram-sha-256 --encoding=UTF8 --locale=C.UTF-8 --no-sync
   # wal_level is for reading changes by logical replication.
@@ -24,6 +28,12 @@ fsync = ${TEST_FSYNC:-off}
 EOF
   # Whoever listens elsewhere as well is asked from elsewhere.
   [[ -z ${TEST_LISTEN:-} ]] || echo "host all all all scram-sha-256" >>"$data/pg_hba.conf"
+}
+
+# It has what another server has, and follows it.
+follow() {
+  "${unprivileged[@]}" pg_basebackup --pgdata="$data" --dbname="$TEST_PRIMARY" --write-recovery-conf --checkpoint=fast --no-sync
+  echo "port = $port" >>"$data/postgresql.conf"
 }
 
 serve() {

@@ -1,9 +1,10 @@
 //! A database that has lost what was told already: put back from a copy, as after a failover to one that had not got all.
 
 use super::wal::{ENTITIES, SCHEMA};
-use super::{Captured, On, eventually};
+use super::{Captured, On, WAL, eventually};
 use crate::support::database::{Fresh, Kind};
 use crate::support::own::Own;
+use resolvespec::database::{Database, Settings};
 use resolvespec::event::capture::outbox_id;
 use std::path::Path;
 use std::time::Duration;
@@ -67,6 +68,71 @@ async fn a_server_that_has_lost_what_was_told_begins_a_new_epoch_on_postgres() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_has_lost_what_was_told_begins_a_new_epoch_on_mariadb() {
     a_server_is_put_back(Kind::Mariadb).await;
+}
+
+/// A standby takes over; with or without what was told last.
+async fn a_standby_takes_over(on: On, has_all: bool) {
+    let own = Own::start(Kind::Postgres, "primary");
+    let url = own.database().await;
+    let captured = Captured::over(on, Fresh::at(url.clone()), SCHEMA, ENTITIES).await;
+    captured.run_install().await;
+    let relay = captured.start();
+    captured.add(1).await;
+    relay.told(1).await;
+    let standby = Own::standby_of(&url);
+    if !has_all {
+        standby.stop();
+    }
+    for id in 2..=3 {
+        captured.add(id).await;
+    }
+    relay.told(3).await;
+    captured.drained().await;
+    if has_all {
+        let sent = async {
+            let all = "select to_json(replay_lsn = pg_current_wal_lsn()) from pg_stat_replication where application_name = 'walreceiver'";
+            while captured.texts(all).await != ["true"] {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), sent).await.expect("the standby gets all");
+    }
+    own.is_replaced_by(&standby);
+    let admin = Database::connect(&Settings::new("admin", &url)).await.expect("it answers as a standby");
+    admin.run_script("select pg_promote()").await.expect("it takes over");
+    admin.close().await;
+    let renewals = || relay.bus.renewals.lock().expect("nobody panicked").clone();
+    if on.mode == "wal" {
+        // What is written before there is a slot again is read by whoever starts anew, and told to nobody.
+        let renewed = eventually(Duration::from_secs(30), || (!renewals().is_empty()).then_some(()));
+        renewed.await.expect("a new epoch begins");
+    }
+    captured.add(4).await;
+    let all = eventually(Duration::from_mins(1), || Some(relay.bus.all()).filter(|all| all.len() > 3));
+    let told = all.await.expect("changes are told again").remove(3);
+    assert_eq!(told.key["id"].to_string(), "4");
+    let expected: &[usize] = if has_all && on.mode != "wal" { &[] } else { &[3] };
+    assert_eq!(renewals(), expected);
+    let ids = captured.texts("select to_json(id) from notes order by id").await;
+    assert_eq!(ids, if has_all { vec!["1", "2", "3", "4"] } else { vec!["1", "4"] });
+    relay.stop().await;
+    captured.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_that_has_all_goes_on_in_the_epoch() {
+    a_standby_takes_over(On::from(Kind::Postgres), true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_that_has_not_got_all_begins_a_new_epoch() {
+    a_standby_takes_over(On::from(Kind::Postgres), false).await;
+}
+
+/// A standby of PostgreSQL 15 has no slots of its primary, so that nobody knows what it has not got.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_without_the_slot_begins_a_new_epoch() {
+    a_standby_takes_over(WAL, true).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

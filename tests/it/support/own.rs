@@ -11,26 +11,31 @@ pub(crate) struct Own {
     kind: Kind,
     folder: PathBuf,
     script: PathBuf,
-    /// An address that it listens on beside loopback.
-    listen: Option<String>,
+    /// What its script is told.
+    settings: Vec<(&'static str, String)>,
 }
 
 impl Own {
     pub(crate) fn start(kind: Kind, purpose: &str) -> Self {
-        Self::start_on(kind, purpose, None)
+        Self::start_with(kind, purpose, Vec::new())
     }
 
     /// One that can be reached from elsewhere by an address of this machine. PostgreSQL knows how.
     pub(crate) fn start_at(kind: Kind, purpose: &str, address: &str) -> Self {
-        Self::start_on(kind, purpose, Some(address.to_owned()))
+        Self::start_with(kind, purpose, vec![("TEST_LISTEN", address.to_owned())])
     }
 
-    fn start_on(kind: Kind, purpose: &str, listen: Option<String>) -> Self {
+    /// A PostgreSQL that follows another one, of which it only knows what it has received.
+    pub(crate) fn standby_of(primary: &str) -> Self {
+        Self::start_with(Kind::Postgres, "standby", vec![("TEST_PRIMARY", primary.to_owned())])
+    }
+
+    fn start_with(kind: Kind, purpose: &str, settings: Vec<(&'static str, String)>) -> Self {
         let folder = super::folder(&format!("{purpose}-{}", kind.name()));
         let open = Command::new("chmod").args(["755"]).arg(&folder).status().expect("chmod runs");
         assert!(open.success());
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/servers/{}.sh", kind.name()));
-        let own = Self { kind, folder, script, listen };
+        let own = Self { kind, folder, script, settings };
         own.run("start");
         own
     }
@@ -41,7 +46,7 @@ impl Own {
 
     fn run(&self, verb: &str) -> String {
         let mut command = Command::new("bash");
-        command.arg(&self.script).arg(verb).arg(&self.folder).envs(self.listen.iter().map(|address| ("TEST_LISTEN", address)));
+        command.arg(&self.script).arg(verb).arg(&self.folder).envs(self.settings.clone());
         let output = command.output().expect("bash runs");
         assert!(output.status.success(), "{verb}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).into_owned()
@@ -93,6 +98,30 @@ impl Own {
         std::fs::remove_dir_all(self.data()).expect("what it has can be removed");
         copy(&self.folder.join("copy"), &self.data());
         self.restart();
+    }
+
+    /// Stops it, and lets another take its place at its port, with what that one has.
+    pub(crate) fn is_replaced_by(&self, other: &Self) {
+        self.kill();
+        other.run("stop");
+        self.run("stop");
+        std::fs::remove_dir_all(self.data()).expect("what it has can be removed");
+        copy(&other.data(), &self.data());
+        let settings = self.data().join("postgresql.conf");
+        let mut text = std::fs::read_to_string(&settings).expect("it has settings");
+        text.push_str(&format!("port = {}\n", self.port()));
+        std::fs::write(&settings, text).expect("they can be changed");
+        self.restart();
+    }
+
+    /// Ends it for now.
+    pub(crate) fn stop(&self) {
+        self.run("stop");
+    }
+
+    fn port(&self) -> String {
+        let file = self.folder.join(format!("{}.port", self.kind.name()));
+        std::fs::read_to_string(file).expect("the port is kept").trim().to_owned()
     }
 
     fn data(&self) -> PathBuf {

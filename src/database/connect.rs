@@ -264,6 +264,16 @@ impl Database {
         }
     }
 
+    /// How many connections were opened in all: as long as it is the same, nobody else has answered.
+    #[must_use]
+    pub fn opened(&self) -> usize {
+        match &self.shared.pools {
+            Pools::Postgres(pool, _) => pool.opened(),
+            Pools::Mysql(pool) => pool.opened(),
+            Pools::Sqlite(pool) => pool.opened(),
+        }
+    }
+
     /// Lends no more connections, and closes them.
     pub async fn close(&self) {
         match &self.shared.pools {

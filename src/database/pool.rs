@@ -46,6 +46,8 @@ struct Shared<M: Manage> {
     shares: Box<[Share<M::Connection>]>,
     size: usize,
     open: Arc<AtomicUsize>,
+    /// How many were opened in all.
+    opened: AtomicUsize,
     acquire_timeout: Duration,
     tasks: TaskTracker,
 }
@@ -94,6 +96,7 @@ impl<M: Manage> Pool<M> {
             shares: (0..count).map(share).collect(),
             size,
             open: Arc::default(),
+            opened: AtomicUsize::new(0),
             acquire_timeout,
             tasks: TaskTracker::new(),
         };
@@ -127,6 +130,7 @@ impl<M: Manage> Pool<M> {
             }
         };
         let latest = deadline.min(Instant::now() + shared.acquire_timeout);
+        shared.opened.fetch_add(1, Ordering::Relaxed);
         let connected = tokio::time::timeout_at(latest, shared.open(seat)).await;
         // Whoever has less time than connecting may take learns nothing of the database by it.
         let too_long = |_| {
@@ -140,6 +144,11 @@ impl<M: Manage> Pool<M> {
         for share in &self.shared.shares {
             drop(std::mem::take(&mut *share.idle()));
         }
+    }
+
+    /// How many connections were opened in all.
+    pub(super) fn opened(&self) -> usize {
+        self.shared.opened.load(Ordering::Relaxed)
     }
 
     /// Open and lent connections.

@@ -4,7 +4,7 @@
 //! they wait. Its epoch is made anew with each process, since nothing outlives it, and whenever somebody asks for it.
 
 use super::omit::{has_images, omitted};
-use super::{Bus, Deliveries, Delivery, Error, Event, Extent};
+use super::{Bus, Deliveries, Delivery, Error, Event, Extent, Latest};
 use crate::protocol::{Change, Position};
 use async_trait::async_trait;
 use futures_util::stream;
@@ -102,10 +102,11 @@ impl Bus for MemoryBus {
         Ok(Extent { epoch: ring.epoch.clone(), oldest: ring.oldest, latest: ring.latest() })
     }
 
-    async fn latest_of(&self, source: &str) -> Result<Option<Arc<Change>>, Error> {
+    async fn latest_of(&self, source: &str) -> Result<Option<Latest>, Error> {
         let ring = self.shared.ring();
-        let changes = ring.kept.iter().rev().filter_map(|(event, _)| event.change());
-        Ok(changes.into_iter().find(|change| change.source == source).map(Arc::clone))
+        let mut changes = ring.kept.iter().rev().filter_map(|(event, _)| event.change());
+        let latest = changes.find(|change| change.source == source);
+        Ok(latest.map(|change| Latest { epoch: ring.epoch.clone(), change: Arc::clone(change) }))
     }
 
     async fn follow(&self, after: &Position) -> Result<Deliveries, Error> {
@@ -134,12 +135,12 @@ impl Bus for MemoryBus {
     }
 
     async fn renew(&self) -> Result<(), Error> {
-        let now = {
-            let mut ring = self.shared.ring();
-            ring.renew();
-            ring.told()
-        };
-        self.shared.tell(now);
+        self.shared.renew(|_| true);
+        Ok(())
+    }
+
+    async fn renew_after(&self, epoch: &str) -> Result<(), Error> {
+        self.shared.renew(|current| current == epoch);
         Ok(())
     }
 
@@ -149,6 +150,18 @@ impl Bus for MemoryBus {
 }
 
 impl Shared {
+    /// Begins a new epoch, if the current one is to end.
+    fn renew(&self, ends: impl FnOnce(&str) -> bool) {
+        let now = {
+            let mut ring = self.ring();
+            if ends(&ring.epoch) {
+                ring.renew();
+            }
+            ring.told()
+        };
+        self.tell(now);
+    }
+
     /// Wakes those who wait, unless somebody has told of more already.
     fn tell(&self, now: Told) {
         self.told.send_if_modified(|told| {

@@ -28,7 +28,7 @@ pub trait Bus: Send + Sync + 'static {
     async fn extent(&self) -> Result<Extent, Error>;
 
     /// The latest change of a source that was kept in this epoch; none if none was, or none is any more.
-    async fn latest_of(&self, source: &str) -> Result<Option<Arc<Change>>, Error>;
+    async fn latest_of(&self, source: &str) -> Result<Option<Latest>, Error>;
 
     /// Every change after a position, then every later one as it is kept, in order and without gap. Connections that are
     /// lost are made again within the stream; it ends with an error only where a gap can't be avoided.
@@ -38,6 +38,9 @@ pub trait Bus: Send + Sync + 'static {
     /// earlier position is void, and every follower ends soon. What is published afterwards belongs to the new epoch, where no
     /// id was kept yet.
     async fn renew(&self) -> Result<(), Error>;
+
+    /// The same, unless the epoch is another one by now.
+    async fn renew_after(&self, epoch: &str) -> Result<(), Error>;
 
     /// Whether it can be reached at this moment, for readiness.
     fn is_connected(&self) -> bool;
@@ -77,6 +80,15 @@ impl Event {
             Event::Unreadable => None,
         }
     }
+}
+
+/// The latest change of a source.
+#[derive(Debug, Clone)]
+pub struct Latest {
+    /// The epoch in which it was kept.
+    pub epoch: String,
+    /// What was told.
+    pub change: Arc<Change>,
 }
 
 /// What a bus holds.

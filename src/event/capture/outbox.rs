@@ -200,6 +200,23 @@ impl<'a> Outbox<'a> {
         Ok(Self { database, home })
     }
 
+    /// Its database, through the connections that it is asked by.
+    pub(super) fn database(&self) -> &'a Database {
+        self.database
+    }
+
+    /// Whether its server takes no writes, as one that follows another does.
+    pub(super) async fn is_read_only(&self) -> Result<bool, Error> {
+        // A PostgreSQL like that lets nobody listen, so that nobody leads there.
+        if !matches!(self.database.dialect(), Dialect::Mysql(_)) {
+            return Ok(false);
+        }
+        let rows = self.database.fetch_texts(Statement::new("select json_quote(cast(@@global.read_only as char))")).await?;
+        let read_only: String = serde_json::from_str(rows.first().map_or("null", String::as_str))?;
+        // Newer MariaDB has words for several ways of being so.
+        Ok(!matches!(read_only.as_str(), "0" | "OFF"))
+    }
+
     /// The schema that has it.
     pub(super) fn home(&self) -> &str {
         &self.home
@@ -383,16 +400,20 @@ const POSTGRES_MARK: &str = "
 with moved as (delete from {home}.resolvespec_outbox where id = any($1::bigint[]) returning id)
 insert into {home}.resolvespec_published (id) select id from moved";
 
+// Of an id that is not in the outbox nothing is known: the server can be another one than was read from.
 const MYSQL_PUBLISHED: &str = "
 insert ignore into {home}.resolvespec_published (id, published_at)
-select j.id, utc_timestamp(6) from json_table(?, '$[*]' columns (id bigint path '$')) j";
+select o.id, utc_timestamp(6) from json_table(?, '$[*]' columns (id bigint path '$')) j
+straight_join {home}.resolvespec_outbox o force index (primary) on o.id = j.id";
 
 // Each row must be found by its key: to look at others would be to wait for the transactions that have just written them.
 const MYSQL_REMOVE: &str = "
 delete o from json_table(?, '$[*]' columns (id bigint path '$')) j
 straight_join {home}.resolvespec_outbox o force index (primary) on o.id = j.id";
 
-const SQLITE_PUBLISHED: &str = "insert or ignore into {home}.resolvespec_published (id) select value from json_each(?)";
+const SQLITE_PUBLISHED: &str = "
+insert or ignore into {home}.resolvespec_published (id)
+select id from {home}.resolvespec_outbox where id in (select value from json_each(?))";
 
 const SQLITE_REMOVE: &str = "delete from {home}.resolvespec_outbox where id in (select value from json_each(?))";
 

@@ -93,6 +93,14 @@ pub(super) enum Failure {
     NotInstalled,
 }
 
+/// How far the lead of an outbox is.
+#[derive(Default)]
+struct Progress {
+    floor: Floor,
+    /// How many connections had been opened when the database was last known to be the one whose changes were told.
+    known_by: Option<usize>,
+}
+
 /// Changes of a chunk of rows, and the rows' ids.
 #[derive(Default)]
 struct Batch {
@@ -170,11 +178,13 @@ impl Relay {
         let Some(mut watch) = database.try_watch(NAME).await? else { return Ok(()) };
         let own = database.apart(CONNECTIONS)?;
         let outbox = Outbox::of(&own).await?;
-        self.hold_against_bus(&outbox).await?;
+        if outbox.is_read_only().await? {
+            return Ok(());
+        }
         tracing::info!(source = self.source, "tells the changes of this database");
         let mut swept_at = None;
         let mut idle = Idle::default();
-        let mut floor = Floor::default();
+        let mut progress = Progress::default();
         loop {
             let served = self.engine.served();
             if !self.is_led(&served, database) || !served.catalog.capture(&self.source).has_outbox() {
@@ -182,10 +192,12 @@ impl Relay {
             }
             // Before the first pass, so that what waits is known even while nothing can be told.
             if swept_at.is_none_or(|at: Instant| at.elapsed() >= self.settings.sweep) {
-                self.sweep(&outbox, &mut floor).await?;
+                self.sweep(&outbox, &mut progress.floor).await?;
+                progress.known_by = None;
+                self.hold_against_bus(&outbox, &mut progress).await?;
                 swept_at = Some(Instant::now());
             }
-            let told = self.pass(&outbox, &mut floor, &served).await?;
+            let told = self.pass(&outbox, &mut progress, &served).await?;
             *backoff = FIRST_BACKOFF;
             if told {
                 idle.rise(&mut watch).await?;
@@ -196,15 +208,23 @@ impl Relay {
     }
 
     /// Begins a new epoch where the database does not know the latest change that was told. It was restored, or one that has
-    /// taken its place had not got all: what subscribers were told never happened, and ids are given out again.
-    async fn hold_against_bus(&self, outbox: &Outbox<'_>) -> Result<(), Failure> {
-        let Some(told) = self.bus.latest_of(&self.source).await? else { return Ok(()) };
-        if outbox.knows(&told).await? {
+    /// taken its place had not got all: what subscribers were told never happened, and ids are given out again. Connections
+    /// are made again within statements, so whoever opened one may have reached another database.
+    async fn hold_against_bus(&self, outbox: &Outbox<'_>, progress: &mut Progress) -> Result<(), Failure> {
+        let opened = outbox.database().opened();
+        if progress.known_by == Some(opened) {
             return Ok(());
         }
-        let (source, change) = (&self.source, &told.id);
-        tracing::warn!(source, change, "the database has lost the latest change that was told: subscribers start anew");
-        Ok(self.bus.renew().await?)
+        if let Some(latest) = self.bus.latest_of(&self.source).await?
+            && !outbox.knows(&latest.change).await?
+        {
+            let (source, change) = (&self.source, &latest.change.id);
+            tracing::warn!(source, change, "the database has lost the latest change that was told: subscribers start anew");
+            self.bus.renew_after(&latest.epoch).await?;
+            progress.floor = Floor::default();
+        }
+        progress.known_by = Some(opened);
+        Ok(())
     }
 
     /// Whether the source is still the database that is led.
@@ -215,20 +235,21 @@ impl Relay {
     /// Tells everything that is visible now, as one statement sees it; `false` says that there was nothing.
     ///
     /// Reading, telling and marking overlap: while a batch is told, the one before is marked and the next is read.
-    async fn pass(&self, outbox: &Outbox<'_>, floor: &mut Floor, served: &Served) -> Result<bool, Failure> {
+    async fn pass(&self, outbox: &Outbox<'_>, progress: &mut Progress, served: &Served) -> Result<bool, Failure> {
         let tables = Tables::of(&served.catalog, &self.source);
-        let mut rows = outbox.rows(floor.id()).await?;
+        let mut rows = outbox.rows(progress.floor.id()).await?;
         let mut batch = match next(&mut rows, &tables).await {
             Ok(Some(batch)) => batch,
             Ok(None) => {
-                floor.pass();
+                progress.floor.pass();
                 return Ok(false);
             }
-            Err(Failure::Outbox(outbox::Error::Unreadable(_))) => return self.pass_singly(outbox, floor, &tables).await,
+            Err(Failure::Outbox(outbox::Error::Unreadable(_))) => return self.pass_singly(outbox, progress, &tables).await,
             Err(failure) => return Err(failure),
         };
         let mut told = Vec::new();
         loop {
+            self.hold_against_bus(outbox, progress).await?;
             let publish = self.publish(&batch);
             let (published, marked, following) = tokio::join!(publish, outbox.mark(&told), next(&mut rows, &tables));
             published?;
@@ -240,7 +261,7 @@ impl Relay {
                 Ok(None) | Err(Failure::Database(database::Error::Deadline)) => break,
                 Err(Failure::Outbox(outbox::Error::Unreadable(_))) => {
                     outbox.mark(&told).await?;
-                    return self.pass_singly(outbox, floor, &tables).await;
+                    return self.pass_singly(outbox, progress, &tables).await;
                 }
                 Err(failure) => return Err(failure),
             }
@@ -250,11 +271,12 @@ impl Relay {
     }
 
     /// Tells the first rows one by one: among those that are read together is one that is not even JSON.
-    async fn pass_singly(&self, outbox: &Outbox<'_>, floor: &Floor, tables: &Tables<'_>) -> Result<bool, Failure> {
+    async fn pass_singly(&self, outbox: &Outbox<'_>, progress: &mut Progress, tables: &Tables<'_>) -> Result<bool, Failure> {
         let mut batch = Batch::default();
-        for bare in outbox.singly(floor.id()).await? {
+        for bare in outbox.singly(progress.floor.id()).await? {
             batch.add_bare(&bare, tables)?;
         }
+        self.hold_against_bus(outbox, progress).await?;
         self.publish(&batch).await?;
         outbox.mark(&batch.ids).await?;
         Ok(true)

@@ -240,7 +240,8 @@ async fn a_new_epoch_voids_every_position(bus: Arc<dyn Bus>) {
 }
 
 async fn the_latest_of_a_source_is_of_this_epoch(bus: Arc<dyn Bus>) {
-    let latest = async |source: &str| bus.latest_of(source).await.expect("the bus answers").map(|change| change.id.clone());
+    let latest =
+        async |source: &str| bus.latest_of(source).await.expect("the bus answers").map(|latest| latest.change.id.clone());
     let of = |source: &str, ids: RangeInclusive<u64>| -> Vec<Arc<Change>> {
         let changes = changes(ids);
         changes.iter().map(|change| Arc::new(Change { source: source.to_owned(), ..Change::clone(change) })).collect()
@@ -251,8 +252,13 @@ async fn the_latest_of_a_source_is_of_this_epoch(bus: Arc<dyn Bus>) {
     }
     let id = |number| changes(number..=number)[0].id.clone();
     assert_eq!([latest("one.two *>").await, latest("one").await, latest("none").await], [Some(id(3)), Some(id(5)), None]);
-    bus.renew().await.expect("a new epoch begins");
+    let old = bus.latest_of("one").await.expect("the bus answers").expect("it has one").epoch;
+    assert_eq!(old, bus.extent().await.expect("the bus answers").epoch);
+    bus.renew_after(&old).await.expect("a new epoch begins");
     assert_eq!([latest("one.two *>").await, latest("one").await], [None, None]);
+    let new = bus.extent().await.expect("the bus answers").epoch;
+    bus.renew_after(&old).await.expect("somebody else has done it");
+    assert!(new != old && bus.extent().await.expect("the bus answers").epoch == new);
     bus.publish(&of("one", 5..=5)).await.expect("published");
     assert_eq!([latest("one.two *>").await, latest("one").await], [None, Some(id(5))]);
 }

@@ -1,7 +1,7 @@
 //! A bus that remembers what was published, and fails or stops when it is told to.
 
 use async_trait::async_trait;
-use resolvespec::event::bus::{Bus, Deliveries, Error, Extent};
+use resolvespec::event::bus::{Bus, Deliveries, Error, Extent, Latest};
 use resolvespec::protocol::{Change, Position};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -40,10 +40,18 @@ impl Recorder {
         self.all().into_iter().filter(|change| seen.insert(change.id.clone())).collect()
     }
 
+    fn up(&self) -> Result<(), Error> {
+        if self.down.load(Ordering::Relaxed) { Err(down()) } else { Ok(()) }
+    }
+
     /// The changes in short.
     pub(super) fn lines(&self) -> Vec<String> {
         self.told().iter().map(|change| line(change)).collect()
     }
+}
+
+fn down() -> Error {
+    Error::Unavailable("the test's bus is down".to_owned())
 }
 
 /// A change in short: entity, operation, key.
@@ -61,10 +69,7 @@ impl Bus for Recorder {
     async fn publish(&self, changes: &[Arc<Change>]) -> Result<(), Error> {
         self.times.lock().expect("nobody panicked").push(Instant::now());
         self.largest.fetch_max(changes.len(), Ordering::Relaxed);
-        let down = || Error::Unavailable("the test's bus is down".to_owned());
-        if self.down.load(Ordering::Relaxed) {
-            return Err(down());
-        }
+        self.up()?;
         if self.count_only.load(Ordering::Relaxed) {
             self.counted.fetch_add(changes.len(), Ordering::Relaxed);
             return Ok(());
@@ -84,17 +89,25 @@ impl Bus for Recorder {
     }
 
     async fn renew(&self) -> Result<(), Error> {
-        if self.down.load(Ordering::Relaxed) {
-            return Err(Error::Unavailable("the test's bus is down".to_owned()));
-        }
+        self.up()?;
         let published = self.all().len();
         self.renewals.lock().expect("nobody panicked").push(published);
         Ok(())
     }
 
-    async fn latest_of(&self, source: &str) -> Result<Option<Arc<Change>>, Error> {
-        let before = self.renewals.lock().expect("nobody panicked").last().copied().unwrap_or_default();
-        Ok(self.all().split_off(before).into_iter().rfind(|change| change.source == source))
+    async fn renew_after(&self, epoch: &str) -> Result<(), Error> {
+        let is_current = self.renewals.lock().expect("nobody panicked").len().to_string() == epoch;
+        if is_current { self.renew().await } else { self.up() }
+    }
+
+    async fn latest_of(&self, source: &str) -> Result<Option<Latest>, Error> {
+        self.up()?;
+        let (epoch, before) = {
+            let renewals = self.renewals.lock().expect("nobody panicked");
+            (renewals.len().to_string(), renewals.last().copied().unwrap_or_default())
+        };
+        let latest = self.all().split_off(before).into_iter().rfind(|change| change.source == source);
+        Ok(latest.map(|change| Latest { epoch, change }))
     }
 
     async fn extent(&self) -> Result<Extent, Error> {

@@ -3,7 +3,7 @@
 use super::{Kind, Stage, come_back, config, eq, subscribed};
 use async_trait::async_trait;
 use bytes::Bytes;
-use resolvespec::event::bus::{Bus, Deliveries, Error as BusError, Extent, MemoryBus, MemorySettings};
+use resolvespec::event::bus::{Bus, Deliveries, Error as BusError, Extent, Latest, MemoryBus, MemorySettings};
 use resolvespec::live::Handles;
 use resolvespec::protocol::{Change, Position};
 use resolvespec::store::{Bucket, Entry, Error, MemoryBucket, Watch};
@@ -71,7 +71,7 @@ impl Bus for Asked {
         self.inner.extent().await
     }
 
-    async fn latest_of(&self, source: &str) -> Result<Option<Arc<Change>>, BusError> {
+    async fn latest_of(&self, source: &str) -> Result<Option<Latest>, BusError> {
         self.inner.latest_of(source).await
     }
 
@@ -81,6 +81,10 @@ impl Bus for Asked {
 
     async fn renew(&self) -> Result<(), BusError> {
         self.inner.renew().await
+    }
+
+    async fn renew_after(&self, epoch: &str) -> Result<(), BusError> {
+        self.inner.renew_after(epoch).await
     }
 
     fn is_connected(&self) -> bool {

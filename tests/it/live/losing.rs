@@ -4,7 +4,7 @@ use super::{Kind, Stage, brief, subscribed, told};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use futures_util::StreamExt;
-use resolvespec::event::bus::{Bus, Deliveries, Error, Extent, MemoryBus, MemorySettings};
+use resolvespec::event::bus::{Bus, Deliveries, Error, Extent, Latest, MemoryBus, MemorySettings};
 use resolvespec::protocol::{Change, Position};
 use serde_json::json;
 use std::sync::Arc;
@@ -70,7 +70,7 @@ impl Bus for Fragile {
         self.inner.load_full().extent().await
     }
 
-    async fn latest_of(&self, source: &str) -> Result<Option<Arc<Change>>, Error> {
+    async fn latest_of(&self, source: &str) -> Result<Option<Latest>, Error> {
         self.inner.load_full().latest_of(source).await
     }
 
@@ -87,6 +87,10 @@ impl Bus for Fragile {
 
     async fn renew(&self) -> Result<(), Error> {
         self.inner.load_full().renew().await
+    }
+
+    async fn renew_after(&self, epoch: &str) -> Result<(), Error> {
+        self.inner.load_full().renew_after(epoch).await
     }
 
     fn is_connected(&self) -> bool {

@@ -11,7 +11,7 @@ mod stream;
 
 pub use settings::StreamSettings;
 
-use super::{Bus, Deliveries, Error, Extent};
+use super::{Bus, Deliveries, Error, Extent, Latest};
 use crate::nats::Connection;
 use crate::nats::subject::unescape;
 use crate::protocol::{Change, Position};
@@ -46,7 +46,7 @@ impl Bus for NatsBus {
         self.stream.look().await
     }
 
-    async fn latest_of(&self, source: &str) -> Result<Option<Arc<Change>>, Error> {
+    async fn latest_of(&self, source: &str) -> Result<Option<Latest>, Error> {
         self.stream.latest_of(source).await
     }
 
@@ -56,6 +56,10 @@ impl Bus for NatsBus {
 
     async fn renew(&self) -> Result<(), Error> {
         self.stream.begin_epoch().await
+    }
+
+    async fn renew_after(&self, epoch: &str) -> Result<(), Error> {
+        self.stream.renew(epoch).await
     }
 
     fn is_connected(&self) -> bool {

@@ -4,11 +4,10 @@
 //! that lost its end in a crash, still has its old one, although it gives the same offsets to other changes from then on; so
 //! every process remembers the latest offset that it saw, and gives the stream a new epoch when it finds less.
 
-use super::super::{Error, Extent};
+use super::super::{Error, Extent, Latest};
 use super::message::{decode, subjects_of};
 use super::settings::StreamSettings;
 use crate::nats::Connection;
-use crate::protocol::Change;
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::context::{CreateStreamError, CreateStreamErrorKind, GetStreamErrorKind};
 use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, LastRawMessageErrorKind, RetentionPolicy, StorageType};
@@ -94,6 +93,7 @@ impl Stream {
                 return Ok(extent);
             }
             if look >= LOOKS || self.settings.replicas == 1 {
+                warn!(stream = self.settings.name, "the stream of changes lost its end: subscribers start anew");
                 self.renew(&extent.epoch).await?;
             } else {
                 tokio::time::sleep(BETWEEN_LOOKS).await;
@@ -102,23 +102,23 @@ impl Stream {
         Err(Error::Unavailable(format!("stream {} does not come to rest", self.settings.name)))
     }
 
-    /// The latest change of a source in this epoch.
-    pub(super) async fn latest_of(&self, source: &str) -> Result<Option<Arc<Change>>, Error> {
+    /// The latest change of a source in this epoch, which is known then: what is published next is of no earlier one.
+    pub(super) async fn latest_of(&self, source: &str) -> Result<Option<Latest>, Error> {
+        self.look().await?;
         let subjects = subjects_of(source, &self.settings.prefix);
         let unavailable = |error: &dyn std::error::Error| Error::Unavailable(error.to_string());
-        let stream =
-            self.connection.jetstream().get_stream_no_info(&self.settings.name).await.map_err(|error| unavailable(&error))?;
+        let stream = self.connection.jetstream().get_stream(&self.settings.name).await.map_err(|error| unavailable(&error))?;
+        let metadata = &stream.cached_info().config.metadata;
+        let Some(epoch) = metadata.get(EPOCH).cloned() else { return Ok(None) };
+        let after = metadata.get(EPOCH_AFTER).and_then(|offset| offset.parse().ok()).unwrap_or(0);
         let message = match stream.get_last_raw_message_by_subject(&subjects).await {
             Ok(message) => message,
             Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => return Ok(None),
             Err(error) => return Err(unavailable(&error)),
         };
-        let Some(info) = self.info().await? else { return Ok(None) };
-        let after = info.config.metadata.get(EPOCH_AFTER).and_then(|offset| offset.parse().ok()).unwrap_or(0);
-        if message.sequence <= after {
-            return Ok(None);
-        }
-        Ok(decode(&message.payload, Some(&message.headers)).change().map(Arc::clone))
+        let event = decode(&message.payload, Some(&message.headers));
+        let change = event.change().filter(|_| message.sequence > after);
+        Ok(change.map(|change| Latest { epoch, change: Arc::clone(change) }))
     }
 
     /// The epoch that this process knows of.
@@ -149,7 +149,13 @@ impl Stream {
         }
         let known = self.seen().epoch.clone();
         match self.extent().await? {
-            Some(extent) if extent.epoch == known => self.renew(&known).await,
+            Some(extent) if extent.epoch == known => {
+                warn!(
+                    stream = self.settings.name,
+                    "the stream of changes is another one or lost its end: subscribers start anew"
+                );
+                self.renew(&known).await
+            }
             Some(extent) => {
                 self.note(&extent.epoch, extent.latest);
                 Ok(())
@@ -245,12 +251,11 @@ impl Stream {
     }
 
     /// Voids every position of an epoch, unless another replica has done it already.
-    async fn renew(&self, epoch: &str) -> Result<(), Error> {
+    pub(super) async fn renew(&self, epoch: &str) -> Result<(), Error> {
         let Some(info) = self.info().await? else { return Ok(()) };
         if info.config.metadata.get(EPOCH).is_some_and(|current| current != epoch) {
             return Ok(());
         }
-        warn!(stream = self.settings.name, "the stream of changes lost its end: subscribers start anew");
         self.give_epoch(info).await
     }
 

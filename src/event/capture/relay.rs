@@ -99,6 +99,16 @@ struct Progress {
     floor: Floor,
     /// How many connections had been opened when the database was last known to be the one whose changes were told.
     known_by: Option<usize>,
+    /// The highest id that was told.
+    told: i64,
+}
+
+impl Progress {
+    /// Whether what is to be told now is of the database that was known, by what need not be asked for.
+    fn is_known(&self, opened: usize, ids: &[i64]) -> bool {
+        let goes_on = |first: &i64| *first <= self.told.saturating_add(USUAL_GAP);
+        self.known_by == Some(opened) && ids.first().is_none_or(goes_on)
+    }
 }
 
 /// Changes of a chunk of rows, and the rows' ids.
@@ -194,7 +204,7 @@ impl Relay {
             if swept_at.is_none_or(|at: Instant| at.elapsed() >= self.settings.sweep) {
                 self.sweep(&outbox, &mut progress.floor).await?;
                 progress.known_by = None;
-                self.hold_against_bus(&outbox, &mut progress).await?;
+                self.hold_against_bus(&outbox, &mut progress, &[]).await?;
                 swept_at = Some(Instant::now());
             }
             let told = self.pass(&outbox, &mut progress, &served).await?;
@@ -209,10 +219,12 @@ impl Relay {
 
     /// Begins a new epoch where the database does not know the latest change that was told. It was restored, or one that has
     /// taken its place had not got all: what subscribers were told never happened, and ids are given out again. Connections
-    /// are made again within statements, so whoever opened one may have reached another database.
-    async fn hold_against_bus(&self, outbox: &Outbox<'_>, progress: &mut Progress) -> Result<(), Failure> {
+    /// are made again within statements, so whoever opened one may have reached another database; and an outbox that is made
+    /// anew counts from the microseconds of then.
+    async fn hold_against_bus(&self, outbox: &Outbox<'_>, progress: &mut Progress, ids: &[i64]) -> Result<(), Failure> {
         let opened = outbox.database().opened();
-        if progress.known_by == Some(opened) {
+        if progress.is_known(opened, ids) {
+            progress.told = ids.last().copied().unwrap_or(progress.told);
             return Ok(());
         }
         if let Some(latest) = self.bus.latest_of(&self.source).await?
@@ -224,6 +236,7 @@ impl Relay {
             progress.floor = Floor::default();
         }
         progress.known_by = Some(opened);
+        progress.told = ids.last().copied().unwrap_or(progress.told);
         Ok(())
     }
 
@@ -249,7 +262,7 @@ impl Relay {
         };
         let mut told = Vec::new();
         loop {
-            self.hold_against_bus(outbox, progress).await?;
+            self.hold_against_bus(outbox, progress, &batch.ids).await?;
             let publish = self.publish(&batch);
             let (published, marked, following) = tokio::join!(publish, outbox.mark(&told), next(&mut rows, &tables));
             published?;
@@ -276,7 +289,7 @@ impl Relay {
         for bare in outbox.singly(progress.floor.id()).await? {
             batch.add_bare(&bare, tables)?;
         }
-        self.hold_against_bus(outbox, progress).await?;
+        self.hold_against_bus(outbox, progress, &batch.ids).await?;
         self.publish(&batch).await?;
         outbox.mark(&batch.ids).await?;
         Ok(true)
@@ -323,6 +336,9 @@ impl Relay {
 
 /// One reads while another marks; those of the engine are left to requests.
 const CONNECTIONS: usize = 2;
+
+/// By how much ids may skip: some are given out for what is rolled back.
+const USUAL_GAP: i64 = 1000;
 
 pub(super) const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 /// How long nothing has happened, and whether commits are told.

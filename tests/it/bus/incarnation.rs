@@ -165,3 +165,23 @@ async fn publish_until_kept(bus: &NatsBus, numbers: std::ops::RangeInclusive<u64
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
+
+/// A replica that takes over from the one that has begun an epoch may have heard nothing of it yet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_for_the_latest_publishes_in_the_epoch_that_it_is_told_of() {
+    let subject = nats().await;
+    let other = NatsBus::open(
+        &connection(&nats_url()).await,
+        StreamSettings { name: subject.name.clone(), prefix: subject.name.clone(), ..StreamSettings::default() },
+    )
+    .await
+    .expect("opened");
+    let bus = subject.bus();
+    bus.publish(&changes(1..=3)).await.expect("published");
+    bus.renew().await.expect("a new epoch begins");
+    assert!(other.latest_of("shop").await.expect("the bus answers").is_none());
+    other.publish(&changes(3..=3)).await.expect("published");
+    let extent = bus.extent().await.expect("the bus answers");
+    assert_eq!(extent.latest, 4, "the id was another change's in the epoch before");
+    subject.remove().await;
+}

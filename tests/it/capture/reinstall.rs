@@ -4,7 +4,7 @@ use super::wal::{ENTITIES, SCHEMA};
 use super::{Captured, Running};
 use crate::support::database::Kind;
 use resolvespec::database::{Database, Settings};
-use resolvespec::event::capture::setup::State;
+use resolvespec::event::capture::setup::{self, State};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -83,6 +83,41 @@ async fn triggers_that_make_every_write_fail_are_replaced_on_mariadb() {
     assert_eq!(relay.bus.lines(), ["notes create 1"]);
     relay.stop().await;
     captured.remove().await;
+}
+
+/// What was changed while nothing was captured is told to nobody.
+async fn captured_anew(kind: Kind) {
+    let captured = Captured::install(kind, SCHEMA, ENTITIES).await;
+    let relay = captured.start();
+    captured.run("insert into notes (id, n) values (1, 1)").await;
+    relay.told(1).await;
+    captured.drained().await;
+    let database = captured.database();
+    let removal = setup::removal(&database).await.expect("it can be looked at");
+    database.run_all(&removal.statements).await.expect("capture can be removed");
+    captured.run("insert into notes (id, n) values (2, 2)").await;
+    captured.run_install().await;
+    captured.run("insert into notes (id, n) values (3, 3)").await;
+    relay.told(2).await;
+    assert_eq!(relay.bus.lines(), ["notes create 1", "notes create 3"]);
+    assert_eq!(*relay.bus.renewals.lock().expect("nobody panicked"), [1]);
+    relay.stop().await;
+    captured.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn capture_that_is_removed_and_installed_begins_a_new_epoch_on_postgres() {
+    captured_anew(Kind::Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn capture_that_is_removed_and_installed_begins_a_new_epoch_on_mariadb() {
+    captured_anew(Kind::Mariadb).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn capture_that_is_removed_and_installed_begins_a_new_epoch_on_sqlite() {
+    captured_anew(Kind::Sqlite).await;
 }
 
 /// Rows in transactions that hold the table's lock for a while, until it is stopped; the first id that is not used.

@@ -108,9 +108,8 @@ impl Own {
         std::fs::remove_dir_all(self.data()).expect("what it has can be removed");
         copy(&other.data(), &self.data());
         let settings = self.data().join("postgresql.conf");
-        let mut text = std::fs::read_to_string(&settings).expect("it has settings");
-        text.push_str(&format!("port = {}\n", self.port()));
-        std::fs::write(&settings, text).expect("they can be changed");
+        let text = std::fs::read_to_string(&settings).expect("it has settings");
+        std::fs::write(&settings, format!("{text}port = {}\n", self.port())).expect("they can be changed");
         self.restart();
     }
 

@@ -3,7 +3,7 @@
 use super::entity::{Entity, EntityId};
 use super::ident::TableName;
 use super::serving::{Serving, Servings, servings};
-use super::source::Capture;
+use super::source::{Capture, Captured};
 use crate::protocol::Target;
 use std::collections::HashMap;
 
@@ -16,7 +16,7 @@ pub struct Catalog {
     by_table: HashMap<String, HashMap<TableName, Vec<EntityId>>>,
     servings: Servings,
     default_schemas: Vec<String>,
-    captures: HashMap<String, Capture>,
+    captures: HashMap<String, Captured>,
 }
 
 impl Catalog {
@@ -24,7 +24,7 @@ impl Catalog {
     pub(in crate::catalog) fn new(
         entities: Vec<Entity>,
         default_schemas: Vec<String>,
-        captures: HashMap<String, Capture>,
+        captures: HashMap<String, Captured>,
     ) -> Self {
         let mut by_schema: HashMap<String, HashMap<String, EntityId>> = HashMap::new();
         let mut by_name: HashMap<String, Vec<EntityId>> = HashMap::new();
@@ -87,6 +87,12 @@ impl Catalog {
     /// How the changes of a source are captured.
     #[must_use]
     pub fn capture(&self, source: &str) -> Capture {
-        self.captures.get(source).copied().unwrap_or_default()
+        self.captures.get(source).map(|captured| captured.how).unwrap_or_default()
+    }
+
+    /// How many changes of a source may wait in its outbox, if it says so.
+    #[must_use]
+    pub fn most_waiting(&self, source: &str) -> Option<u64> {
+        self.captures.get(source)?.most_waiting
     }
 }

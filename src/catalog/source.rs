@@ -1,7 +1,7 @@
 //! What holds for a source as a whole: what must be asked of its database, and how its changes are captured.
 
 use super::introspect::Scope;
-use crate::manifest::data_source::{CaptureMode, Engine, LEAST_RETAINED};
+use crate::manifest::data_source::{CaptureMode, Engine, LEAST_RETAINED, LEAST_WAITING};
 use crate::manifest::{self, Manifests, Problem};
 use std::collections::HashMap;
 
@@ -26,6 +26,13 @@ pub struct Retained {
     pub warn: Option<u64>,
     /// Before the slot is given up.
     pub most: Option<u64>,
+}
+
+/// How the changes of one source are captured, with the bounds that it gives.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::catalog) struct Captured {
+    pub(in crate::catalog) how: Capture,
+    pub(in crate::catalog) most_waiting: Option<u64>,
 }
 
 impl Capture {
@@ -55,8 +62,11 @@ pub fn scope(manifests: &Manifests, source: &str) -> Scope {
 }
 
 /// How each source's changes are captured, by the sources' keys.
-pub(in crate::catalog) fn captures(manifests: &Manifests, problems: &mut Vec<Problem>) -> HashMap<String, Capture> {
-    let one = |source| Some((manifest::Declared::key(source), capture(source, problems)?));
+pub(in crate::catalog) fn captures(manifests: &Manifests, problems: &mut Vec<Problem>) -> HashMap<String, Captured> {
+    let one = |source: &manifest::Declared<manifest::DataSource>| {
+        let most_waiting = source.resource.spec.capture.max_waiting_rows;
+        Some((source.key(), Captured { how: capture(source, problems)?, most_waiting }))
+    };
     manifests.sources.iter().filter_map(one).collect()
 }
 
@@ -88,6 +98,16 @@ pub fn capture(source: &manifest::Declared<manifest::DataSource>, problems: &mut
     if most.is_some_and(|most| most < LEAST_RETAINED.max(warn.unwrap_or_default())) {
         let reason = format!("a slot is given up with {LEAST_RETAINED} bytes at least, and not before it is warned of");
         problems.push(source.problem("spec.capture.maxRetainedBytes", reason).advise("leave it out for 32 GiB"));
+    }
+    if let Some(most) = spec.capture.max_waiting_rows {
+        let problem = |reason: String| source.problem("spec.capture.maxWaitingRows", reason);
+        if !capture.has_outbox() {
+            problems.push(problem("only the modes `trigger` and `api` have an outbox".to_owned()).advise("leave it out"));
+        }
+        if most < LEAST_WAITING {
+            let reason = format!("changes are given up with {LEAST_WAITING} of them at least");
+            problems.push(problem(reason).advise("leave it out for 10,000,000"));
+        }
     }
     Some(capture)
 }

@@ -150,12 +150,19 @@ pub struct Pool {
 /// and again.
 pub const LEAST_RETAINED: u64 = 256 << 20;
 
+/// So many changes wait for a moment where many rows are changed at once.
+pub const LEAST_WAITING: u64 = 100_000;
+
 /// How committed changes become events.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[schemars(extend("x-kubernetes-validations" = rules(&[
     (
         "self.mode == 'wal' || !(has(self.warnRetainedBytes) || has(self.maxRetainedBytes))",
         "only the mode `wal` makes the database retain its log",
+    ),
+    (
+        "!has(self.maxWaitingRows) || self.mode == 'trigger' || self.mode == 'api'",
+        "only the modes `trigger` and `api` have an outbox",
     ),
     (
         "!has(self.maxRetainedBytes) || !has(self.warnRetainedBytes) || self.maxRetainedBytes >= self.warnRetainedBytes",
@@ -176,6 +183,11 @@ pub struct Capture {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = LEAST_RETAINED))]
     pub max_retained_bytes: Option<u64>,
+    /// Of `trigger` and `api`: how many changes may wait in the outbox while nothing can be told, 10,000,000 unless given. With
+    /// more they are given up, so that the disk is not filled, and every subscriber reads again when changes can be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = LEAST_WAITING))]
+    pub max_waiting_rows: Option<u64>,
 }
 
 /// Where changes are seen; `none` unless given, since triggers cost every write something.

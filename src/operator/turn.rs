@@ -197,28 +197,31 @@ impl Turns {
     }
 
     /// Makes it so: hands over URLs, installs capture, publishes if what is there could be recalled, and undoes capture where it
-    /// is over.
+    /// is over. Whatever of it fails is told in the end, and holds up neither other sources nor their deletion.
     async fn apply(&mut self, prepared: &Prepared, validated: &Validated, recalled: Result<(), Error>) -> Result<(), Error> {
         let mut needed = self.needed();
         // The URL may be in no other place by the time that capture can be undone.
         for undone in &prepared.undone {
             needed.extend(self.handing.keys_of(&undone.resource.namespace().unwrap_or_default(), &undone.resource.name_any()));
         }
-        self.handing.hand(&prepared.urls, &needed).await?;
+        let handed = self.handing.hand(&prepared.urls, &needed).await.map(|_| ()).map_err(Error::from);
         let captures = prepared.captures.iter().map(|one| one.key.as_str());
         let known: HashSet<&str> = captures.chain(prepared.undone.iter().map(|one| one.key.as_str())).collect();
         self.captures.retain(|key| known.contains(key));
         // Before it is known what is published, what would be captured lacks what is kept as it was.
         let is_due = |capture: &&build::Capture| self.memory.is_known && self.captures.is_due(capture);
-        let due: Vec<_> = prepared.captures.iter().filter(is_due).collect();
-        for capture in &due {
+        let (mut due, mut kept) = (Vec::new(), Ok(()));
+        for capture in prepared.captures.iter().filter(is_due) {
             // Before anything is made that has to be undone.
-            finalizer::add(&self.client, &capture.resource).await?;
+            match finalizer::add(&self.client, &capture.resource).await {
+                Ok(()) => due.push(capture),
+                Err(error) => kept = kept.and(Err(Error::from(error))),
+            }
         }
         for (resource, warning) in self.captures.install(&due, &validated.catalog).await {
             self.teller.warn(&resource.object_ref(&()), "CaptureWarning", &warning).await;
         }
-        let mut outcome = match recalled {
+        let mut outcome = match recalled.and(handed) {
             Ok(()) => self.publish(prepared.carried.clone(), validated.declares_nothing()).await,
             Err(error) => Err(error),
         };
@@ -230,7 +233,7 @@ impl Turns {
                 outcome = outcome.and(undone);
             }
         }
-        outcome
+        outcome.and(kept)
     }
 
     /// The URLs that replicas need besides those that are wanted: until all of them serve what is published, every one that

@@ -16,6 +16,7 @@ pub struct CaptureMetrics {
     retained: IntGauge,
     unconfirmed: IntGauge,
     slots_lost: IntCounter,
+    outboxes_given_up: IntCounter,
 }
 
 impl CaptureMetrics {
@@ -29,6 +30,7 @@ impl CaptureMetrics {
             retained: families.capture_retained.with_label_values(&[source]),
             unconfirmed: families.capture_unconfirmed.with_label_values(&[source]),
             slots_lost: families.capture_slots_lost.with_label_values(&[source]),
+            outboxes_given_up: families.capture_outboxes_given_up.with_label_values(&[source]),
         }
     }
 
@@ -77,5 +79,10 @@ impl CaptureMetrics {
     /// A slot was lost, and changes with it.
     pub fn slot_lost(&self) {
         self.slots_lost.inc();
+    }
+
+    /// What waited in the outbox was too much, and is told to nobody.
+    pub fn outbox_given_up(&self) {
+        self.outboxes_given_up.inc();
     }
 }

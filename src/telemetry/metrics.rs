@@ -124,6 +124,8 @@ families! {
     capture_unconfirmed: IntGaugeVec = "resolvespec_capture_unconfirmed_bytes" { "source" };
     /// Slots that were lost and made anew, with a new epoch each.
     capture_slots_lost: IntCounterVec = "resolvespec_capture_slots_lost_total" { "source" };
+    /// Times that the changes which waited in an outbox were too many and were given up.
+    capture_outboxes_given_up: IntCounterVec = "resolvespec_capture_outboxes_given_up_total" { "source" };
     /// Turns of the operator over everything, by how they ended.
     operator_turns: IntCounterVec = "resolvespec_operator_reconciles_total" { "result" };
     /// Time that a turn of the operator took.

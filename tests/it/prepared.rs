@@ -89,12 +89,18 @@ async fn a_server_without_room_for_prepared_statements_is_unavailable_and_never_
 
 const TABLES: usize = 6;
 
-/// Reads the tables again and again until told to stop; counts the answers, and the reads that were refused for a while.
-async fn read_on(database: Database, done: Arc<AtomicBool>) -> (usize, usize) {
+/// So many reads of each tell how many are refused, however fast the machine is.
+const READS: usize = 50;
+
+/// Without further attempts two of five reads were refused with so many, and of two hardly any.
+const WRITERS: usize = 3;
+
+/// Reads the tables again and again; counts the answers, and the reads that were refused for a while.
+async fn read_on(database: Database) -> (usize, usize) {
     let tables: Vec<String> = (0..TABLES).map(|place| format!("w{place}")).collect();
     let text = format!("select json_array(count(*)) from {}", tables.join(", "));
     let (mut answered, mut refused) = (0, 0);
-    while !done.load(Ordering::Relaxed) {
+    while answered + refused < READS {
         match database.fetch_texts(Statement::new(text.clone())).await {
             Ok(rows) => {
                 assert_eq!(rows, ["[0]"]);
@@ -119,21 +125,30 @@ async fn reads_of_tables_that_are_made_anew_again_and_again_are_answered() {
     }
     let (readers, done) = (connect(&url, 4).await, Arc::new(AtomicBool::new(false)));
     let tasks = TaskTracker::new();
-    let reading: Vec<_> = (0..4).map(|_| tasks.spawn(read_on(readers.clone(), Arc::clone(&done)))).collect();
-    let making = join_all((0..TABLES).map(|place| {
-        let admin = &admin;
-        async move {
-            for round in 1..=200 {
-                admin.run_script(&made(place, round)).await.expect("made anew");
+    let reading: Vec<_> = (0..4).map(|_| tasks.spawn(read_on(readers.clone()))).collect();
+    let making = async {
+        let writers = (0..WRITERS).map(|first| {
+            let (done, admin) = (&done, &admin);
+            async move {
+                let mut rounds = 0;
+                while !done.load(Ordering::Relaxed) {
+                    rounds += 1;
+                    let place = (first + rounds * WRITERS) % TABLES;
+                    admin.run_script(&made(place, rounds)).await.expect("made anew");
+                }
+                rounds
             }
-        }
-    }));
-    making.await;
-    done.store(true, Ordering::Relaxed);
-    for reader in reading {
-        let (answered, refused) = reader.await.expect("no read failed");
-        assert!(answered > 20 * refused, "{answered} reads were answered and {refused} refused");
-    }
+        });
+        join_all(writers).await.into_iter().sum::<usize>()
+    };
+    let counting = async {
+        let counts = join_all(reading).await;
+        done.store(true, Ordering::Relaxed);
+        counts.into_iter().map(|count| count.expect("no read failed")).fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1))
+    };
+    let (rounds, (answered, refused)) = tokio::join!(making, counting);
+    assert!(rounds > 10 * TABLES, "the tables stood nearly still: {rounds} were made");
+    assert!(answered > 3 * refused, "{answered} reads were answered and {refused} refused");
     readers.close().await;
     admin.close().await;
 }

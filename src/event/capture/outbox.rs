@@ -21,10 +21,11 @@ use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use statements::{
-    MYSQL_BACKLOG, MYSQL_BARE, MYSQL_FORGET, MYSQL_KNOWN, MYSQL_PUBLISHED, MYSQL_REMOVE, MYSQL_ROW, MYSQL_ROWS, MYSQL_SEEN,
-    POSTGRES_BACKLOG, POSTGRES_BARE, POSTGRES_FORGET, POSTGRES_KNOWN, POSTGRES_LATEST, POSTGRES_MARK, POSTGRES_ROW,
-    POSTGRES_ROWS, POSTGRES_SEEN, POSTGRES_TRANSACTIONS, SQLITE_BACKLOG, SQLITE_BARE, SQLITE_FORGET, SQLITE_KNOWN,
-    SQLITE_PUBLISHED, SQLITE_REMOVE, SQLITE_ROW, SQLITE_ROWS, SQLITE_SEEN,
+    LATEST, MYSQL_BACKLOG, MYSQL_BARE, MYSQL_FORGET, MYSQL_GIVE_UP, MYSQL_GIVEN_UP, MYSQL_KNOWN, MYSQL_PUBLISHED, MYSQL_REMOVE,
+    MYSQL_ROW, MYSQL_ROWS, MYSQL_SEEN, POSTGRES_BACKLOG, POSTGRES_BARE, POSTGRES_FORGET, POSTGRES_GIVE_UP, POSTGRES_GIVEN_UP,
+    POSTGRES_KNOWN, POSTGRES_LATEST, POSTGRES_MARK, POSTGRES_ROW, POSTGRES_ROWS, POSTGRES_SEEN, POSTGRES_TRANSACTIONS,
+    SQLITE_BACKLOG, SQLITE_BARE, SQLITE_FORGET, SQLITE_GIVE_UP, SQLITE_GIVEN_UP, SQLITE_KNOWN, SQLITE_PUBLISHED, SQLITE_REMOVE,
+    SQLITE_ROW, SQLITE_ROWS, SQLITE_SEEN, TOLD,
 };
 use std::borrow::Cow;
 use std::time::Duration;
@@ -180,6 +181,19 @@ pub struct Backlog {
     pub rows: u64,
     /// How long the first of them has waited.
     pub oldest_seconds: u64,
+    /// How many there can be at most, by the distance of their ids.
+    pub span: u64,
+}
+
+/// Whether an outbox goes on where the bus is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Nothing is missing in between.
+    GoesOn,
+    /// The latest change that was told is not known to it.
+    Lost,
+    /// Changes were given up, and nobody was told that.
+    GivenUp,
 }
 
 /// Why an outbox can't be used.
@@ -334,18 +348,54 @@ impl<'a> Outbox<'a> {
         Ok(serde_json::from_slice(&wrapped)?)
     }
 
-    /// Whether it has had the row that a change was made of: it waits here as it was told, or is among the published. A
-    /// database that has lost its end, or is another one, does not know it, or has another row under its id.
-    pub(super) async fn knows(&self, change: &Change) -> Result<bool, Error> {
-        let Some(id) = outbox_id(&change.id) else { return Ok(true) };
+    /// Whether it goes on after the latest change that was told: it has had the row that the change was made of, which waits here
+    /// as it was told or is among the published. A database that has lost its end, or is another one, does not know it, or has
+    /// another row under its id.
+    pub(super) async fn standing(&self, latest: Option<&Change>) -> Result<Standing, Error> {
         let text = match self.database.dialect() {
             Dialect::Postgres => POSTGRES_KNOWN,
             Dialect::Mysql(_) => MYSQL_KNOWN,
             Dialect::Sqlite => SQLITE_KNOWN,
         };
-        let rows = self.database.fetch_texts(Statement::new(self.sql(&text.replace("{id}", &id.to_string())))).await?;
-        let (published, waiting): (u64, Option<String>) = serde_json::from_str(rows.first().map_or("null", String::as_str))?;
-        Ok(published > 0 || waiting.is_some_and(|occurred_at| occurred_at == change.occurred_at))
+        let told = latest.and_then(|change| Some((outbox_id(&change.id)?, &change.occurred_at)));
+        let text = text.replace("{id}", &told.map_or(-1, |(id, _)| id).to_string());
+        let rows = self.database.fetch_texts(Statement::new(self.sql(&text))).await?;
+        let (published, waiting, given_up): (u64, Option<String>, u64) =
+            serde_json::from_str(rows.first().map_or("null", String::as_str))?;
+        let is_known = told.is_none_or(|(_, occurred_at)| published > 0 || waiting.as_ref() == Some(occurred_at));
+        Ok(match (given_up, is_known) {
+            (1.., _) => Standing::GivenUp,
+            (0, false) => Standing::Lost,
+            (0, true) => Standing::GoesOn,
+        })
+    }
+
+    /// Gives up everything that waits, once it is written down that somebody has to be told so.
+    pub(super) async fn give_up(&self) -> Result<(), Error> {
+        let (given_up, give_up) = match self.database.dialect() {
+            Dialect::Postgres => (POSTGRES_GIVEN_UP, POSTGRES_GIVE_UP),
+            Dialect::Mysql(_) => (MYSQL_GIVEN_UP, MYSQL_GIVE_UP),
+            Dialect::Sqlite => (SQLITE_GIVEN_UP, SQLITE_GIVE_UP),
+        };
+        let latest = Statement { numbers: 1, ..Statement::new(self.sql(LATEST)) };
+        let Some(latest) = self.database.fetch(latest, self.database.deadline(None)).await?.numbers[0] else { return Ok(()) };
+        self.execute(given_up).await?;
+        let give_up = give_up.replace("{id}", &latest.to_string()).replace("{rows}", &FORGET_ROWS.to_string());
+        while self.execute(&give_up).await? > 0 {}
+        Ok(())
+    }
+
+    /// Everybody starts anew, and so nobody has to be told of what was given up.
+    pub(super) async fn told_of_giving_up(&self) -> Result<(), Error> {
+        self.execute(TOLD).await.map(|_| ())
+    }
+
+    /// Runs a statement by itself; how many rows it has changed.
+    async fn execute(&self, text: &str) -> Result<u64, Error> {
+        let mut transaction = self.database.begin(self.database.deadline(None)).await?;
+        let rows = transaction.execute(Statement::new(self.sql(text))).await?.rows;
+        transaction.commit().await?;
+        Ok(rows)
     }
 
     /// How full it is.

@@ -7,7 +7,7 @@
 
 use super::change::{Record, Tables};
 use super::floor::Floor;
-use super::outbox::{self, Backlog, Bare, Outbox, Row, Unreadable};
+use super::outbox::{self, Backlog, Bare, Outbox, Row, Standing, Unreadable};
 use super::wal::{self, slot};
 use crate::catalog::Capture;
 use crate::database::{self, Database, Dialect, Watch};
@@ -52,6 +52,8 @@ pub struct Settings {
     pub longest_backoff: Duration,
     /// How many rows may wait before it is warned of.
     pub warn_rows: u64,
+    /// How many may wait while nothing can be told, before they are given up, where the source says nothing.
+    pub max_waiting_rows: u64,
     /// How many bytes of PostgreSQL's log may be retained before it is warned of, where the source says nothing.
     pub warn_retained_bytes: u64,
     /// With how many bytes of it the slot is given up, where the source says nothing.
@@ -66,6 +68,7 @@ impl Default for Settings {
             sweep: Duration::from_secs(5),
             longest_backoff: Duration::from_secs(5),
             warn_rows: 100_000,
+            max_waiting_rows: 10_000_000,
             warn_retained_bytes: 1 << 30,
             max_retained_bytes: 32 << 30,
         }
@@ -202,7 +205,8 @@ impl Relay {
             }
             // Before the first pass, so that what waits is known even while nothing can be told.
             if swept_at.is_none_or(|at: Instant| at.elapsed() >= self.settings.sweep) {
-                self.sweep(&outbox, &mut progress.floor).await?;
+                let is_stuck = *backoff > FIRST_BACKOFF || !self.bus.is_connected();
+                self.sweep(&outbox, &mut progress.floor, is_stuck).await?;
                 progress.known_by = None;
                 self.hold_against_bus(&outbox, &mut progress, &[]).await?;
                 swept_at = Some(Instant::now());
@@ -227,13 +231,20 @@ impl Relay {
             progress.told = ids.last().copied().unwrap_or(progress.told);
             return Ok(());
         }
-        if let Some(latest) = self.bus.latest_of(&self.source).await?
-            && !outbox.knows(&latest.change).await?
-        {
-            let (source, change) = (&self.source, &latest.change.id);
-            tracing::warn!(source, change, "the database has lost the latest change that was told: subscribers start anew");
-            self.bus.renew_after(&latest.epoch).await?;
-            progress.floor = Floor::default();
+        let latest = self.bus.latest_of(&self.source).await?;
+        let (source, change) = (&self.source, latest.as_ref().map(|latest| latest.change.id.as_str()));
+        match (outbox.standing(latest.as_ref().map(|latest| &*latest.change)).await?, &latest) {
+            (Standing::GoesOn, _) | (Standing::Lost, None) => {}
+            (Standing::Lost, Some(latest)) => {
+                tracing::warn!(source, change, "the database has lost the latest change that was told: subscribers start anew");
+                self.bus.renew_after(&latest.epoch).await?;
+                progress.floor = Floor::default();
+            }
+            (Standing::GivenUp, _) => {
+                tracing::warn!(source, change, "changes were given up: subscribers start anew");
+                self.bus.renew().await?;
+                outbox.told_of_giving_up().await?;
+            }
         }
         progress.known_by = Some(opened);
         progress.told = ids.last().copied().unwrap_or(progress.told);
@@ -307,16 +318,29 @@ impl Relay {
         Ok(())
     }
 
-    /// Forgets old ids and measures what waits.
-    async fn sweep(&self, outbox: &Outbox<'_>, floor: &mut Floor) -> Result<(), Failure> {
+    /// Forgets old ids, measures what waits, and gives it up where it is too much and can't be told.
+    async fn sweep(&self, outbox: &Outbox<'_>, floor: &mut Floor, is_stuck: bool) -> Result<(), Failure> {
         while !outbox.forget(self.settings.kept).await? {}
         if let Some(horizon) = outbox.horizon().await? {
             floor.observe(&horizon);
         }
-        let Backlog { rows, oldest_seconds } = outbox.backlog().await?;
+        let Backlog { rows, oldest_seconds, span } = outbox.backlog().await?;
         self.metrics.backlog(rows, oldest_seconds);
         if rows >= self.settings.warn_rows {
             tracing::warn!(source = self.source, rows, oldest_seconds, "many changes wait to be told");
+        }
+        let declared = self.engine.served().catalog.most_waiting(&self.source);
+        let most = declared.unwrap_or(self.settings.max_waiting_rows);
+        if is_stuck && span > most {
+            let source = &self.source;
+            tracing::error!(
+                source,
+                span,
+                most,
+                "too many changes wait in the outbox: they are given up, and subscribers will start anew"
+            );
+            outbox.give_up().await?;
+            self.metrics.outbox_given_up();
         }
         Ok(())
     }

@@ -63,7 +63,7 @@ pub(super) fn line(change: &Change) -> String {
 #[async_trait]
 impl Bus for Recorder {
     fn is_connected(&self) -> bool {
-        true
+        !self.down.load(Ordering::Relaxed)
     }
 
     async fn publish(&self, changes: &[Arc<Change>]) -> Result<(), Error> {

@@ -3,6 +3,7 @@
 mod api;
 mod bus;
 mod command;
+mod given_up;
 mod images;
 mod order;
 mod poison;

@@ -58,6 +58,8 @@ fn sources() -> Vec<Refusal> {
         (source(&json!({"capture": {"mode": "trigger", "warnRetainedBytes": 5}})), "only the mode `wal`"),
         (source(&json!({"capture": {"maxRetainedBytes": 1_u64 << 30}})), "only the mode `wal`"),
         (source(&json!({"capture": {"mode": "wal", "maxRetainedBytes": 5}})), "greater than or equal to 268435456"),
+        (source(&json!({"capture": {"mode": "wal", "maxWaitingRows": 1_000_000}})), "only the modes `trigger` and `api`"),
+        (source(&json!({"capture": {"mode": "trigger", "maxWaitingRows": 5}})), "greater than or equal to 100000"),
         (
             source(&json!({"capture": {"mode": "wal", "warnRetainedBytes": 1_u64 << 31, "maxRetainedBytes": 1_u64 << 30}})),
             "a slot is warned of before it is given up",
@@ -144,6 +146,7 @@ async fn a_source_keeps_its_rules() {
         source(&json!({})),
         source(&json!({"statementTimeout": "500ms", "pool": {"maxConnections": 1, "acquireTimeout": "05s"}})),
         source(&json!({"capture": {"mode": "wal", "warnRetainedBytes": 5, "maxRetainedBytes": 268_435_456}})),
+        source(&json!({"capture": {"mode": "api", "maxWaitingRows": 100_000}})),
         connection(&json!({"secretKeyRef": {"name": "a", "key": "b", "namespace": "c"}})),
         connection(&json!({"env": "URL"})),
         json!({"engine": "mysql", "connection": {"url": "mariadb://me@host/db"}, "capture": {"mode": "api"}}),

@@ -3,6 +3,8 @@
 use super::serve;
 use crate::support::database::Kind;
 use crate::support::server::Server;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
 use proptest::sample::select;
@@ -141,7 +143,43 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![4 => request(), 2 => cut, 1 => vec(any::<u8>(), 0..200), 1 => any_json().prop_map(|json| json.to_string().into_bytes())]
 }
 
+/// What `X-Files` holds: its own keys, with anything in them.
+fn files() -> impl Strategy<Value = Value> {
+    let column = || prop_oneof![select(&["id", "n", "t", "at"][..]).prop_map(ToOwned::to_owned), odd()];
+    let operator = prop_oneof![select(&["eq", "in", "contains", "between"][..]).prop_map(ToOwned::to_owned), odd()];
+    let field = (column(), operator, any_json())
+        .prop_map(|(field, operator, value)| json!({"field": field, "operator": operator, "value": value}));
+    let plain = prop_oneof![
+        vec(column(), 0..3).prop_map(|columns| ("columns", json!(columns))),
+        vec(column(), 0..3).prop_map(|columns| ("omit_columns", json!(columns))),
+        vec(column(), 0..3).prop_map(|columns| ("sort", json!(columns))),
+        vec(odd(), 0..2).prop_map(|texts| ("sql_and", json!(texts))),
+        vec(odd(), 0..2).prop_map(|texts| ("cql_columns", json!(texts))),
+        vec(field, 0..3).prop_map(|fields| ("filter_fields", json!(fields))),
+        odd().prop_map(|key| ("cursor_forward", json!(key))),
+        (select(&["limit", "offset", "tablename", "prefix", "zq7x"][..]), any_json()),
+    ];
+    let object = |pairs: Vec<(&str, Value)>| pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect::<Value>();
+    vec(plain, 0..4).prop_map(object).prop_recursive(3, 12, 3, move |inner| {
+        (inner.clone(), vec((odd(), inner), 0..3)).prop_map(|(mut node, children)| {
+            node["childtables"] = children
+                .into_iter()
+                .map(|(name, mut child)| {
+                    child["tablename"] = json!(name);
+                    child
+                })
+                .collect();
+            node
+        })
+    })
+}
+
 fn header() -> impl Strategy<Value = Vec<u8>> {
+    let of_files = files().prop_map(|files| format!("x-files: ZIP_{}\r\n", STANDARD.encode(files.to_string())).into_bytes());
+    prop_oneof![4 => plain_header(), 1 => of_files]
+}
+
+fn plain_header() -> impl Strategy<Value = Vec<u8>> {
     let names = [
         "x-select-fields",
         "x-not-select-fields",

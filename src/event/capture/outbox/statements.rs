@@ -67,32 +67,36 @@ select 'null', pg_snapshot_xmin(pg_current_snapshot())::text::bigint, pg_current
 pub(super) const POSTGRES_FORGET: &str = "
 delete from {home}.resolvespec_published where id = any(array(
   select id from {home}.resolvespec_published
-  where published_at < now() - make_interval(secs => $1::float8)
+  where id <> 0 and published_at < now() - make_interval(secs => $1::float8)
     and published_at < (select max(published_at) from {home}.resolvespec_published) order by published_at limit {rows}))";
 
 pub(super) const MYSQL_FORGET: &str = "
 delete from {home}.resolvespec_published
-where published_at < utc_timestamp(6) - interval ? second and published_at < (
+where id <> 0 and published_at < utc_timestamp(6) - interval ? second and published_at < (
   select latest from (select max(published_at) as latest from {home}.resolvespec_published) l)
 order by published_at limit {rows}";
 
 pub(super) const SQLITE_FORGET: &str = "
 delete from {home}.resolvespec_published where id in (
   select id from {home}.resolvespec_published
-  where published_at < julianday('now') - cast(? as real) / 86400
+  where id <> 0 and published_at < julianday('now') - cast(? as real) / 86400
     and published_at < (select max(published_at) from {home}.resolvespec_published) order by published_at limit {rows})";
 
+// No row has the id 0: it says that changes were given up, and nobody was told yet.
 pub(super) const POSTGRES_KNOWN: &str = "
 select json_build_array((select count(*) from {home}.resolvespec_published where id = {id}),
-  (select to_json(occurred_at)#>>'{}' from {home}.resolvespec_outbox where id = {id}))";
+  (select to_json(occurred_at)#>>'{}' from {home}.resolvespec_outbox where id = {id}),
+  (select count(*) from {home}.resolvespec_published where id = 0))";
 
 pub(super) const MYSQL_KNOWN: &str = "
 select json_array((select count(*) from {home}.resolvespec_published where id = {id}),
-  (select date_format(occurred_at,'%Y-%m-%dT%H:%i:%s.%f+00:00') from {home}.resolvespec_outbox where id = {id}))";
+  (select date_format(occurred_at,'%Y-%m-%dT%H:%i:%s.%f+00:00') from {home}.resolvespec_outbox where id = {id}),
+  (select count(*) from {home}.resolvespec_published where id = 0))";
 
 pub(super) const SQLITE_KNOWN: &str = "
 select json_array((select count(*) from {home}.resolvespec_published where id = {id}),
-  (select occurred_at from {home}.resolvespec_outbox where id = {id}))";
+  (select occurred_at from {home}.resolvespec_outbox where id = {id}),
+  (select count(*) from {home}.resolvespec_published where id = 0))";
 
 // Ids whose distance to their place is the same follow each other without a gap.
 pub(super) const POSTGRES_SEEN: &str = "
@@ -117,15 +121,39 @@ pub(super) const POSTGRES_BACKLOG: &str = "
 select row_to_json(b) from (
   select (select count(*) from (select 1 from {home}.resolvespec_outbox limit {rows}) o) as rows,
     coalesce((select greatest(0, floor(extract(epoch from clock_timestamp() - occurred_at)))::bigint
-      from {home}.resolvespec_outbox order by id limit 1), 0) as oldest_seconds
+      from {home}.resolvespec_outbox order by id limit 1), 0) as oldest_seconds,
+    coalesce((select max(id) - min(id) + 1 from {home}.resolvespec_outbox), 0) as span
 ) b";
 
 pub(super) const MYSQL_BACKLOG: &str = "
 select json_object('rows', (select count(*) from (select 1 from {home}.resolvespec_outbox limit {rows}) o),
   'oldest_seconds', ifnull((select greatest(0, timestampdiff(second, occurred_at, utc_timestamp(6)))
-    from {home}.resolvespec_outbox order by id limit 1), 0))";
+    from {home}.resolvespec_outbox order by id limit 1), 0),
+  'span', ifnull((select max(id) - min(id) + 1 from {home}.resolvespec_outbox), 0))";
 
 pub(super) const SQLITE_BACKLOG: &str = "
 select json_object('rows', (select count(*) from (select 1 from {home}.resolvespec_outbox limit {rows})),
   'oldest_seconds', ifnull((select max(0, cast((julianday('now') - julianday(occurred_at)) * 86400 as integer))
-    from {home}.resolvespec_outbox order by id limit 1), 0))";
+    from {home}.resolvespec_outbox order by id limit 1), 0),
+  'span', ifnull((select max(id) - min(id) + 1 from {home}.resolvespec_outbox), 0))";
+
+pub(super) const POSTGRES_GIVE_UP: &str = "
+delete from {home}.resolvespec_outbox where id = any(array(
+  select id from {home}.resolvespec_outbox where id <= {id} order by id limit {rows}))";
+
+pub(super) const MYSQL_GIVE_UP: &str = "delete from {home}.resolvespec_outbox where id <= {id} order by id limit {rows}";
+
+pub(super) const SQLITE_GIVE_UP: &str = "
+delete from {home}.resolvespec_outbox where id in (
+  select id from {home}.resolvespec_outbox where id <= {id} order by id limit {rows})";
+
+pub(super) const POSTGRES_GIVEN_UP: &str = "insert into {home}.resolvespec_published (id) values (0) on conflict do nothing";
+
+pub(super) const MYSQL_GIVEN_UP: &str = "
+insert ignore into {home}.resolvespec_published (id, published_at) values (0, utc_timestamp(6))";
+
+pub(super) const SQLITE_GIVEN_UP: &str = "insert or ignore into {home}.resolvespec_published (id) values (0)";
+
+pub(super) const LATEST: &str = "select 'null', (select max(id) from {home}.resolvespec_outbox)";
+
+pub(super) const TOLD: &str = "delete from {home}.resolvespec_published where id = 0";

@@ -1,7 +1,8 @@
 """Holds an OpenAPI document against the specification, and answers against the document.
 
-Reads {"document", "answers": [{"method", "path", "status", "body", "said"}]} and prints what is wrong, a line each. An answer must
-be one that the document has at its path and method; refusals (status 400 and above) of what it does not have are none of its business.
+Reads {"document", "answers": [{"method", "path", "status", "type", "body", "said"}]} and prints what is wrong, a line each. An answer
+must be one that the document has at its path and method; refusals (status 400 and above) of what it does not have are none of its
+business. Requests are not held against it: more spellings are taken than it has.
 """
 
 import json
@@ -64,6 +65,8 @@ class Described:
             return [f"the document has no status {status} there"]
         if status == 304:
             return []
+        if answer["type"] != "application/json":
+            return [f"the document has no answer of the type {answer['type']!r} there"]
         return [f"{error.json_path}: {error.message[:300]}" for error in self.validator(place).iter_errors(answer["body"])]
 
 

@@ -107,7 +107,7 @@ struct Progress {
 }
 
 impl Progress {
-    /// Whether what is to be told now is of the database that was known, by what need not be asked for.
+    /// Whether rows with these ids can be taken for those of the database that was known, and nobody has to be asked.
     fn is_known(&self, opened: usize, ids: &[i64]) -> bool {
         let goes_on = |first: &i64| *first <= self.told.saturating_add(USUAL_GAP);
         self.known_by == Some(opened) && ids.first().is_none_or(goes_on)

@@ -16,6 +16,7 @@ impl Answers {
             "method": call.method.as_str(),
             "path": call.path,
             "status": answer.status.as_u16(),
+            "type": answer.header("content-type"),
             "body": answer.body,
             "said": format!("{:?} {}", call.headers, call.body.as_deref().unwrap_or_default()),
         }));
@@ -44,7 +45,7 @@ fn the_judge_tells_what_is_wrong() {
     let read = json!({"responses": {"200": success}, "parameters": [
         {"name": "id", "in": "path", "required": true, "schema": {"type": "string"}}]});
     let document = json!({"openapi": "3.1.0", "info": {"title": "t", "version": "1"}, "paths": {"/rest/a/{id}": {"get": read}}});
-    let answer = |method: &str, path: &str, status: u16, body: Value| json!({"method": method, "path": path, "status": status, "body": body, "said": ""});
+    let answer = |method: &str, path: &str, status: u16, body: Value| json!({"method": method, "path": path, "status": status, "type": "application/json", "body": body, "said": ""});
     let good = [
         answer("GET", "/rest/a/1?x=y", 200, json!({"id": 1})),
         answer("PUT", "/rest/a/1", 405, Value::Null),
@@ -57,7 +58,9 @@ fn the_judge_tells_what_is_wrong() {
         (answer("PUT", "/rest/a/1", 200, Value::Null), "no such path and method"),
         (answer("GET", "/rest/a", 200, json!([])), "no such path and method"),
     ];
-    for (answer, fault) in bad {
+    let mut plain = answer("GET", "/rest/a/1", 200, json!({"id": 1}));
+    plain["type"] = json!("text/plain");
+    for (answer, fault) in bad.into_iter().chain([(plain, "type 'text/plain'")]) {
         let told = judge(&document, &[answer]).expect_err("it is not as the document says");
         assert!(told.contains(fault), "{told}");
     }

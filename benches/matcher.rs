@@ -28,6 +28,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const SIZES: [u64; 3] = [100, 10_000, 1_000_000];
 const EVENTS: u64 = 200_000;
 
+/// Each figure is the best of so many: whatever else the machine does only makes it worse. The sizes take turns, so that they
+/// meet the same machine.
+const ROUNDS: usize = 5;
+
 /// How many times as fast the fastest size may be as the slowest.
 const BOUND: f64 = 1.5;
 
@@ -50,15 +54,23 @@ fn main() {
         return println!("{rate} {told} {seconds} {bytes}");
     }
     for column in ["customer_id", "customer"] {
-        let rates = SIZES.map(|size| {
-            let Figures { rate, told, seconds, bytes } = in_a_process(column, size);
+        let mut best = SIZES.map(|size| in_a_process(column, size));
+        for _ in 1..ROUNDS {
+            for (best, size) in best.iter_mut().zip(SIZES) {
+                let figures = in_a_process(column, size);
+                if figures.rate > best.rate {
+                    *best = figures;
+                }
+            }
+        }
+        for (Figures { rate, told, seconds, bytes }, size) in best.iter().zip(SIZES) {
             println!(
                 "{column:12} {size:>9} subscriptions: {rate:>9.0} events/s, {told:.2} told an event, {:.2} µs a subscription, \
                  {bytes:.0} bytes each",
                 seconds * 1e6,
             );
-            rate
-        });
+        }
+        let rates = best.map(|figures| figures.rate);
         let (slowest, fastest) = (rates.into_iter().fold(f64::INFINITY, f64::min), rates.into_iter().fold(0.0, f64::max));
         let ratio = fastest / slowest;
         let verdict = if ratio <= BOUND { "within" } else { "NOT within" };

@@ -19,7 +19,7 @@ use std::time::Duration;
 #[command(next_help_heading = "NATS")]
 pub struct NatsArgs {
     /// A NATS server, such as nats://host:4222 or tls://host:4222; can be repeated. One that answers is enough. It has to be
-    /// 2.12 or newer, with JetStream.
+    /// 2.12.1 or newer, with JetStream.
     #[arg(
         id = "nats-servers",
         long = "nats-server",

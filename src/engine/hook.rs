@@ -123,6 +123,9 @@ pub trait Hook: Send + Sync + 'static {
     /// After a client was let in.
     async fn after_connect(&self, session: Session<'_>) {}
 
+    /// Before the subscriptions of a client that was let in end, because it goes or is sent away. It can't be kept.
+    async fn before_disconnect(&self, session: Session<'_>) {}
+
     /// After a client that was let in has gone, whoever ended it.
     async fn after_disconnect(&self, session: Session<'_>) {}
 }

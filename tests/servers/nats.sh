@@ -1,10 +1,13 @@
 #!/usr/bin/env bash
-# NATS with JetStream.
+# NATS with JetStream: the current one, or by the name of nats_oldest.sh the oldest that replicas work with.
 # shellcheck source=tests/servers/server.sh
 . "$(dirname "$0")/server.sh"
 
-first_port=20200
-program=${RESOLVESPEC_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/resolvespec}/venv/bin/nats-server
+case $name in
+  nats) first_port=20200 venv=venv variable=TEST_NATS_URL ;;
+  nats_oldest) first_port=20700 venv=venv-nats-oldest variable=TEST_NATS_OLDEST_URL ;;
+esac
+program=${RESOLVESPEC_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/resolvespec}/$venv/bin/nats-server
 
 create() {
   # JetStream gives its files to the kernel at once, and to the disk every two minutes.
@@ -34,7 +37,7 @@ version() {
 }
 
 exports() {
-  echo "TEST_NATS_URL=nats://resolvespec:$password@127.0.0.1:$port"
+  echo "$variable=nats://resolvespec:$password@127.0.0.1:$port"
 }
 
 main

@@ -14,7 +14,7 @@ use crate::protocol::{Code, Error};
 impl Filter {
     /// Compiles a predicate over an entity. What can't be mirrored exactly is refused.
     pub fn compile(entity: &Entity, predicate: &Predicate) -> Result<Self, Error> {
-        Ok(Self { entity: entity.id, dialect: entity.dialect, root: node(entity, predicate)? })
+        Ok(Self { root: node(entity, predicate)?, entity: entity.id })
     }
 }
 
@@ -71,7 +71,7 @@ struct Target<'a> {
 fn compare(entity: &Entity, operand: &Operand, comparison: &Comparison) -> Result<Node, Error> {
     let (id, source) = match &operand.source {
         OperandSource::Column(id) => (*id, Source::Column(*id)),
-        OperandSource::Json(id, path) => (*id, Source::Place(*id, path.as_slice().into())),
+        OperandSource::Json(id, path) => (*id, Source::Place(Box::new((*id, path.as_slice().into())))),
         OperandSource::Computed(place) => {
             let name = &entity.computed[*place].name;
             return Err(refuse(name, "a computed column is SQL, which only the database evaluates"));

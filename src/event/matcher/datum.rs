@@ -4,6 +4,7 @@ use super::instant::Instant;
 use super::number::Number;
 use super::text;
 use crate::catalog::TextComparison;
+use compact_str::CompactString;
 use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
 
@@ -13,7 +14,8 @@ pub(super) enum Datum {
     Boolean(bool),
     Number(Number),
     Real(Real),
-    Text(Box<str>),
+    /// Short ones, as keys are, without a place of their own: each would be one more to reach when a change is matched.
+    Text(CompactString),
     Uuid([u8; 16]),
     Instant(Instant),
     Bytes(Box<[u8]>),

@@ -18,10 +18,10 @@ use std::mem::discriminant;
 
 /// A filter on one entity. Filters that were made of the same predicate are equal.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[repr(C)]
 pub struct Filter {
-    pub(super) entity: EntityId,
-    pub(super) dialect: Dialect,
     pub(super) root: Node,
+    pub(super) entity: EntityId,
 }
 
 /// A part of a filter.
@@ -44,7 +44,7 @@ pub(super) struct Test {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Source {
     Column(ColumnId),
-    Place(ColumnId, Box<[PathStep]>),
+    Place(Box<(ColumnId, Box<[PathStep]>)>),
 }
 
 /// What is asked of a value.
@@ -78,7 +78,7 @@ type Truth = Option<bool>;
 impl Filter {
     /// Whether a row matches: the comparison is true, and neither false nor unknown.
     pub fn matches(&self, image: &Image<'_>) -> Result<bool, Error> {
-        self.root.truth(image, self.dialect).map(|truth| truth == Some(true))
+        self.root.truth(image).map(|truth| truth == Some(true))
     }
 
     /// The entity that it is about.
@@ -89,7 +89,7 @@ impl Filter {
 
     /// Hashes what it asks. Its columns go by their names, since they may have other places under another catalog.
     pub fn hash_meaning(&self, entity: &Entity, state: &mut impl Hasher) {
-        self.dialect.hash(state);
+        entity.dialect.hash(state);
         self.root.hash_meaning(entity, state);
     }
 }
@@ -108,28 +108,28 @@ impl Node {
             Node::Test(Test { source, check }) => {
                 let (id, path) = match source {
                     Source::Column(id) => (*id, None),
-                    Source::Place(id, path) => (*id, Some(path)),
+                    Source::Place(place) => (place.0, Some(&place.1)),
                 };
                 (&entity.column(id).ident, path, check).hash(state);
             }
         }
     }
 
-    fn truth(&self, image: &Image<'_>, dialect: Dialect) -> Result<Truth, Error> {
+    fn truth(&self, image: &Image<'_>) -> Result<Truth, Error> {
         match self {
-            Node::All(parts) => joined(parts, image, dialect, false),
-            Node::Any(parts) => joined(parts, image, dialect, true),
-            Node::Not(part) => Ok(part.truth(image, dialect)?.map(|truth| !truth)),
-            Node::Test(test) => test.truth(image, dialect),
+            Node::All(parts) => joined(parts, image, false),
+            Node::Any(parts) => joined(parts, image, true),
+            Node::Not(part) => Ok(part.truth(image)?.map(|truth| !truth)),
+            Node::Test(test) => test.truth(image),
         }
     }
 }
 
 /// One part that is `decisive` decides, also beside parts that can't be decided.
-fn joined(parts: &[Node], image: &Image<'_>, dialect: Dialect, decisive: bool) -> Result<Truth, Error> {
+fn joined(parts: &[Node], image: &Image<'_>, decisive: bool) -> Result<Truth, Error> {
     let mut truth = Ok(Some(!decisive));
     for part in parts {
-        match part.truth(image, dialect) {
+        match part.truth(image) {
             Ok(Some(found)) if found == decisive => return Ok(Some(decisive)),
             Ok(Some(_)) => {}
             Ok(None) => truth = truth.map(|_| None),
@@ -140,75 +140,69 @@ fn joined(parts: &[Node], image: &Image<'_>, dialect: Dialect, decisive: bool) -
 }
 
 impl Test {
-    fn truth(&self, image: &Image<'_>, dialect: Dialect) -> Result<Truth, Error> {
+    fn truth(&self, image: &Image<'_>) -> Result<Truth, Error> {
         match &self.check {
-            Check::Null(expected) => Ok(Some(self.is_null(image, dialect)? == *expected)),
-            Check::Value(domain, how, value) => {
-                self.with(image, dialect, *domain, |datum| Ok(Some(holds(datum, *how, value, *domain))))
-            }
+            Check::Null(expected) => Ok(Some(self.is_null(image)? == *expected)),
+            Check::Value(domain, how, value) => self.with(image, *domain, |datum| Ok(Some(holds(datum, *how, value, *domain)))),
             Check::In(_, values) if values.is_empty() => Ok(Some(false)),
-            Check::In(domain, values) => self.with(image, dialect, *domain, |datum| {
-                Ok(Some(values.iter().any(|value| datum.equals(value, domain.comparison()))))
-            }),
-            Check::Between { domain, bounds, inclusive } => self.with(image, dialect, *domain, |datum| {
+            Check::In(domain, values) => {
+                self.with(image, *domain, |datum| Ok(Some(values.iter().any(|value| datum.equals(value, domain.comparison())))))
+            }
+            Check::Between { domain, bounds, inclusive } => self.with(image, *domain, |datum| {
                 let (low, high) = match inclusive {
                     true => (Match::GreaterOrEqual, Match::LessOrEqual),
                     false => (Match::Greater, Match::Less),
                 };
                 Ok(Some(holds(datum, low, &bounds.0, *domain) && holds(datum, high, &bounds.1, *domain)))
             }),
-            Check::Ranked(domain, ranks) => self.with(image, dialect, *domain, |datum| Ok(ranked(datum, ranks, *domain))),
-            Check::RankedAll(domain, ranks) => self.with(image, dialect, *domain, |datum| {
+            Check::Ranked(domain, ranks) => self.with(image, *domain, |datum| Ok(ranked(datum, ranks, *domain))),
+            Check::RankedAll(domain, ranks) => self.with(image, *domain, |datum| {
                 let unknown =
                     || Error::Undecided("a value is not among those that the column had when it was looked at".to_owned());
                 ranked(datum, ranks, *domain).ok_or_else(unknown).map(Some)
             }),
             Check::Pattern(pattern) => {
-                let text = self.text(image, dialect)?;
-                text.map(|text| pattern.holds(&text, dialect)).transpose()
+                let text = self.text(image)?;
+                text.map(|text| pattern.holds(&text, image.dialect())).transpose()
             }
         }
     }
 
     /// Asks something of a value that is not NULL.
-    fn with(
-        &self,
-        image: &Image<'_>,
-        dialect: Dialect,
-        domain: Domain,
-        ask: impl FnOnce(&Datum) -> Result<Truth, Error>,
-    ) -> Result<Truth, Error> {
+    fn with(&self, image: &Image<'_>, domain: Domain, ask: impl FnOnce(&Datum) -> Result<Truth, Error>) -> Result<Truth, Error> {
         match &self.source {
             Source::Column(id) => image.datum(*id, domain)?.map_or(Ok(None), ask),
-            Source::Place(id, path) => {
+            Source::Place(place) => {
+                let (id, path) = &**place;
+                let dialect = image.dialect();
                 let datum = place::read(place::find(image.raw(*id)?, path, dialect)?, domain, dialect)?;
                 datum.as_ref().map_or(Ok(None), ask)
             }
         }
     }
 
-    fn is_null(&self, image: &Image<'_>, dialect: Dialect) -> Result<bool, Error> {
+    fn is_null(&self, image: &Image<'_>) -> Result<bool, Error> {
         let raw = match &self.source {
             Source::Column(id) => Some(image.raw(*id)?),
-            Source::Place(id, path) => place::find(image.raw(*id)?, path, dialect)?,
+            Source::Place(place) => place::find(image.raw(place.0)?, &place.1, image.dialect())?,
         };
         raw.map_or(Ok(true), |raw| Ok(token(raw)? == Token::Null))
     }
 
     /// The value as a text; none for NULL.
-    fn text<'i>(&self, image: &Image<'i>, dialect: Dialect) -> Result<Option<Cow<'i, str>>, Error> {
+    fn text<'i>(&self, image: &Image<'i>) -> Result<Option<Cow<'i, str>>, Error> {
         let id = match &self.source {
             Source::Column(id) => *id,
-            Source::Place(id, path) => {
-                let found = place::find(image.raw(*id)?, path, dialect)?;
-                return Ok(place::text(found, dialect)?.map(Cow::Owned));
+            Source::Place(place) => {
+                let found = place::find(image.raw(place.0)?, &place.1, image.dialect())?;
+                return Ok(place::text(found, image.dialect())?.map(Cow::Owned));
             }
         };
         let raw = image.raw(id)?;
         match token(raw)? {
             Token::Null => Ok(None),
             Token::Text(text) => Ok(Some(text)),
-            Token::Number(digits) if dialect == Dialect::Sqlite && digits.contains(['.', 'e', 'E']) => {
+            Token::Number(digits) if image.dialect() == Dialect::Sqlite && digits.contains(['.', 'e', 'E']) => {
                 Err(Error::Undecided("a floating-point number is compared as a text".to_owned()))
             }
             Token::Number(digits) => Ok(Some(Cow::Borrowed(digits))),

@@ -5,6 +5,7 @@ use super::datum::Datum;
 use super::domain::Domain;
 use super::json::each_member;
 use crate::catalog::{ColumnId, Entity};
+use crate::database::Dialect;
 use std::sync::OnceLock;
 
 /// A row's JSON text with its values by column. A value is decoded when the first filter asks for it, once for all.
@@ -39,6 +40,11 @@ impl<'i> Image<'i> {
     #[must_use]
     pub fn entity(&self) -> &'i Entity {
         self.entity
+    }
+
+    /// Whose database it is a row of.
+    pub(super) fn dialect(&self) -> Dialect {
+        self.entity.dialect
     }
 
     /// The JSON text of a column's value.

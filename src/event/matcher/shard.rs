@@ -5,11 +5,20 @@ use hashbrown::HashTable;
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// A filter and its subscribers. Equal filters share one.
+///
+/// What it costs to match a change among a million entries is to reach memory that is in no cache. So what is evaluated comes
+/// first, right behind the counts of the [`Arc`]: both are in one line of the cache, where the allocator puts 128 bytes at a
+/// multiple of 128.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Entry<T> {
     filter: Filter,
     subscribers: RwLock<Subscribers<T>>,
+    _to_128_bytes: [u64; 2],
 }
+
+// With the two counts of the `Arc`.
+const _: () = assert!(size_of::<Entry<u64>>() == 128 - 16);
 
 /// Subscribers with their numbers. Most filters have one, who takes no list.
 #[derive(Debug)]
@@ -20,7 +29,7 @@ enum Subscribers<T> {
 
 impl<T> Entry<T> {
     pub(super) fn new(filter: Filter, number: u64, subscriber: T) -> Self {
-        Self { filter, subscribers: RwLock::new(Subscribers::One(number, subscriber)) }
+        Self { filter, subscribers: RwLock::new(Subscribers::One(number, subscriber)), _to_128_bytes: [0; 2] }
     }
 
     /// What they subscribed by.

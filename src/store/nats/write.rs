@@ -114,6 +114,10 @@ impl Inner {
 
     /// Purges the parts of a key below a revision. If it fails they only take room until the next put.
     async fn purge_parts(&self, key: &str, below: u64) {
+        // Nothing is. Servers before 2.15 take "below the first" for all there are, the ones just kept among them.
+        if below <= 1 {
+            return;
+        }
         let purged = match self.stream().await {
             Ok(stream) => {
                 let purge = stream.purge().filter(format!("{}>", self.parts_prefix(key))).sequence(below);

@@ -93,10 +93,11 @@ impl<N: Line, L: Live> Connection<N, L> {
                 break ended;
             }
         };
-        let Self { line, live, running, .. } = *self;
+        let Self { line, live, running, conversations, entry, .. } = *self;
         // What was begun for nobody ends now and not after the goodbye.
         drop(running);
         // Boxed, as is everything that happens once: a connection at rest should not have room for it.
+        Box::pin(conversations.engine.leaving(entry.session())).await;
         match &mut ended {
             Ended::Here(Close::Restart(session)) => *session = Box::pin(live.end()).await,
             Ended::Here(_) => _ = Box::pin(live.end()).await,

@@ -1,6 +1,7 @@
 //! All connections of the process: how many there may be, who they are, and that they leave when they are told to.
 
 use crate::auth::Principal;
+use crate::engine::Session;
 use crate::telemetry::SessionMetrics;
 use futures_util::task::AtomicWaker;
 use std::collections::HashMap;
@@ -136,6 +137,11 @@ impl Connections {
 }
 
 impl Entry {
+    /// Who it is, for hooks.
+    pub(in crate::transport) fn session(&self) -> Session<'_> {
+        Session { id: self.id, principal: &self.principal, remote: self.remote }
+    }
+
     fn tell_to_leave(&self) {
         self.told_to_leave.store(true, Ordering::Release);
         self.waker.wake();

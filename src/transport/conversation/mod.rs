@@ -23,7 +23,7 @@ pub(super) use line::{Ended, Line, Received};
 pub(super) use requests::HEADROOM;
 
 use crate::auth::{Authenticator, Principal};
-use crate::engine::{Engine, Session};
+use crate::engine::Engine;
 use crate::event::hub::Hub;
 use crate::protocol::{Code, Error};
 use crate::telemetry::SessionMetrics;
@@ -116,8 +116,7 @@ impl Conversations {
         let entry = Arc::clone(seat.entry());
         let session = self.hub.join(Arc::clone(&entry.principal), Arc::clone(&entry.subscriptions));
         let mut live = Hearing { session, max_bytes: self.settings.max_answer_bytes };
-        let session = Session { id: entry.id, principal: &entry.principal, remote: entry.remote };
-        let admitted = Box::pin(self.engine.connect(session)).await;
+        let admitted = Box::pin(self.engine.connect(entry.session())).await;
         let first = match (&admitted, begin) {
             (Err(_), _) | (Ok(()), Begin::Nothing) => None,
             (Ok(()), Begin::Restore(wanted)) => Some(restore(live.session.restore(wanted))),
@@ -130,7 +129,7 @@ impl Conversations {
                     connection.begin(first);
                 }
                 let ended = connection.run().await;
-                Box::pin(self.engine.disconnect(session)).await;
+                Box::pin(self.engine.disconnect(entry.session())).await;
                 ended
             }
             Err(refused) => connection.refuse(refused).await,

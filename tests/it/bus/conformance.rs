@@ -5,19 +5,23 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use tokio_util::task::TaskTracker;
 
-macro_rules! over_both {
+macro_rules! over_all {
     ($($name:ident),* $(,)?) => {
         mod memory {
             $(#[tokio::test] async fn $name() { super::run(super::super::memory(super::super::WIDE), super::$name).await; })*
         }
         mod nats {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() { super::run(super::super::nats().await, super::$name).await; })*
+            async fn $name() { super::run(super::super::nats(&super::current()).await, super::$name).await; })*
+        }
+        mod oldest_nats {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() { super::run(super::super::nats(&super::oldest()).await, super::$name).await; })*
         }
     };
 }
 
-over_both!(
+over_all!(
     a_fresh_bus_is_empty,
     changes_are_told_whole_and_in_order,
     what_was_published_is_dropped_when_published_again,

@@ -8,8 +8,8 @@ use std::time::Instant;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_fell_out_of_the_stream_is_gone() {
     let settings = StreamSettings { max_bytes: 200_000, ..stream_settings() };
-    let raw = raw(&nats_url()).await;
-    let bus = NatsBus::open(&connection(&nats_url()).await, settings.clone()).await.expect("opened");
+    let raw = raw(&current()).await;
+    let bus = NatsBus::open(&connection(&current()).await, settings.clone()).await.expect("opened");
     bus.publish(&changes(1..=100)).await.expect("published");
     bus.publish(&changes(101..=4000)).await.expect("published");
     let extent = bus.extent().await.expect("the bus answers");
@@ -23,7 +23,7 @@ async fn what_fell_out_of_the_stream_is_gone() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gap_within_the_stream_ends_a_follower() {
-    let subject = nats().await;
+    let subject = nats(&current()).await;
     let bus = subject.bus();
     bus.publish(&changes(1..=10)).await.expect("published");
     let stream = subject.raw.get_stream(&subject.name).await.expect("there");
@@ -37,7 +37,7 @@ async fn a_gap_within_the_stream_ends_a_follower() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_that_is_made_again_has_another_epoch() {
-    let subject = nats().await;
+    let subject = nats(&current()).await;
     let bus = subject.bus();
     bus.publish(&changes(1..=10)).await.expect("published");
     let old = position(&*bus, 10).await;
@@ -81,10 +81,10 @@ async fn a_stream_that_lost_its_end_gets_another_epoch() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_is_adapted_to_other_settings() {
-    let subject = nats().await;
+    let subject = nats(&current()).await;
     subject.bus().publish(&changes(1..=3)).await.expect("published");
     let before = subject.bus().extent().await.expect("the bus answers");
-    let connection = connection(&nats_url()).await;
+    let connection = connection(&current()).await;
     let wanted = StreamSettings {
         name: subject.name.clone(),
         prefix: subject.name.clone(),
@@ -103,7 +103,7 @@ async fn a_stream_is_adapted_to_other_settings() {
 
 #[tokio::test]
 async fn settings_that_can_not_work_are_refused() {
-    let connection = connection(&nats_url()).await;
+    let connection = connection(&current()).await;
     for settings in [
         StreamSettings { prefix: "a.*".to_owned(), ..stream_settings() },
         StreamSettings { prefix: String::new(), ..stream_settings() },
@@ -119,7 +119,7 @@ async fn settings_that_can_not_work_are_refused() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_somebody_else_wrote_is_told_as_unreadable() {
-    let subject = nats().await;
+    let subject = nats(&current()).await;
     let bus = subject.bus();
     bus.publish(&changes([1])).await.expect("published");
     let foreign = subject.raw.publish(format!("{}.hello", subject.name), "no change".into()).await.expect("sent");
@@ -134,7 +134,7 @@ async fn what_somebody_else_wrote_is_told_as_unreadable() {
 
 #[tokio::test]
 async fn a_replica_has_one_consumer_and_leaves_none_for_long() {
-    let subject = nats().await;
+    let subject = nats(&current()).await;
     let bus = subject.bus();
     bus.publish(&changes(1..=3)).await.expect("published");
     let mut deliveries = bus.follow(&position(&*bus, 0).await).await.expect("followed");
@@ -169,9 +169,9 @@ async fn publish_until_kept(bus: &NatsBus, numbers: std::ops::RangeInclusive<u64
 /// A replica that takes over from the one that has begun an epoch may have heard nothing of it yet.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_asks_for_the_latest_publishes_in_the_epoch_that_it_is_told_of() {
-    let subject = nats().await;
+    let subject = nats(&current()).await;
     let other = NatsBus::open(
-        &connection(&nats_url()).await,
+        &connection(&current()).await,
         StreamSettings { name: subject.name.clone(), prefix: subject.name.clone(), ..StreamSettings::default() },
     )
     .await

@@ -4,7 +4,7 @@ mod conformance;
 mod incarnation;
 mod nats_outage;
 
-use crate::support::nats::raw;
+use crate::support::nats::{current, oldest, raw};
 use async_trait::async_trait;
 use futures_util::StreamExt;
 use resolvespec::event::bus::{Bus, Deliveries, Delivery, Error, Event, MemoryBus, MemorySettings, NatsBus, StreamSettings};
@@ -71,10 +71,6 @@ fn stream_settings() -> StreamSettings {
     StreamSettings { prefix: name.clone(), name, ..StreamSettings::default() }
 }
 
-fn nats_url() -> String {
-    std::env::var("TEST_NATS_URL").expect("TEST_NATS_URL is set: run the tests with tests/run, or see tests/run --serve")
-}
-
 async fn connection(url: &str) -> Connection {
     Connection::open(&Settings::new(vec![url.to_owned()])).await.expect("the test's NATS answers")
 }
@@ -85,11 +81,11 @@ fn memory(bounds: Bounds) -> Memory {
     Memory(MemoryBus::new(settings))
 }
 
-async fn nats() -> Nats {
+async fn nats(url: &str) -> Nats {
     let settings = stream_settings();
     let name = settings.name.clone();
-    let bus = NatsBus::open(&connection(&nats_url()).await, settings).await.expect("a stream can be made");
-    Nats { bus, name, raw: raw(&nats_url()).await }
+    let bus = NatsBus::open(&connection(url).await, settings).await.expect("a stream can be made");
+    Nats { bus, name, raw: raw(url).await }
 }
 
 /// A change whose key and id are a number.

@@ -119,7 +119,7 @@ spec: {{source: conformance}}
     );
     let schema = "create table notes (id text primary key, body text); create table others (id integer primary key);";
     let captured = Captured::install(Kind::Sqlite, schema, &entities).await;
-    let url = std::env::var("TEST_NATS_URL").expect("TEST_NATS_URL is set: run the tests with tests/run");
+    let url = crate::support::nats::current();
     let name = format!("it_poison_{}", std::process::id());
     let connection = Connection::open(&Settings::new(vec![url.clone()])).await.expect("the test's NATS answers");
     let stream = StreamSettings { prefix: name.clone(), name: name.clone(), ..StreamSettings::default() };

@@ -349,7 +349,7 @@ async fn relay_process() {
 }
 
 async fn nats_bus(name: &str) -> NatsBus {
-    let url = std::env::var("TEST_NATS_URL").expect("TEST_NATS_URL is set: run the tests with tests/run");
+    let url = crate::support::nats::current();
     let connection = Connection::open(&NatsSettings::new(vec![url])).await.expect("the test's NATS answers");
     let settings = StreamSettings { name: name.to_owned(), prefix: name.to_owned(), ..StreamSettings::default() };
     NatsBus::open(&connection, settings).await.expect("a stream can be made")
@@ -400,7 +400,7 @@ async fn a_relay_process_that_is_killed_loses_nothing() {
     assert_eq!(bus.extent().await.expect("the bus answers").latest, 4 * ROWS);
     last.kill().expect("it can be killed");
     last.wait().expect("it has ended");
-    let url = std::env::var("TEST_NATS_URL").expect("it was there");
+    let url = crate::support::nats::current();
     crate::support::nats::raw(&url).await.delete_stream(&stream).await.expect("the test's stream can be deleted");
     captured.remove().await;
 }

@@ -184,17 +184,19 @@ impl Knowledge {
     pub(super) fn check_told(&self, ledger: &Ledger) {
         let known = self.known();
         let begun_at = known.begun_at.expect("it has begun");
-        for done in ledger.all().iter().skip(begun_at).filter(|done| done.source == self.source) {
-            match done.row {
-                Some(row) if self.wanted.holds(&row) => {
-                    assert!(known.told.contains(&(done.id, row.version)), "{} was not told of {done:?}", self.name());
-                }
+        let all = ledger.all();
+        let mut latest: HashMap<i64, Row> = HashMap::new();
+        for (number, done) in all.iter().enumerate().filter(|(_, done)| done.source == self.source) {
+            let before = match done.row {
+                Some(row) => latest.insert(done.id, row),
+                None => latest.remove(&done.id),
+            };
+            let was_told = match done.row {
+                Some(row) => !self.wanted.holds(&row) || known.told.contains(&(done.id, row.version)),
                 // One that it did not see is not told to be gone.
-                None if matches!(self.wanted, Wanted::All) => {
-                    assert!(known.deleted.contains(&done.id), "{} was not told of {done:?}", self.name());
-                }
-                Some(_) | None => {}
-            }
+                None => !before.is_some_and(|row| self.wanted.holds(&row)) || known.deleted.contains(&done.id),
+            };
+            assert!(was_told || number < begun_at, "{} was not told of {done:?}", self.name());
         }
     }
 }

@@ -5,10 +5,12 @@ use crate::support::client::{Answer, Call, Client};
 use crate::support::database::{Fresh, Kind};
 use crate::support::ports::free_address;
 use axum::http::Method;
+use futures_util::TryStreamExt;
 use resolvespec::database::{Database, Settings};
 use resolvespec::nats::{Connection, Settings as NatsSettings};
 use resolvespec::store::{Bucket, BucketSettings, NatsBucket};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -42,7 +44,7 @@ pub(crate) struct Deployment {
 impl Deployment {
     /// A shop with one table `items` and its manifests, in the tests' NATS.
     pub(crate) async fn new() -> Self {
-        Self::over(std::env::var("TEST_NATS_URL").expect("TEST_NATS_URL is set by tests/run")).await
+        Self::over(crate::support::nats::current()).await
     }
 
     /// The same in another NATS.
@@ -131,6 +133,14 @@ impl Deployment {
         stream.cached_info().state.consumer_count
     }
 
+    /// Consumers of each of its streams, buckets included.
+    pub(crate) async fn consumers(&self) -> BTreeMap<String, usize> {
+        let raw = crate::support::nats::raw(&self.nats).await;
+        let streams: Vec<_> = raw.streams().try_collect().await.expect("the streams can be listed");
+        let own = streams.into_iter().filter(|stream| stream.config.name.contains(&self.name));
+        own.map(|stream| (stream.config.name, stream.state.consumer_count)).collect()
+    }
+
     pub(crate) fn command(&self, subcommand: &str) -> Command {
         let mut command = Command::new(BINARY);
         command.arg(subcommand).env("RESOLVESPEC_NATS_SERVERS", &self.nats).env("RESOLVESPEC_NATS_NAME", &self.name);
@@ -208,9 +218,8 @@ impl Deployment {
 
     /// Removes everything. NATS may be gone by then.
     pub(crate) async fn remove(self) {
-        if let Ok(shared) = std::env::var("TEST_NATS_URL")
-            && shared == self.nats
-        {
+        let is_shared = |variable: &&str| std::env::var(variable).is_ok_and(|shared| shared == self.nats);
+        if ["TEST_NATS_URL", "TEST_NATS_OLDEST_URL"].iter().any(is_shared) {
             let raw = crate::support::nats::raw(&self.nats).await;
             for bucket in ["catalog", "sessions", "clients", "mqtt", "replicas"] {
                 // One that was never made can't be removed.

@@ -3,7 +3,7 @@
 use super::deployment::{Deployment, Replica, SOURCE, entity};
 use super::until;
 use crate::support::client::Call;
-use crate::support::nats::OwnNats;
+use crate::support::nats::{OwnNats, oldest};
 use crate::support::session::{Session, handshake};
 use resolvespec::database::{Database, Settings};
 use serde_json::{Value, json};
@@ -53,9 +53,7 @@ async fn create(replica: &Replica, id: u64) {
     assert_eq!(answer.status.as_u16(), 200, "{}", answer.body);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_change_on_any_replica_is_told_on_every_replica_and_the_relay_is_taken_over() {
-    let shop = Deployment::new().await;
+async fn told_on_every_replica(shop: Deployment) {
     live(&shop);
     let (one, two) = (shop.start("one"), shop.start("two"));
     for replica in [&one, &two] {
@@ -86,8 +84,16 @@ async fn a_change_on_any_replica_is_told_on_every_replica_and_the_relay_is_taken
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_committed_while_nats_is_away_is_told_when_it_is_back() {
-    let nats = OwnNats::start("cluster-live");
+async fn a_change_on_any_replica_is_told_on_every_replica_and_the_relay_is_taken_over() {
+    told_on_every_replica(Deployment::new().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_on_any_replica_is_told_on_every_replica_by_the_oldest_nats() {
+    told_on_every_replica(Deployment::over(oldest()).await).await;
+}
+
+async fn told_when_nats_is_back(nats: OwnNats) {
     let shop = Deployment::over(nats.url()).await;
     live(&shop);
     let one = shop.start("one");
@@ -108,6 +114,16 @@ async fn what_is_committed_while_nats_is_away_is_told_when_it_is_back() {
     }
     drop(one);
     shop.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_committed_while_nats_is_away_is_told_when_it_is_back() {
+    told_when_nats_is_back(OwnNats::start("cluster-live")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_committed_while_the_oldest_nats_is_away_is_told_when_it_is_back() {
+    told_when_nats_is_back(OwnNats::start_oldest("cluster-oldest")).await;
 }
 
 /// Rows that are written one after the other, and how far a subscriber has to hear.

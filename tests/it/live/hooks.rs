@@ -4,7 +4,7 @@ use super::{Kind, Stage, subscribe, subscribed, told};
 use async_trait::async_trait;
 use resolvespec::config::Config;
 use resolvespec::database::Statement;
-use resolvespec::engine::{Context, Hook, NarrowRead, Refusal};
+use resolvespec::engine::{Context, Hook, NarrowRead, Refusal, Session as Joined};
 use resolvespec::event::hub::Settings;
 use resolvespec::protocol::{Condition, Leaf, Operator};
 use serde_json::json;
@@ -57,6 +57,10 @@ impl Hook for Guard {
 
     async fn after_unsubscribe(&self, context: Context<'_>, _: &str) {
         self.note("ends", context);
+    }
+
+    async fn before_disconnect(&self, _: Joined<'_>) {
+        self.noted.lock().expect("no panic").push("leaves".to_owned());
     }
 }
 
@@ -127,6 +131,8 @@ async fn a_hook_is_told_of_every_subscription_that_ends_however_it_does() {
     subscribed(&mut session, "items", json!({})).await;
     drop(session);
     ended(2).await;
+    let noted = guard.noted.lock().expect("no panic").clone();
+    assert_eq!(noted[noted.len() - 3..], ["leaves", "ends items", "ends items"], "{noted:?}");
     // Nor does a trigger that has gone leave one behind, whose connection goes after it.
     let mut session = stage.session().await;
     subscribed(&mut session, "items", json!({})).await;

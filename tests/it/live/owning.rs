@@ -25,7 +25,7 @@ static NUMBER: AtomicU32 = AtomicU32::new(0);
 
 impl ThroughNats {
     pub(super) async fn open() -> Self {
-        let url = std::env::var("TEST_NATS_URL").expect("TEST_NATS_URL is set: run the tests with tests/run");
+        let url = crate::support::nats::current();
         let name = format!("it_live_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let connection = Connection::open(&Settings::new(vec![url.clone()])).await.expect("the test's NATS answers");
         let stream = StreamSettings { prefix: name.clone(), name: name.clone(), ..StreamSettings::default() };

@@ -1,6 +1,7 @@
 //! The one filter language: what a filter finds in the database is what it matches in memory, on every database.
 
 mod columns;
+mod every;
 mod filters;
 
 use crate::support::database::{Fresh, Kind};
@@ -9,8 +10,8 @@ use columns::{Column, columns};
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use resolvespec::auth::Principal;
 use resolvespec::catalog::{Collation, Entity, Lowering, TextComparison};
-use resolvespec::engine::Engine;
 use resolvespec::engine::plan::{Predicate, Scope};
+use resolvespec::engine::{Engine, Served};
 use resolvespec::event::matcher::{Error, Filter, Image};
 use resolvespec::protocol::{Code, Operation, Options, Request, Response, Target};
 use serde_json::value::RawValue;
@@ -18,6 +19,7 @@ use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
+use std::sync::Arc;
 
 const ROWS: usize = 200;
 const CASES: u32 = 400;
@@ -70,50 +72,109 @@ struct Tally {
     reasons: BTreeMap<String, usize>,
 }
 
+impl Tally {
+    fn count(&mut self, verdict: Verdict) {
+        match verdict {
+            Verdict::Senseless => {}
+            Verdict::Refused(reason) => {
+                self.refused += 1;
+                *self.reasons.entry(reason).or_default() += 1;
+            }
+            Verdict::Compared(rows) => {
+                self.compared += 1;
+                self.matched += rows.matched;
+                self.undecided += rows.undecided;
+            }
+        }
+    }
+}
+
+/// What came of a filter.
+enum Verdict {
+    /// No read takes it either.
+    Senseless,
+    /// It can't be mirrored, for this reason.
+    Refused(String),
+    Compared(Rows),
+}
+
+/// Rows about which memory and database agree, and those that only the database can decide.
+#[derive(Debug, Default, Clone, Copy)]
+struct Rows {
+    matched: usize,
+    passed: usize,
+    undecided: usize,
+}
+
 struct Bench {
     engine: Engine,
+    served: Arc<Served>,
     rows: Vec<String>,
     kind: Kind,
 }
 
+/// A row in memory, and how it is answered by its key alone.
+type Row<'b> = (String, Image<'b>);
+
 impl Bench {
+    async fn over(kind: Kind, fresh: &Fresh, columns: &[Column]) -> Self {
+        let engine = Engine::new(load(kind, fresh, &script(kind, columns), ENTITIES).await, Vec::new(), unobserved());
+        let rows = read(&engine, &json!([]), &[]).await.expect("the rows can be read");
+        assert_eq!(rows.len(), ROWS);
+        Self { served: engine.served(), engine, rows, kind }
+    }
+
+    fn entity(&self) -> &Entity {
+        &self.served.catalog.entities()[0]
+    }
+
+    /// The rows as changes tell them.
+    fn images(&self) -> Vec<Row<'_>> {
+        let entity = self.entity();
+        let mut images = Vec::new();
+        for row in &self.rows {
+            let image = Image::read(entity, row).expect("it is a row");
+            images.push((format!("{{\"id\":{}}}", image.raw(entity.primary_key[0]).expect("it has a key")), image));
+        }
+        images
+    }
+
+    async fn close(self) {
+        for database in self.engine.served().databases.values() {
+            database.close().await;
+        }
+    }
+
     async fn read(&self, filters: &Value, columns: &[&str]) -> Result<Vec<String>, String> {
         read(&self.engine, filters, columns).await.map_err(|reason| format!("{}: {reason}", self.kind.name()))
     }
 
     /// Holds what the database finds against what matches in memory.
-    async fn agrees(&self, filter: &Value, tally: &RefCell<Tally>) -> Result<(), String> {
-        let served = self.engine.served();
-        let entity = &served.catalog.entities()[0];
+    async fn agrees(&self, images: &[Row<'_>], filter: &Value) -> Result<Verdict, String> {
+        let entity = self.entity();
         let filters = json!([filter]);
-        let Ok(predicate) = resolve(&served.catalog, entity, &filters) else { return Ok(()) };
+        let Ok(predicate) = resolve(&self.served.catalog, entity, &filters) else { return Ok(Verdict::Senseless) };
         let compiled = match Filter::compile(entity, &predicate) {
             Ok(compiled) => compiled,
             Err(refusal) => {
                 assert_eq!(refusal.code, Code::UnmatchableFilter);
-                let mut tally = tally.borrow_mut();
-                tally.refused += 1;
-                *tally.reasons.entry(refusal.message).or_default() += 1;
-                return Ok(());
+                return Ok(Verdict::Refused(refusal.message));
             }
         };
         let found: BTreeSet<String> = self.read(&filters, &["id"]).await?.into_iter().collect();
-        let mut tally = tally.borrow_mut();
-        tally.compared += 1;
-        for row in &self.rows {
-            let image = Image::read(entity, row).map_err(|error| error.to_string())?;
-            let id = format!("{{\"id\":{}}}", image.raw(entity.primary_key[0]).map_err(|error| error.to_string())?);
-            let expected = found.contains(&id);
-            match compiled.matches(&image) {
-                Ok(matches) if matches == expected => tally.matched += usize::from(matches),
+        let mut rows = Rows::default();
+        for ((id, image), row) in images.iter().zip(&self.rows) {
+            let expected = found.contains(id);
+            match compiled.matches(image) {
+                Ok(matches) if matches == expected => *(if matches { &mut rows.matched } else { &mut rows.passed }) += 1,
                 Ok(matches) => {
                     return Err(format!("{}: {matches} in memory, {expected} in the database: {row}", self.kind.name()));
                 }
-                Err(Error::Undecided(_)) => tally.undecided += 1,
+                Err(Error::Undecided(_)) => rows.undecided += 1,
                 Err(malformed) => return Err(format!("{}: {malformed}: {row}", self.kind.name())),
             }
         }
-        Ok(())
+        Ok(Verdict::Compared(rows))
     }
 }
 
@@ -140,26 +201,25 @@ async fn read(engine: &Engine, filters: &Value, columns: &[&str]) -> Result<Vec<
 async fn any_filter_matches_what_it_finds(kind: Kind) {
     let fresh = Fresh::create(kind).await;
     let columns = columns(kind);
-    let engine = Engine::new(load(kind, &fresh, &script(kind, &columns), ENTITIES).await, Vec::new(), unobserved());
-    let rows = read(&engine, &json!([]), &[]).await.expect("the rows can be read");
-    assert_eq!(rows.len(), ROWS);
-    let bench = Bench { engine, rows, kind };
+    let bench = Bench::over(kind, &fresh, &columns).await;
+    let images = bench.images();
     let runtime = tokio::runtime::Handle::current();
     let single = RefCell::new(Tally::default());
     let nested = RefCell::new(Tally::default());
     let outcome = tokio::task::block_in_place(|| {
         let run = |tally: &RefCell<Tally>, filter: Value| {
-            let outcome = runtime.block_on(bench.agrees(&filter, tally));
-            outcome.map_err(|reason| TestCaseError::fail(format!("{reason}\n{filter}")))
+            let outcome = runtime.block_on(bench.agrees(&images, &filter));
+            outcome
+                .map(|verdict| tally.borrow_mut().count(verdict))
+                .map_err(|reason| TestCaseError::fail(format!("{reason}\n{filter}")))
         };
         let config = || Config { cases: CASES, failure_persistence: None, ..Config::default() };
         TestRunner::new(config())
             .run(&filters::test(&columns), |filter| run(&single, filter))
             .and_then(|()| TestRunner::new(config()).run(&filters::filter(&columns), |filter| run(&nested, filter)))
     });
-    for database in bench.engine.served().databases.values() {
-        database.close().await;
-    }
+    drop(images);
+    bench.close().await;
     fresh.remove().await;
     if let Err(failure) = outcome {
         panic!("{failure}");

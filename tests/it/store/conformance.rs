@@ -3,19 +3,23 @@
 use super::*;
 use tokio_util::task::TaskTracker;
 
-macro_rules! over_both {
+macro_rules! over_all {
     ($($name:ident),* $(,)?) => {
         mod memory {
             $(#[tokio::test] async fn $name() { super::run(super::super::memory(), super::$name).await; })*
         }
         mod nats {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() { super::run(super::super::nats().await, super::$name).await; })*
+            async fn $name() { super::run(super::super::nats(&super::current()).await, super::$name).await; })*
+        }
+        mod oldest_nats {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() { super::run(super::super::nats(&super::oldest()).await, super::$name).await; })*
         }
     };
 }
 
-over_both!(
+over_all!(
     a_value_is_there_until_it_is_deleted,
     any_text_is_a_key,
     a_value_goes_with_its_lifetime,
@@ -232,7 +236,7 @@ async fn a_watcher_gets_large_values(bucket: Arc<dyn Bucket>) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn parts_that_nobody_names_are_purged() {
-    let subject = super::nats().await;
+    let subject = super::nats(&current()).await;
     let bucket = subject.bucket();
     for _ in 0..5 {
         bucket.put("catalog", Bytes::from(vec![b'x'; 3_000_000]), None).await.expect("put");
@@ -251,8 +255,8 @@ async fn parts_that_nobody_names_are_purged() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_bucket_says_so() {
-    let subject = super::nats().await;
-    let url = std::env::var("TEST_NATS_URL").expect("a URL");
+    let subject = super::nats(&current()).await;
+    let url = current();
     let full = super::open(&url, BucketSettings { max_bytes: 4000, name: subject.name.clone(), ..bucket_settings() }).await;
     full.put("a", Bytes::from(vec![0; 2000]), None).await.expect("put");
     let refused = full.put("b", Bytes::from(vec![0; 3000]), None).await;

@@ -3,6 +3,7 @@
 mod conformance;
 mod nats_outage;
 
+use crate::support::nats::{current, oldest};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -67,13 +68,11 @@ fn memory() -> Memory {
     Memory(MemoryBucket::default())
 }
 
-async fn nats() -> Nats {
-    let url =
-        std::env::var("TEST_NATS_URL").expect("TEST_NATS_URL is set: run the tests with tests/run, or see tests/run --serve");
+async fn nats(url: &str) -> Nats {
     let settings = bucket_settings();
     let name = settings.name.clone();
-    let raw = crate::support::nats::raw(&url).await;
-    Nats { bucket: open(&url, settings).await, name, raw }
+    let raw = crate::support::nats::raw(url).await;
+    Nats { bucket: open(url, settings).await, name, raw }
 }
 
 async fn next(watch: &mut Watch) -> Told {

@@ -4,6 +4,16 @@ use super::ports::free_address;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// The tests' NATS.
+pub(crate) fn current() -> String {
+    std::env::var("TEST_NATS_URL").expect("TEST_NATS_URL is set: run the tests with tests/run, or see tests/run --serve")
+}
+
+/// The oldest that replicas work with.
+pub(crate) fn oldest() -> String {
+    std::env::var("TEST_NATS_OLDEST_URL").expect("TEST_NATS_OLDEST_URL is set by tests/run")
+}
+
 /// A plain connection, to see and to do what the service does not.
 pub(crate) async fn raw(url: &str) -> async_nats::jetstream::Context {
     let parsed = url::Url::parse(url).expect("a URL");
@@ -24,7 +34,8 @@ pub(crate) async fn any(urls: &str) -> Option<async_nats::jetstream::Context> {
 /// Stopped and removed at the end.
 pub(crate) struct OwnNats {
     folder: PathBuf,
-    script: PathBuf,
+    /// The script that runs it, by whose name its files are called.
+    server: &'static str,
 }
 
 impl OwnNats {
@@ -35,19 +46,27 @@ impl OwnNats {
 
     /// One that is entered as a piece of its configuration says.
     pub(crate) fn start_with(name: &str, entry: Option<&str>) -> Self {
+        Self::run_by("nats", name, entry)
+    }
+
+    /// The oldest that replicas work with.
+    pub(crate) fn start_oldest(name: &str) -> Self {
+        Self::run_by("nats_oldest", name, None)
+    }
+
+    fn run_by(server: &'static str, name: &str, entry: Option<&str>) -> Self {
         let folder = super::folder(name);
         if let Some(entry) = entry {
             std::fs::write(folder.join("nats.entry"), entry).expect("a file");
         }
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/servers/nats.sh");
-        let own = Self { folder, script };
+        let own = Self { folder, server };
         own.run("start");
         own
     }
 
     pub(crate) fn url(&self) -> String {
         let told = self.run("env");
-        let line = told.lines().find(|line| line.contains("TEST_NATS_URL=")).expect("the script tells the URL");
+        let line = told.lines().find(|line| line.contains("_URL=")).expect("the script tells the URL");
         line.split_once('=').expect("a value").1.trim().to_owned()
     }
 
@@ -58,7 +77,7 @@ impl OwnNats {
     }
 
     pub(crate) fn kill(&self) {
-        let pid = std::fs::read_to_string(self.folder.join("nats.pid")).expect("the pid is kept");
+        let pid = std::fs::read_to_string(self.folder.join(format!("{}.pid", self.server))).expect("the pid is kept");
         assert!(Command::new("kill").args(["-9", pid.trim()]).status().expect("kill runs").success());
     }
 
@@ -68,13 +87,17 @@ impl OwnNats {
 
     /// Keeps what it has on its disk, to be brought back later. It has to be down.
     pub(crate) fn save(&self) {
-        self.copy("nats", "saved");
+        self.copy(self.server, "saved");
     }
 
     /// Brings back what was saved. It has to be down.
     pub(crate) fn restore(&self) {
-        std::fs::remove_dir_all(self.folder.join("nats/jetstream")).expect("its data is there");
-        self.copy("saved/jetstream", "nats/jetstream");
+        std::fs::remove_dir_all(self.folder.join(self.server).join("jetstream")).expect("its data is there");
+        self.copy("saved/jetstream", &format!("{}/jetstream", self.server));
+    }
+
+    fn script(&self) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/servers/{}.sh", self.server))
     }
 
     fn copy(&self, from: &str, to: &str) {
@@ -84,7 +107,7 @@ impl OwnNats {
 
     fn run(&self, verb: &str) -> String {
         let mut command = Command::new("bash");
-        let output = command.arg(&self.script).arg(verb).arg(&self.folder).env("TEST_FSYNC", "on").output().expect("bash runs");
+        let output = command.arg(self.script()).arg(verb).arg(&self.folder).env("TEST_FSYNC", "on").output().expect("bash runs");
         assert!(output.status.success(), "{verb}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
@@ -92,7 +115,7 @@ impl OwnNats {
 
 impl Drop for OwnNats {
     fn drop(&mut self) {
-        _ = Command::new("bash").arg(&self.script).arg("stop").arg(&self.folder).output();
+        _ = Command::new("bash").arg(self.script()).arg("stop").arg(&self.folder).output();
         _ = std::fs::remove_dir_all(&self.folder);
     }
 }

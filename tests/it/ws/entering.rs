@@ -140,6 +140,10 @@ impl Hook for Doorkeeper {
         self.note("comes", session);
     }
 
+    async fn before_disconnect(&self, session: Joined<'_>) {
+        self.note("leaves", session);
+    }
+
     async fn after_disconnect(&self, session: Joined<'_>) {
         self.note("goes", session);
     }
@@ -160,7 +164,7 @@ async fn a_hook_refuses_with_its_words_and_is_told_who_goes() {
     shop.counts("resolvespec_ws_connections 0").await;
     let noted = keeper.noted.lock().expect("no panic").clone();
     let (words, ids): (Vec<&str>, Vec<&str>) = noted.iter().filter_map(|note| note.split_once(' ')).unzip();
-    assert_eq!(words, ["asks", "comes", "goes"]);
+    assert_eq!(words, ["asks", "comes", "leaves", "goes"]);
     assert!(ids.iter().all(|id| id == &ids[0]), "{noted:?}");
     shop.close().await;
 }

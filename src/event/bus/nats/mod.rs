@@ -1,7 +1,7 @@
 //! The bus over NATS JetStream: one stream that every relay publishes to and every replica follows.
 //!
 //! Offsets are the stream's own sequences. Batches are published so that each is kept whole or not at all, and one after the
-//! other, so that nothing can be kept after something that is missing; this needs nats-server 2.12.
+//! other, so that nothing can be kept after something that is missing; this needs nats-server 2.12.1.
 
 mod follow;
 mod message;

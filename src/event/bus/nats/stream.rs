@@ -39,6 +39,9 @@ pub(super) struct Stream {
     looked_at: AtomicU64,
 }
 
+/// The oldest server that can be worked with.
+const OLDEST_SERVER: (i64, i64, i64) = (2, 12, 1);
+
 /// The latest place of the order that this process knows of.
 #[derive(Clone, Default, PartialEq, Eq)]
 struct Seen {
@@ -62,9 +65,9 @@ impl Stream {
             };
             if let Some(adapted) = self.adapted(&info.config)? {
                 let updated = self.connection.jetstream().update_stream(&adapted).await.map_err(|error| refused(&error))?;
-                return Self::usable(&updated.config);
+                return self.usable(&updated.config);
             }
-            return Self::usable(&info.config);
+            return self.usable(&info.config);
         }
         Err(Error::Unavailable(format!("stream {} is made and deleted again and again", self.settings.name)))
     }
@@ -203,7 +206,7 @@ impl Stream {
         match self.connection.jetstream().create_stream(&config).await {
             Ok(stream) => {
                 info!(stream = self.settings.name, "made the stream of changes");
-                Self::usable(&stream.cached_info().config)?;
+                self.usable(&stream.cached_info().config)?;
                 Ok(true)
             }
             Err(error) if exists(&error) => Ok(false),
@@ -240,14 +243,17 @@ impl Stream {
         config.allow_atomic_publish = true;
     }
 
-    /// A server that knows no batches leaves the setting out and would keep their messages one by one.
-    fn usable(config: &Config) -> Result<(), Error> {
-        if config.allow_atomic_publish {
+    /// A server that knows no batches leaves the setting out and would keep their messages one by one; the first that knew them
+    /// took no ids in them.
+    fn usable(&self, config: &Config) -> Result<(), Error> {
+        let (major, minor, patch) = OLDEST_SERVER;
+        if config.allow_atomic_publish && self.connection.client().is_server_compatible(major, minor, patch) {
             return Ok(());
         }
-        Err(Error::Unusable(
-            "the NATS server is older than 2.12: it can't publish batches that are kept whole or not at all".to_owned(),
-        ))
+        Err(Error::Unusable(format!(
+            "the NATS server is older than {major}.{minor}.{patch}: it can't publish batches that are kept whole or not at all, each \
+             change once"
+        )))
     }
 
     /// Voids every position of an epoch, unless another replica has done it already.

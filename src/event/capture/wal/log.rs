@@ -60,6 +60,8 @@ pub(super) struct Log {
     transaction: u64,
     /// What was told before the session was lost: it begins again with the transaction's first row.
     told: Option<Place>,
+    /// A row that was told and that the server still has to tell again, if it is the one that told it.
+    awaited: Option<Place>,
     /// Tables whose old rows the log does not have, so that each is complained of once.
     partial: HashSet<u32>,
 }
@@ -85,11 +87,19 @@ pub(in crate::event::capture) enum Unreadable {
     Untellable(#[from] serde_json::Error),
     #[error("the transaction at {0} was committed at a time that can't be written")]
     Time(u64),
+    #[error("PostgreSQL's log has lost the latest change that was told")]
+    Lost,
 }
 
 impl Log {
     pub(super) fn new(next_transaction: u64, told: Option<Place>) -> Self {
-        Self { layouts: HashMap::new(), open: None, transaction: next_transaction, told, partial: HashSet::new() }
+        let (layouts, partial) = (HashMap::new(), HashSet::new());
+        Self { layouts, open: None, transaction: next_transaction, told, awaited: None, partial }
+    }
+
+    /// Objects to a log that is past the place of this row without it.
+    pub(super) fn awaiting(self, awaited: Option<Place>) -> Self {
+        Self { awaited, ..self }
     }
 
     /// Whether more of a transaction is to come.
@@ -129,8 +139,14 @@ impl Log {
         self.transaction = near(self.transaction, transaction);
         let micros = committed_at.saturating_add(EPOCH_MICROS);
         let moment = Timestamp::from_microsecond(micros).map_err(|_| Unreadable::Time(commit))?;
+        let place = Place { commit, committed_at: micros, row: 0 };
+        if let Some(awaited) = self.awaited.take_if(|awaited| awaited.commit <= commit)
+            && !place.is_told_by(awaited)
+        {
+            return Err(Unreadable::Lost);
+        }
         self.open = Some(Open {
-            place: Place { commit, committed_at: micros, row: 0 },
+            place,
             transaction: self.transaction.to_string(),
             user: None,
             occurred_at: moment.strftime("%Y-%m-%dT%H:%M:%S%.f+00:00").to_string(),
@@ -199,6 +215,22 @@ impl Log {
 }
 
 impl Place {
+    /// The row that a change was made of, by the change's id.
+    pub(super) fn of(change: &str) -> Option<Self> {
+        let (commit, rest) = change.split(':').nth(1)?.split_once('.')?;
+        let (committed_at, row) = rest.split_once('-')?;
+        Some(Self {
+            commit: u64::from_str_radix(commit, 16).ok()?,
+            committed_at: i64::from_str_radix(committed_at, 16).ok()?,
+            row: row.parse().ok()?,
+        })
+    }
+
+    /// Where the commit of its transaction stands in the log.
+    pub(super) fn commit(self) -> u64 {
+        self.commit
+    }
+
     /// Whether this row was told when the last one that was told is `last`.
     fn is_told_by(self, last: Place) -> bool {
         self.commit == last.commit && self.committed_at == last.committed_at && self.row <= last.row
@@ -258,7 +290,39 @@ fn near(known: u64, lower: u32) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::near;
+    use super::{Log, Pending, Place, Unreadable, near};
+    use crate::catalog::test_shop;
+    use crate::database::Frame;
+    use crate::event::capture::change::Tables;
+
+    const TOLD: Place = Place { commit: 0x016B_3748, committed_at: 0x2f0c, row: 3 };
+
+    #[test]
+    fn a_change_leads_to_its_place() {
+        for id in ["shop:16B3748.2f0c-3", "team/shop:16B3748.2f0c-3:public.orders:left"] {
+            assert_eq!(Place::of(id), Some(TOLD), "{id}");
+        }
+        for id in ["", "shop", "shop:1764000000000001", "shop:16B3748.2f0c", "shop:x.2f0c-3"] {
+            assert_eq!(Place::of(id), None, "{id}");
+        }
+    }
+
+    #[test]
+    fn a_log_that_is_past_what_was_told_without_it_has_lost_it() {
+        let begins = |log: &mut Log, commit, committed_at| {
+            let frame = Frame::Begin { commit, transaction: 7, committed_at: committed_at - super::EPOCH_MICROS };
+            log.take(&frame, &Tables::of(&test_shop::catalog(&[]), "shop"), &mut Pending::default())
+        };
+        let log = || Log::new(7, None).awaiting(Some(TOLD));
+        let mut same = log();
+        for (commit, committed_at) in [(TOLD.commit - 8, 1), (TOLD.commit, TOLD.committed_at), (TOLD.commit + 8, 0x2f0d)] {
+            begins(&mut same, commit, committed_at).expect("it is the one that told it");
+        }
+        for (commit, committed_at) in [(TOLD.commit, TOLD.committed_at + 1), (TOLD.commit + 8, 0x2f0d)] {
+            let outcome = begins(&mut log(), commit, committed_at);
+            assert!(matches!(outcome, Err(Unreadable::Lost)), "{commit} {committed_at}: {outcome:?}");
+        }
+    }
 
     #[test]
     fn a_transactions_number_is_the_nearest_with_its_lower_half() {

@@ -17,6 +17,7 @@ use super::relay::{FIRST_BACKOFF, Failure, Relay};
 use super::sight::{Origin, Transactions, origin};
 use crate::catalog::{Capture, Retained};
 use crate::database::{Database, Frame, Replication};
+use crate::event::bus::Latest;
 use crate::protocol::Change;
 use futures_util::future::BoxFuture;
 use log::{Log, Pending, Place};
@@ -68,23 +69,50 @@ pub(super) async fn lead(relay: &Relay, database: &Database, memory: &mut Memory
     }
     // Of its own, so that what is told never waits for those who read and write.
     let own = database.apart(1)?;
-    let oldest = AtomicI64::new(i64::MAX);
-    let log = Log::new(status.next_transaction, memory.told);
-    let mut carrier = Carrier {
-        relay,
-        database,
-        own: &own,
-        replication,
-        log,
-        pending: Pending::default(),
-        publishing: None,
-        memory,
-        backoff,
-        oldest: &oldest,
+    let latest = relay.bus.latest_of(&relay.source).await?;
+    let outcome = match awaited(&slot, latest.as_ref()).await {
+        Ok(awaited) => {
+            let oldest = AtomicI64::new(i64::MAX);
+            let mut carrier = Carrier {
+                relay,
+                database,
+                own: &own,
+                replication,
+                log: Log::new(status.next_transaction, memory.told).awaiting(awaited),
+                pending: Pending::default(),
+                publishing: None,
+                memory,
+                backoff,
+                oldest: &oldest,
+            };
+            tokio::select! {
+                outcome = carrier.carry() => outcome,
+                outcome = watch(relay, &own, &oldest) => outcome,
+            }
+        }
+        Err(failure) => Err(failure),
     };
-    tokio::select! {
-        outcome = carrier.carry() => outcome,
-        outcome = watch(relay, &own, &oldest) => outcome,
+    match (outcome, latest) {
+        (Err(Failure::Log(Unreadable::Lost)), Some(latest)) => {
+            let (source, change) = (&relay.source, &latest.change.id);
+            tracing::warn!(source, change, "the database has lost the latest change that was told: subscribers start anew");
+            relay.bus.renew_after(&latest.epoch).await?;
+            Ok(())
+        }
+        (outcome, _) => outcome,
+    }
+}
+
+/// The latest change that was told, if the server has to tell it again, since nobody has confirmed it. A server that was put
+/// back together with its slot does not: its log ends before it, or has something else in its place.
+async fn awaited(slot: &Slot<'_>, latest: Option<&Latest>) -> Result<Option<Place>, Failure> {
+    let Some(told) = latest.and_then(|latest| Place::of(&latest.change.id)) else { return Ok(None) };
+    // Asked with the slot in hand, which nobody else moves on any more.
+    let status = slot.status().await?;
+    match told.commit() {
+        commit if commit >= status.end => Err(Unreadable::Lost.into()),
+        commit if commit >= status.confirmed => Ok(Some(told)),
+        _ => Ok(None),
     }
 }
 

@@ -35,6 +35,10 @@ pub(in crate::event::capture) struct Status {
     pub(in crate::event::capture) retained: u64,
     /// Bytes of the log that were written since what was confirmed last.
     pub(in crate::event::capture) unconfirmed: u64,
+    /// Where the log ends.
+    pub(in crate::event::capture) end: u64,
+    /// Up to here the server tells nothing again.
+    pub(in crate::event::capture) confirmed: u64,
     /// Slots that the server has left.
     pub(in crate::event::capture) free: i64,
     /// The number that the next transaction gets.
@@ -141,6 +145,8 @@ select json_build_object(
   'free', current_setting('max_replication_slots')::bigint - (select count(*) from pg_replication_slots),
   'retained', greatest(0, coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn), 0))::bigint,
   'unconfirmed', greatest(0, coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), s.confirmed_flush_lsn), 0))::bigint,
+  'end', pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::bigint,
+  'confirmed', coalesce(pg_wal_lsn_diff(s.confirmed_flush_lsn, '0/0'), 0)::bigint,
   'next_transaction', pg_snapshot_xmax(pg_current_snapshot())::text::bigint)
 from (select) one left join pg_replication_slots s on s.slot_name = '{slot}'";
 

@@ -91,6 +91,8 @@ codes! {
     MethodNotAllowed = "method_not_allowed",
     /// A hook refused the operation.
     HookError = "hook_error",
+    /// Over MQTT: a hook refused the client, which came with this message.
+    AuthError = "auth_error",
     /// The statement did not finish within its deadline.
     DeadlineExceeded = "deadline_exceeded",
     /// A message of a session could not be read, or lacks a field that it needs.
@@ -101,6 +103,8 @@ codes! {
     InvalidSubscriptionOperation = "invalid_subscription_operation",
     /// A subscription is to be ended or acknowledged, and the message does not say which.
     MissingSubscriptionId = "missing_subscription_id",
+    /// Over MQTT, what is `missing_subscription_id` elsewhere: a message about a subscription does not say which.
+    InvalidSubscription = "invalid_subscription",
     /// The session has no subscription with this id.
     SubscriptionNotFound = "subscription_not_found",
     /// There is no session with this id for the caller, or its time is over.
@@ -131,6 +135,8 @@ impl Code {
                 | Code::InvalidMessageType
                 | Code::InvalidSubscriptionOperation
                 | Code::MissingSubscriptionId
+                | Code::InvalidSubscription
+                | Code::AuthError
                 | Code::SubscriptionNotFound
                 | Code::SessionNotFound
                 | Code::NotCaptured

@@ -242,6 +242,13 @@ impl Overheard<'_> {
     }
 
     async fn ask(&mut self, asked: &'static str, message: Value, answered: &'static str) -> Value {
+        let answer = self.unread(message.clone(), answered).await;
+        self.said.push((asked, message));
+        answer
+    }
+
+    /// Says what the document has no message for.
+    async fn unread(&mut self, message: Value, answered: &'static str) -> Value {
         self.station.say(&message).await;
         let answer = loop {
             if let Some(answer) = self.next().await {
@@ -249,7 +256,6 @@ impl Overheard<'_> {
             }
         };
         assert_eq!(answer["id"], message["id"], "{answer}");
-        self.said.push((asked, message));
         self.said.push((answered, answer.clone()));
         answer
     }
@@ -321,6 +327,9 @@ async fn what_is_said_over_mqtt_is_what_it_says() {
         let end = json!({"id": "u", "type": "subscription", "operation": "unsubscribe", "subscription_id": subscription});
         client.ask("unsubscribe", end.clone(), "unsubscribed").await;
         client.ask("unsubscribe", end, "failure").await;
+        let nameless = json!({"id": "n", "type": "subscription", "operation": "unsubscribe"});
+        let refused = client.unread(nameless, "failure").await;
+        assert_eq!(refused["error"]["code"], "invalid_subscription", "{refused}");
         let all = json!({"id": "a", "type": "subscription", "operation": "unsubscribe_all"});
         client.ask("unsubscribe_all", all, "unsubscribed_all").await;
 

@@ -40,14 +40,15 @@ pub fn code(code: protocol::Code) -> Code {
         | Our::InvalidMessage
         | Our::InvalidMessageType
         | Our::InvalidSubscriptionOperation
-        | Our::MissingSubscriptionId => Code::InvalidArgument,
+        | Our::MissingSubscriptionId
+        | Our::InvalidSubscription => Code::InvalidArgument,
         Our::PayloadTooLarge => Code::ResourceExhausted,
         Our::Conflict => Code::AlreadyExists,
         Our::ForeignKeyViolation | Our::IdempotencyKeyReused | Our::HookError | Our::NotCaptured => Code::FailedPrecondition,
         // Whoever reads again may write again.
         Our::SerializationFailure | Our::PreconditionFailed => Code::Aborted,
         Our::Unauthorized => Code::Unauthenticated,
-        Our::Forbidden => Code::PermissionDenied,
+        Our::Forbidden | Our::AuthError => Code::PermissionDenied,
         Our::NotFound | Our::ModelNotFound | Our::SubscriptionNotFound | Our::SessionNotFound => Code::NotFound,
         Our::ResyncRequired => Code::OutOfRange,
         Our::MethodNotAllowed => Code::Unimplemented,

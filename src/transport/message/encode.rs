@@ -38,13 +38,16 @@ pub fn failure(out: &mut Vec<u8>, id: &str, error: &Error) {
     end(out);
 }
 
-/// Appends the answer to a ping.
+/// Appends the answer to a ping (§1.7).
 pub fn pong(out: &mut Vec<u8>, id: &str) {
-    out.push(b'{');
-    if !id.is_empty() {
-        append(out, &[b"\"id\":", json!(id).to_string().as_bytes(), b","]);
-    }
-    append(out, &[b"\"type\":\"pong\""]);
+    begin_pong(out, id);
+    end(out);
+}
+
+/// Appends the answer to a ping as it is over MQTT, which tells of success (§2.2).
+pub fn pong_of_success(out: &mut Vec<u8>, id: &str) {
+    begin_pong(out, id);
+    append(out, &[b",\"success\":true"]);
     end(out);
 }
 
@@ -142,6 +145,14 @@ fn meta(description: &Value) -> Value {
 fn begin(out: &mut Vec<u8>, id: &str, success: bool) {
     let success: &[u8] = if success { b"true" } else { b"false" };
     append(out, &[b"{\"id\":", json!(id).to_string().as_bytes(), b",\"type\":\"response\",\"success\":", success]);
+}
+
+fn begin_pong(out: &mut Vec<u8>, id: &str) {
+    out.push(b'{');
+    if !id.is_empty() {
+        append(out, &[b"\"id\":", json!(id).to_string().as_bytes(), b","]);
+    }
+    append(out, &[b"\"type\":\"pong\""]);
 }
 
 fn end(out: &mut Vec<u8>) {

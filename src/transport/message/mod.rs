@@ -12,4 +12,4 @@ mod tests;
 
 pub use begun::{begun, head};
 pub use decode::{Message, Said, Subscription, Unreadable, decode, decode_alone};
-pub use encode::{answer, data, failure, pong, success};
+pub use encode::{answer, data, failure, pong, pong_of_success, success};

@@ -140,7 +140,11 @@ fn a_pong_has_an_id_only_if_the_ping_had() {
         let mut out = Vec::new();
         pong(&mut out, id);
         let text: Value = serde_json::from_slice(&out).unwrap();
-        assert_eq!((&text["id"], &text["type"]), (&expected, &json!("pong")));
+        assert_eq!((&text["id"], &text["type"], &text["success"]), (&expected, &json!("pong"), &Value::Null));
+        let mut out = Vec::new();
+        pong_of_success(&mut out, id);
+        let text: Value = serde_json::from_slice(&out).unwrap();
+        assert_eq!((&text["id"], &text["type"], &text["success"]), (&expected, &json!("pong"), &json!(true)));
     }
 }
 

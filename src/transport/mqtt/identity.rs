@@ -1,10 +1,16 @@
 //! Who asks: the token in the message, or whom the broker has let in as this client.
 //!
 //! Where both are there they have to agree, and a token can be bound to a client by a claim.
+//!
+//! Whom a broker has let in, maybe by another replica and a moment ago, is at hand here a little later. So nobody is passed or
+//! refused by what is at hand where it could be somebody else by now: of whom nobody was let in as, and of whom the token does not
+//! name, the store is asked. Where a claim binds tokens, its bearer takes a client id over from who had it, so that a request without a token is
+//! asked about as well; else an id is somebody's until that one's token ends. What can't be asked is not known, and not allowed.
 
 use super::remembered::Remembered;
 use crate::auth::{self, Authenticator, Credentials, Principal};
 use crate::protocol::{Code, Error};
+use crate::store;
 use serde_json::Value;
 
 /// Finds out who asks.
@@ -36,7 +42,10 @@ impl Identity {
         };
         let principal = self.authenticator.authenticate(credentials).await.map_err(refused)?;
         self.check_claim(client, &principal)?;
-        match self.remembered.known(&self.key(broker, client)) {
+        if self.was_let_in(broker, client, &principal) {
+            return Ok(principal);
+        }
+        match self.remembered.ask(&self.key(broker, client)).await.map_err(|error| unknown(&error))? {
             Some(other) if !same(&other, &principal) => {
                 let message = format!("the broker knows the client '{client}' as somebody else than the token names");
                 Err(Error::new(Code::Forbidden, message))
@@ -45,12 +54,15 @@ impl Identity {
         }
     }
 
+    /// Whether the broker has asked about a client, and it was let in as this caller.
+    pub(super) fn was_let_in(&self, broker: &str, client: &str, principal: &Principal) -> bool {
+        self.remembered.known(&self.key(broker, client)).is_some_and(|known| same(&known, principal))
+    }
+
     async fn without_token(&self, broker: &str, client: &str) -> Result<Principal, Error> {
-        let found = self.remembered.find(&self.key(broker, client)).await.map_err(|error| {
-            tracing::warn!(%error, "who a client is can't be looked up");
-            Error::new(Code::Unavailable, "who this client is can't be looked up at the moment; try again later")
-        })?;
-        match found {
+        let key = self.key(broker, client);
+        let found = if self.claim.is_some() { self.remembered.ask(&key).await } else { self.remembered.find(&key).await };
+        match found.map_err(|error| unknown(&error))? {
             Some(principal) => Ok(principal),
             None if self.authenticator.admits_anonymous() => Ok(Principal::anonymous()),
             None => Err(Error::new(
@@ -86,6 +98,11 @@ pub(super) fn same(one: &Principal, other: &Principal) -> bool {
     one.subject == other.subject
         && one.claims.get("iss") == other.claims.get("iss")
         && (one.subject.is_some() || one.claims == other.claims)
+}
+
+fn unknown(error: &store::Error) -> Error {
+    tracing::warn!(%error, "who a client is can't be looked up");
+    Error::new(Code::Unavailable, "who this client is can't be looked up at the moment; try again later")
 }
 
 fn refused(error: auth::Error) -> Error {

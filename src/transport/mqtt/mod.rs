@@ -1,7 +1,7 @@
 //! MQTT: requests come from brokers that we are clients of, answers go back there (§2 of the protocol).
 //!
 //! In reading order: `group` is what replicas have in common, `line` keeps the connection to a broker in the version that `versions` finds, `lanes` has the requests of each client done one after the
-//! other, `requests` answers one, `identity` finds out who asks, `admission` is what brokers ask us about their clients,
+//! other, `requests` answers one, `identity` finds out who asks, `met` has whom hooks have let in, `admission` is what brokers ask us about their clients,
 //! `notify` is where subscriptions come in, and `durable` what they are. `broker` is what messages go out through, `wire` the two versions of the
 //! protocol. What is asked for is decided in the engine, as everywhere.
 //!
@@ -15,6 +15,7 @@ mod group;
 mod identity;
 mod lanes;
 mod line;
+mod met;
 mod notify;
 mod remembered;
 mod requests;
@@ -41,6 +42,7 @@ use group::Filter;
 use identity::Identity;
 use lanes::Lanes;
 use line::Line;
+use met::Met;
 use remembered::Remembered;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -73,6 +75,7 @@ pub struct Parts {
 struct Inner {
     parts: Parts,
     identity: Identity,
+    met: Met,
     brokers: Vec<Broker>,
     /// No more requests are taken.
     leaving: CancellationToken,
@@ -86,14 +89,16 @@ impl From<Parts> for Mqtt {
             let metrics = parts.metrics.mqtt(&server.name);
             Broker::new(server.name.clone(), usize::from(settings.max_in_flight), settings.max_message_bytes, metrics)
         };
+        let several = settings.servers.len() > 1;
         let identity = Identity {
             authenticator: parts.authenticator.clone(),
-            remembered: Remembered::new(Arc::clone(&parts.clients)),
+            remembered: Remembered::new(Arc::clone(&parts.clients), several),
             claim: settings.client_claim.clone(),
-            several: settings.servers.len() > 1,
+            several,
         };
         let brokers = settings.servers.iter().map(broker).collect();
-        Self(Arc::new(Inner { brokers, identity, parts, leaving: CancellationToken::new(), tasks: TaskTracker::new() }))
+        let (leaving, tasks) = (CancellationToken::new(), TaskTracker::new());
+        Self(Arc::new(Inner { brokers, identity, met: Met::default(), parts, leaving, tasks }))
     }
 }
 

@@ -1,7 +1,9 @@
 //! Whom brokers have let in as which client, for as long as their tokens are good; shared by all replicas.
 //!
-//! Every replica follows the bucket and so has all of it at hand. Only of a client that it has not heard of does it ask,
-//! since another replica may have let it in just now.
+//! Every replica follows the bucket and so has all of it at hand, which can be late: another replica may have let a client in
+//! just now. So `find` asks of a client that was not heard of, and `ask` is for where somebody else may have been let in meanwhile.
+//! As long as no client of a broker was heard of, nothing is asked, or every request of a broker that does not ask us would need
+//! NATS. So the very first client that a broker asks about can be nobody at another replica until that has heard of it.
 
 use super::identity::same;
 use crate::auth::Principal;
@@ -21,9 +23,12 @@ pub(super) struct Remembered(Arc<Inner>);
 
 struct Inner {
     bucket: Arc<dyn Bucket>,
-    known: RwLock<HashMap<String, Principal>>,
-    /// Whether a broker has ever asked us. If none does, there is nothing to look up.
-    used: AtomicBool,
+    /// Whether a client's name begins with its broker's.
+    several: bool,
+    /// Clients, with the revisions by which they are known: what is told late is not news.
+    known: RwLock<HashMap<String, (u64, Principal)>>,
+    /// The brokers that have ever asked us. Of the clients of others there is nothing to look up.
+    asking: RwLock<HashSet<String>>,
     /// Whether all was told that there is. Before, nobody knows whether a broker has asked.
     is_current: AtomicBool,
 }
@@ -40,9 +45,10 @@ struct Kept {
 const PAUSE: Duration = Duration::from_secs(1);
 
 impl Remembered {
-    pub(super) fn new(bucket: Arc<dyn Bucket>) -> Self {
-        let (used, is_current) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self(Arc::new(Inner { bucket, known: RwLock::default(), used, is_current }))
+    /// Of the clients of one broker, or of several, whose names stand before their clients' then.
+    pub(super) fn new(bucket: Arc<dyn Bucket>, several: bool) -> Self {
+        let is_current = AtomicBool::new(false);
+        Self(Arc::new(Inner { bucket, several, known: RwLock::default(), asking: RwLock::default(), is_current }))
     }
 
     /// Follows what other replicas remember; never ends.
@@ -82,30 +88,50 @@ impl Remembered {
     }
 
     fn know(&self, entry: &Entry) {
-        self.0.used.store(true, Ordering::Relaxed);
-        if let Some(principal) = read(&entry.value) {
-            self.known_by_all().insert(entry.key.clone(), principal);
-        } else {
+        let broker = self.broker_of(&entry.key);
+        if !self.asks(broker) {
+            self.0.asking.write().unwrap_or_else(PoisonError::into_inner).insert(broker.to_owned());
+        }
+        let Some(principal) = read(&entry.value) else {
             tracing::error!("a client of a broker is kept in a form that can't be read");
+            return;
+        };
+        let mut known = self.known_by_all();
+        if known.get(&entry.key).is_none_or(|(revision, _)| *revision <= entry.revision) {
+            known.insert(entry.key.clone(), (entry.revision, principal));
         }
     }
 
-    fn known_by_all(&self) -> std::sync::RwLockWriteGuard<'_, HashMap<String, Principal>> {
+    fn broker_of<'a>(&self, client: &'a str) -> &'a str {
+        let named = client.split_once(' ').filter(|_| self.0.several);
+        named.map_or("", |(broker, _)| broker)
+    }
+
+    fn asks(&self, broker: &str) -> bool {
+        self.0.asking.read().unwrap_or_else(PoisonError::into_inner).contains(broker)
+    }
+
+    fn known_by_all(&self) -> std::sync::RwLockWriteGuard<'_, HashMap<String, (u64, Principal)>> {
         self.0.known.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Who a client is, as far as it is known here.
     pub(super) fn known(&self, client: &str) -> Option<Principal> {
         let known = self.0.known.read().unwrap_or_else(PoisonError::into_inner);
-        known.get(client).filter(|principal| lives(principal)).cloned()
+        known.get(client).map(|(_, principal)| principal).filter(|principal| lives(principal)).cloned()
     }
 
-    /// Who a client is.
+    /// Who a client is, where nobody else gets in under its name while it is known.
     pub(super) async fn find(&self, client: &str) -> Result<Option<Principal>, Error> {
-        if let Some(principal) = self.known(client) {
-            return Ok(Some(principal));
+        match self.known(client) {
+            Some(principal) => Ok(Some(principal)),
+            None => self.ask(client).await,
         }
-        if self.0.is_current.load(Ordering::Relaxed) && !self.0.used.load(Ordering::Relaxed) {
+    }
+
+    /// Who a client is at this moment, whatever is known here.
+    pub(super) async fn ask(&self, client: &str) -> Result<Option<Principal>, Error> {
+        if self.0.is_current.load(Ordering::Relaxed) && !self.asks(self.broker_of(client)) {
             return Ok(None);
         }
         let entry = self.0.bucket.get(client).await?;
@@ -154,14 +180,47 @@ mod tests {
     use super::*;
     use crate::store::MemoryBucket;
 
+    fn named(name: &str) -> Principal {
+        Principal { subject: Some(name.to_owned()), ..Principal::anonymous() }
+    }
+
+    fn name(found: Option<Principal>) -> Option<String> {
+        found.and_then(|found| found.subject)
+    }
+
     #[tokio::test]
     async fn a_replica_that_was_told_nothing_yet_asks() {
         let bucket: Arc<dyn Bucket> = Arc::new(MemoryBucket::default());
-        let ann = Principal { subject: Some("ann".to_owned()), ..Principal::anonymous() };
-        assert!(Remembered::new(Arc::clone(&bucket)).remember("dev", &ann, false).await.unwrap());
-        let other = Remembered::new(bucket);
+        assert!(Remembered::new(Arc::clone(&bucket), false).remember("dev", &named("ann"), false).await.unwrap());
+        let other = Remembered::new(bucket, false);
         assert!(other.known("dev").is_none());
-        assert_eq!(other.find("dev").await.unwrap().and_then(|found| found.subject).as_deref(), Some("ann"));
+        assert_eq!(name(other.find("dev").await.unwrap()).as_deref(), Some("ann"));
         assert!(other.find("nobody").await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn who_has_taken_a_client_over_is_known_by_asking_and_what_is_told_late_is_no_news() {
+        let bucket: Arc<dyn Bucket> = Arc::new(MemoryBucket::default());
+        let (here, there) = (Remembered::new(Arc::clone(&bucket), false), Remembered::new(Arc::clone(&bucket), false));
+        assert!(here.remember("dev", &named("ann"), true).await.unwrap());
+        let late = bucket.get("dev").await.unwrap().unwrap();
+        assert!(there.remember("dev", &named("bob"), true).await.unwrap());
+        assert_eq!(name(here.find("dev").await.unwrap()).as_deref(), Some("ann"), "here it is not told yet");
+        assert_eq!(name(here.ask("dev").await.unwrap()).as_deref(), Some("bob"));
+        there.hear(Told::Put(late), &mut HashSet::new());
+        assert_eq!(name(there.known("dev")).as_deref(), Some("bob"));
+    }
+
+    #[tokio::test]
+    async fn of_the_clients_of_a_broker_that_does_not_ask_nothing_is_looked_up() {
+        let bucket: Arc<dyn Bucket> = Arc::new(MemoryBucket::default());
+        let here = Remembered::new(Arc::clone(&bucket), true);
+        here.hear(Told::Current, &mut HashSet::new());
+        assert!(here.remember("one:1883 dev", &named("ann"), false).await.unwrap());
+        let there = Remembered::new(bucket, true);
+        assert!(there.remember("one:1883 other", &named("bob"), false).await.unwrap());
+        assert!(there.remember("two:1883 other", &named("bob"), false).await.unwrap());
+        assert_eq!(name(here.ask("one:1883 other").await.unwrap()).as_deref(), Some("bob"));
+        assert!(here.ask("two:1883 other").await.unwrap().is_none());
     }
 }

@@ -87,14 +87,12 @@ impl Asked<'_> {
         }
         let read = match message::decode(bytes) {
             Ok(read) => read,
-            Err(unreadable) => return self.refused(&unreadable.id, &unreadable.error).into(),
+            Err(unreadable) => return self.refused(&unreadable.id, &as_named_here(unreadable.error)).into(),
         };
         if let Err(error) = topic::check_client(self.client).and_then(|()| self.check_response_topic()) {
             return self.refused(&read.id, &error).into();
         }
-        let authorization = self.property(&["authorization", "Authorization"]);
-        let identity = &lanes.mqtt().0.identity;
-        let principal = match identity.of(lanes.broker().name(), self.client, authorization, read.token.as_deref()).await {
+        let principal = match self.comes_as(read.token.as_deref()).await {
             Ok(principal) => principal,
             // A ping asks whether somebody is there, and so is answered to anybody; it keeps nothing alive then.
             Err(_) if matches!(read.said, Said::Ping) => return pong(&read.id),
@@ -117,6 +115,17 @@ impl Asked<'_> {
                 }
             }
         }
+    }
+
+    /// Who it is, if hooks let it come.
+    async fn comes_as(&self, token: Option<&str>) -> Result<Principal, Error> {
+        let (mqtt, broker) = (self.lanes.mqtt(), self.lanes.broker().name());
+        let (identity, authorization) = (&mqtt.0.identity, self.property(&["authorization", "Authorization"]));
+        let principal = identity.of(broker, self.client, authorization, token).await?;
+        if !identity.was_let_in(broker, self.client, &principal) {
+            mqtt.0.met.may_come(&mqtt.engine, &identity.key(broker, self.client), &principal).await?;
+        }
+        Ok(principal)
     }
 
     async fn requested(&self, principal: &Principal, id: String, mut request: protocol::Request) -> Vec<u8> {
@@ -165,8 +174,14 @@ impl Asked<'_> {
 
 fn pong(id: &str) -> Answered {
     let mut out = Vec::new();
-    message::pong(&mut out, id);
+    message::pong_of_success(&mut out, id);
     out.into()
+}
+
+/// The error under the code that it has over MQTT (§2.2), where that is another one than over WebSocket.
+fn as_named_here(error: Error) -> Error {
+    let code = if error.code == Code::MissingSubscriptionId { Code::InvalidSubscription } else { error.code };
+    Error { code, ..error }
 }
 
 fn failure(id: &str, error: &Error) -> Vec<u8> {

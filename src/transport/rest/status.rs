@@ -28,6 +28,7 @@ pub fn status(code: Code) -> StatusCode {
         | Code::InvalidMessageType
         | Code::InvalidSubscriptionOperation
         | Code::MissingSubscriptionId
+        | Code::InvalidSubscription
         | Code::NotCaptured => StatusCode::BAD_REQUEST,
         Code::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Code::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -36,7 +37,7 @@ pub fn status(code: Code) -> StatusCode {
         Code::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
         Code::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
         Code::Unauthorized => StatusCode::UNAUTHORIZED,
-        Code::Forbidden => StatusCode::FORBIDDEN,
+        Code::Forbidden | Code::AuthError => StatusCode::FORBIDDEN,
         Code::NotFound | Code::ModelNotFound | Code::SubscriptionNotFound | Code::SessionNotFound => StatusCode::NOT_FOUND,
         Code::ResyncRequired => StatusCode::GONE,
         Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,

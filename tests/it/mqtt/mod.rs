@@ -3,9 +3,11 @@
 
 mod admission;
 mod brokers;
+mod coming;
 mod entering;
 mod hooks;
 mod killed;
+mod late;
 mod other_brokers;
 mod talking;
 mod versions;
@@ -17,6 +19,7 @@ use axum::http::Method;
 use resolvespec::auth::{Authentication, JwtSettings, KeySource, Secret};
 use resolvespec::config::{Config, DevArgs, MqttArgs};
 use resolvespec::engine::Hook;
+use resolvespec::live::Handles;
 use resolvespec::load;
 use resolvespec::transport::mqtt::Settings;
 use serde_json::{Value, json};
@@ -71,6 +74,16 @@ impl Shop {
         hooks: Vec<Arc<dyn Hook>>,
         change: impl FnOnce(Settings) -> Settings,
     ) -> Self {
+        Self::shared(url, (authentication, Handles::memory()), hooks, change).await
+    }
+
+    /// One that shares what replicas share.
+    async fn shared(
+        url: &str,
+        (authentication, handles): (Authentication, Handles),
+        hooks: Vec<Arc<dyn Hook>>,
+        change: impl FnOnce(Settings) -> Settings,
+    ) -> Self {
         let prefix = mqtt::prefix();
         let folder = std::env::temp_dir().join(format!("resolvespec-mqtt-{prefix}"));
         std::fs::create_dir_all(&folder).expect("a folder can be made");
@@ -80,7 +93,7 @@ impl Shop {
         let dev = Config::dev(&DevArgs { paths: Vec::new(), port: 0, log: "warn".to_owned(), mqtt: MqttArgs::default() });
         let settings = change(mqtt::settings(url, &prefix));
         let config = Config { mqtt: Some(settings.clone()), authentication, ..dev };
-        let running = Running::start(&config, served, hooks).await;
+        let running = Running::sharing(&config, served, hooks, handles).await;
         Self { prefix: settings.prefix, address: running.address, folder, running }
     }
 

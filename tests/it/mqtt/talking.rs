@@ -16,7 +16,9 @@ async fn requests_are_answered_under_their_ids_in_both_versions() {
         let mut station = Station::connect(&shared(), &format!("{}-{spoken:?}", shop.prefix), &shop.prefix, spoken).await;
         station.wait_for_service().await;
         let pong = station.ask(&json!({"id": "p", "type": "ping"})).await;
-        assert_eq!((&pong["id"], &pong["type"]), (&json!("p"), &json!("pong")));
+        assert_eq!((&pong["id"], &pong["type"], &pong["success"]), (&json!("p"), &json!("pong"), &json!(true)), "{pong}");
+        let nameless = station.ask(&json!({"type": "ping"})).await;
+        assert_eq!((&nameless["id"], &nameless["success"]), (&Value::Null, &json!(true)), "{nameless}");
         let list = station.ask(&read("1")).await;
         assert!(list["data"].as_array().is_some_and(|rows| rows.len() >= 2), "{list}");
         let one = json!({"id": "2", "type": "request", "operation": "read", "entity": "items", "data": {"id": 1}});
@@ -50,6 +52,21 @@ async fn what_can_not_be_read_is_answered_without_an_id() {
     assert_eq!((&answer["id"], code(&answer)), (&json!("a"), "invalid_message"));
     let asked = json!({"id": "s", "type": "subscription", "operation": "subscribe", "entity": "items"});
     assert_eq!(code(&station.ask(&asked).await), "not_captured");
+    shop.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscription_that_is_not_named_can_not_end() {
+    let shop = Shop::open(&shared(), |settings| settings).await;
+    for spoken in BOTH {
+        let mut station = Station::connect(&shared(), &format!("{}-{spoken:?}", shop.prefix), &shop.prefix, spoken).await;
+        station.wait_for_service().await;
+        for nameless in [Value::Null, json!("")] {
+            let end = json!({"id": "u", "type": "subscription", "operation": "unsubscribe", "subscription_id": nameless});
+            let refused = station.ask(&end).await;
+            assert_eq!((&refused["id"], code(&refused)), (&json!("u"), "invalid_subscription"), "{refused}");
+        }
+    }
     shop.close().await;
 }
 

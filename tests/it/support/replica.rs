@@ -2,7 +2,8 @@
 
 use resolvespec::config::Config;
 use resolvespec::engine::{Engine, Hook, Served};
-use resolvespec::serve::bind;
+use resolvespec::live::Handles;
+use resolvespec::serve::bind_with;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -21,8 +22,13 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) async fn start(config: &Config, served: Served, hooks: Vec<Arc<dyn Hook>>) -> Self {
+        Self::sharing(config, served, hooks, Handles::memory()).await
+    }
+
+    /// One that shares what replicas share.
+    pub(crate) async fn sharing(config: &Config, served: Served, hooks: Vec<Arc<dyn Hook>>, handles: Handles) -> Self {
         print_errors();
-        let replica = bind(config, served, hooks).await.expect("a port is free");
+        let replica = bind_with(config, served, hooks, handles).await.expect("a port is free");
         let (address, engine) = (replica.address(), replica.engine().clone());
         let (end, ended) = oneshot::channel::<()>();
         let task = TaskTracker::new().spawn(async move {

@@ -44,7 +44,7 @@ async fn a_ping_is_answered_with_its_id_if_it_has_one() {
     let shop = Shop::usual().await;
     let mut session = shop.session().await;
     let pong = session.ask(&json!({"id": "p1", "type": "ping"})).await;
-    assert_eq!((&pong["id"], &pong["type"]), (&json!("p1"), &json!("pong")));
+    assert_eq!((&pong["id"], &pong["type"], &pong["success"]), (&json!("p1"), &json!("pong"), &Value::Null));
     let pong = session.ask(&json!({"type": "ping"})).await;
     assert_eq!((&pong["id"], &pong["type"]), (&Value::Null, &json!("pong")));
     session.send(Message::Ping("here".into())).await;

@@ -104,6 +104,8 @@ fn applies(code: Code, operation: Operation) -> bool {
         | Code::InvalidMessageType
         | Code::InvalidSubscriptionOperation
         | Code::MissingSubscriptionId
+        | Code::InvalidSubscription
+        | Code::AuthError
         | Code::SubscriptionNotFound
         | Code::SessionNotFound
         | Code::NotCaptured

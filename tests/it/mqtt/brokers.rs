@@ -25,7 +25,7 @@ spec: {source: shop}
 ";
 
 /// A shop whose changes are captured.
-fn shop(name: &str) -> Shop {
+pub(super) fn shop(name: &str) -> Shop {
     let shop = Shop::new(&format!("mqtt-{name}"));
     std::fs::write(shop.0.join("shop.yaml"), MANIFEST).expect("a manifest can be written");
     shop
@@ -42,7 +42,7 @@ async fn station(broker: &OwnMosquitto, id: &str) -> Station {
 }
 
 /// The answer to a request, whatever is told meanwhile.
-async fn answer(station: &mut Station, message: &Value) -> Value {
+pub(super) async fn answer(station: &mut Station, message: &Value) -> Value {
     station.say(message).await;
     loop {
         let heard = station.hear().await;
@@ -53,7 +53,7 @@ async fn answer(station: &mut Station, message: &Value) -> Value {
 }
 
 /// The next notification.
-async fn told(station: &mut Station) -> Value {
+pub(super) async fn told(station: &mut Station) -> Value {
     loop {
         let heard = station.hear().await;
         if heard.topic.contains("/notify/") {
@@ -62,13 +62,13 @@ async fn told(station: &mut Station) -> Value {
     }
 }
 
-async fn subscribed(station: &mut Station) -> String {
+pub(super) async fn subscribed(station: &mut Station) -> String {
     let wish = json!({"id": "s", "type": "subscription", "operation": "subscribe", "entity": "items"});
     let begun = answer(station, &wish).await;
     begun["data"]["subscription_id"].as_str().unwrap_or_else(|| panic!("{begun}")).to_owned()
 }
 
-fn write(process: &Process, name: &str) {
+pub(super) fn write(process: &Process, name: &str) {
     let (status, body) = process.post("/api/main/items", &json!({"operation": "create", "data": {"name": name}}), None);
     assert_eq!(status, 200, "{body}");
 }

@@ -216,59 +216,6 @@ async fn a_call_that_its_client_gives_up_is_given_up() {
     stage.close().await;
 }
 
-/// The headers and trailers of a call with a deadline, as curl hears them. The library's client counts the deadline as well, gives
-/// up at the same time, and then does not hear the answer; curl only says it.
-async fn told_by_curl(address: SocketAddr, message: &Message, deadline: &str) -> String {
-    let bytes = message.encode_to_vec();
-    let length = u32::try_from(bytes.len()).expect("it is short");
-    let mut curl = Command::new("curl");
-    curl.args(["--silent", "--http2-prior-knowledge", "--max-time", "20", "--output", "/dev/null", "--dump-header", "-"]);
-    curl.args(["--header", "content-type: application/grpc", "--header", "te: trailers", "--header"]);
-    curl.arg(format!("grpc-timeout: {deadline}")).args(["--data-binary", "@-"]);
-    curl.arg(format!("http://{address}/resolvespec.v1.ResolveSpec/Call"));
-    let mut curl = curl.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("curl runs");
-    let mut body = curl.stdin.take().expect("piped");
-    for part in [&[0][..], &length.to_be_bytes(), &bytes] {
-        body.write_all(part).await.expect("it is read");
-    }
-    drop(body);
-    let output = curl.wait_with_output().await.expect("it ends");
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_deadline_ends_the_call_and_its_statement_on_postgres() {
-    const ENTITIES: &str = "
-apiVersion: resolvespec.dev/v1alpha1
-kind: Entity
-metadata: {name: notes}
-spec: {source: conformance, apiSchema: public, operators: [{name: endless, condition: 'pg_sleep(60) is not null'}]}
-";
-    let fresh = Fresh::create(Kind::Postgres).await;
-    let watch = Database::connect(&Connection::new("watch", &fresh.url)).await.expect("the database answers");
-    let server = Server::over(
-        Kind::Postgres,
-        fresh,
-        "create table notes (id integer primary key); insert into notes values (1);",
-        ENTITIES,
-        Vec::new(),
-    )
-    .await;
-    let endless = json!({"operation": "read", "entity": "notes", "options": {"customOperators": [{"name": "endless"}]}});
-    let began = Instant::now();
-    let said = told_by_curl(server.client.address(), &message(&endless), "500m").await;
-    assert!(began.elapsed() >= Duration::from_millis(500) && began.elapsed() < Duration::from_secs(15));
-    let status = format!("grpc-status: {}", Code::DeadlineExceeded as i32);
-    assert!(said.lines().any(|line| line.trim_end() == status), "{said}");
-    let runs = "select '1' from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'";
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !watch.fetch_texts(Statement::new(runs)).await.expect("an answer").is_empty() {
-        assert!(Instant::now() < deadline, "the statement is left to run");
-    }
-    watch.close().await;
-    server.stop().await;
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_call_is_answered_as_before_and_what_is_one_is_not_touched() {
     let stage = Stage::open(Kind::Sqlite).await;

@@ -2,6 +2,7 @@
 
 mod calling;
 mod conversing;
+mod deadlines;
 mod describing;
 mod example;
 mod leaving;

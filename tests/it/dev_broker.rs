@@ -157,6 +157,34 @@ fn what_is_retained_is_told_to_who_comes_later_until_it_is_taken_back() {
 }
 
 #[test]
+fn those_who_share_a_subscription_have_a_message_each_in_turn() {
+    let mut dev = Dev::start("shared");
+    for version in ["311", "5"] {
+        // Two connections of one user, whose topics both may use.
+        let user = format!("team-{version}");
+        let (topic, shared) = (format!("spec/{user}/work"), format!("$share/g/spec/{user}/work"));
+        let mut alone = Listener::start(&dev, version, &user, &[&topic]);
+        let mut sharing = [(); 2].map(|()| Listener::start(&dev, version, &user, &[&shared]));
+        let end = 20;
+        for number in 0..end {
+            dev.publish(version, &["-u", &user, "-t", &topic, "-m", &number.to_string()]);
+        }
+        let mut heard = Vec::new();
+        for listener in &mut sharing {
+            let own: Vec<u64> = (0..end / 2).map(|_| listener.next().1.as_u64().expect("a number")).collect();
+            assert!(own.is_sorted(), "in their order: {own:?}");
+            heard.extend(own);
+        }
+        heard.sort_unstable();
+        assert_eq!(heard, (0..end).collect::<Vec<_>>(), "each by one of both, MQTT {version}");
+        for number in 0..end {
+            assert_eq!(alone.next(), (topic.clone(), json!(number)), "whoever does not share hears all");
+        }
+    }
+    dev.process.end();
+}
+
+#[test]
 fn a_client_has_its_own_topics_and_nobody_elses() {
     let mut dev = Dev::start("own");
     for version in ["311", "5"] {

@@ -3,6 +3,7 @@
 
 use super::deployment::{Deployment, Replica};
 use super::subscriber::{answer, asked, client, hears_all, insert, notification, parts, replica, share, shop, subscribed, told};
+use super::takeover::measured;
 use super::until;
 use crate::support::mqtt::{Entry, OwnMosquitto, Spoken, Station};
 use resolvespec::database::{Database, Settings};
@@ -190,42 +191,6 @@ async fn a_snapshot_and_what_is_told_after_it_leave_no_gap_and_do_not_overlap() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_is_killed_is_followed_within_seconds() {
-    let broker = OwnMosquitto::start("durable-killed");
-    let shop = shop(&broker).await;
-    let (mut one, mut two) = (replica(&shop, "one").await, replica(&shop, "two").await);
-    let mut ada = client(&broker, "ada").await;
-    ada.wait_for_service().await;
-    subscribed(&mut ada).await;
-    let mut took = Vec::new();
-    let rounds = std::env::var("TAKEOVER_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(6_u64);
-    for round in 0..rounds {
-        share(&one, &two).await;
-        let first = 100 * (round + 1);
-        one.signal("-KILL");
-        let killed = Instant::now();
-        // In all parts, so also in those of the one that is gone.
-        insert(&shop, first..first + 40).await;
-        hears_all(&mut ada, first..first + 40).await;
-        took.push(killed.elapsed());
-        assert!(killed.elapsed() < TAKEOVER, "{took:?}");
-        let again = shop.start_again_after_death(one).await;
-        until("being ready again", async || again.is_ready().await).await;
-        (one, two) = (two, again);
-    }
-    took.sort();
-    let at = |percent: usize| took[(took.len() * percent / 100).min(took.len() - 1)];
-    tracing_line(&format!("takeover over {} rounds: p50 {:?}, p99 {:?}; {took:?}", took.len(), at(50), at(99)));
-    drop((one, two));
-    shop.remove().await;
-}
-
-#[expect(clippy::print_stderr, reason = "a measurement is told")]
-fn tracing_line(text: &str) {
-    eprintln!("{text}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn subscriptions_outlive_all_replicas_and_clients_that_are_away() {
     let broker = OwnMosquitto::start("durable-all");
     let shop = shop(&broker).await;
@@ -405,7 +370,7 @@ async fn whoever_was_frozen_past_its_lease_tells_nothing_more_of_it() {
     let mut rounds = Rounds::default();
     rounds.hear(&mut ada, &counting, &writer).await;
     writer.await.expect("no panic");
-    tracing_line(&format!("told again around a replica that was frozen: {}", rounds.told_again));
+    measured(&format!("told again around a replica that was frozen: {}", rounds.told_again));
     drop((one, two));
     shop.remove().await;
 }
@@ -442,10 +407,7 @@ async fn replacing_one_replica_after_the_other_loses_nothing_and_waits_for_no_le
     counting.goes_on(20).await;
     counting.stop.store(true, Ordering::Relaxed);
     let rounds = listener.await.expect("no panic");
-    tracing_line(&format!(
-        "longest silence while replicas are replaced: {:?}; told again: {}",
-        rounds.longest, rounds.told_again
-    ));
+    measured(&format!("longest silence while replicas are replaced: {:?}; told again: {}", rounds.longest, rounds.told_again));
     assert!(rounds.longest < Duration::from_secs(5), "{:?}", rounds.longest);
     drop((one, two));
     shop.remove().await;

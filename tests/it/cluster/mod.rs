@@ -15,6 +15,7 @@ mod owning;
 mod rolling;
 mod sharing;
 mod subscriber;
+mod takeover;
 
 use std::time::{Duration, Instant};
 

@@ -2,7 +2,7 @@
 //! outlives every replica; what happens is told by whoever holds the lease of the record's part.
 //!
 //! In reading order: `kept` is a subscription in the bucket, `entering` one whose client is being answered, `ending` how it ends, `roll` what one watcher knows of all, `lease` who tells of a part,
-//! `keeper` takes and hands over leases, a `tenure` is the time between, `serve` tells, by `delivery`,
+//! `keeper` takes and hands over leases, a `tenure` is the time between, `serve` tells, by `delivery`, `waiting` has what is still to begin,
 //! `owed` is what a broker did not take of that, and `complete` where a client can go on that has lost it.
 
 mod admin;
@@ -18,6 +18,7 @@ mod roll;
 mod serve;
 mod tenure;
 mod text;
+mod waiting;
 
 pub use admin::router as admin_router;
 

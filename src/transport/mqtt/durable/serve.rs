@@ -9,6 +9,7 @@ use super::delivery::{Delivery, Message, Says, Step};
 use super::kept::Kept;
 use super::lease::{Progress, Unit};
 use super::roll::Entered;
+use super::waiting::{Queue, Waiting};
 use super::{Shared, text};
 use crate::event::bus::Extent;
 use crate::event::hub::{Ending, GoesOn, Notification, PartSession};
@@ -77,13 +78,6 @@ struct Told {
     topic: Arc<str>,
 }
 
-/// A subscription that is still to begin here.
-struct Waiting {
-    since: u64,
-    at: Instant,
-    pause: Duration,
-}
-
 /// A subscription that has ended, until its client was told.
 struct Ended {
     since: u64,
@@ -99,7 +93,7 @@ struct Serving<'s> {
     session: PartSession,
     changes: broadcast::Receiver<Arc<str>>,
     told: HashMap<Arc<str>, Told>,
-    waiting: HashMap<Arc<str>, Waiting>,
+    waiting: Queue,
     beginning: FuturesUnordered<BoxFuture<'static, Begun>>,
     begins: HashMap<Arc<str>, u64>,
     /// Those whose end is being told: their clients may begin them anew meanwhile.
@@ -130,7 +124,7 @@ impl<'s> Serving<'s> {
             delivery: Delivery::new(duty),
             duty,
             told: HashMap::new(),
-            waiting: HashMap::new(),
+            waiting: Queue::default(),
             beginning: FuturesUnordered::new(),
             begins: HashMap::new(),
             ending: HashMap::new(),
@@ -152,8 +146,7 @@ impl<'s> Serving<'s> {
                 debug!(%error, "a part can't be told for now");
                 return Over::Again;
             }
-            let idle = self.waiting.iter().filter(|(id, _)| !self.begins.contains_key(*id));
-            let next = idle.map(|(_, waiting)| waiting.at).min();
+            let next = self.waiting.next(|id| !self.begins.contains_key(id));
             let may_begin = self.begins.len() < AT_ONCE;
             let may_take = self.delivery.is_idle();
             tokio::select! {
@@ -248,7 +241,7 @@ impl<'s> Serving<'s> {
         let all = self.shared.roll.of_broker(&self.unit.broker);
         let there: std::collections::HashSet<Arc<str>> = all.iter().map(|(id, _)| Arc::clone(id)).collect();
         let gone: Vec<Arc<str>> =
-            self.told.keys().chain(self.waiting.keys()).filter(|id| !there.contains(*id)).map(Arc::clone).collect();
+            self.told.keys().chain(self.waiting.ids()).filter(|id| !there.contains(*id)).map(Arc::clone).collect();
         for id in gone {
             self.forget(&id);
         }
@@ -301,12 +294,12 @@ impl<'s> Serving<'s> {
     async fn begin_next(&mut self) -> Result<(), Error> {
         let now = Instant::now();
         let room = AT_ONCE.saturating_sub(self.begins.len());
-        let due = self.waiting.iter().filter(|(id, waiting)| waiting.at <= now && !self.begins.contains_key(*id));
-        let due: Vec<(Arc<str>, Duration)> = due.take(room).map(|(id, waiting)| (Arc::clone(id), waiting.pause)).collect();
+        if self.waiting.is_empty() {
+            self.extent = None;
+            return Ok(());
+        }
+        let due = self.waiting.take_due(now, room, |id| !self.begins.contains_key(id));
         if due.is_empty() {
-            if self.waiting.is_empty() {
-                self.extent = None;
-            }
             return Ok(());
         }
         let extent = match &self.extent {
@@ -315,7 +308,6 @@ impl<'s> Serving<'s> {
         };
         self.extent = Some(Arc::clone(&extent));
         for (id, pause) in due {
-            self.waiting.remove(&id);
             let Some(entered) = self.shared.roll.subscription(&id) else { continue };
             if !self.is_answered(&entered) {
                 self.want(&id, &entered);
@@ -397,7 +389,7 @@ impl<'s> Serving<'s> {
         if !self.delivery.may_reach() {
             return;
         }
-        let waiting = self.waiting.values().map(|waiting| waiting.since).chain(self.begins.values().copied()).min();
+        let waiting = self.waiting.first_kept().into_iter().chain(self.begins.values().copied()).min();
         // One that was told before and is not yet again must not be passed.
         if waiting.is_some_and(|since| since <= self.sampled.covers) {
             return;

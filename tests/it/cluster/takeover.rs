@@ -1,0 +1,132 @@
+//! How long it takes until another replica tells of what one told that is killed: by the time of the lease, and however many
+//! subscriptions there are.
+
+use super::deployment::Deployment;
+use super::subscriber::{answer, client, hears_all, insert, known, notification, replica, share, shop, subscribed};
+use super::until;
+use crate::support::mqtt::{DEADLINE, OwnMosquitto, Station};
+use futures_util::future::join_all;
+use serde_json::json;
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+/// From the end of a replica to the next notification, by a lease of three seconds.
+const TAKEOVER: Duration = Duration::from_secs(5);
+
+/// Tells of what was measured.
+#[expect(clippy::print_stderr, reason = "a measurement is told")]
+pub(super) fn measured(text: &str) {
+    eprintln!("{text}");
+}
+
+/// A client that hears of everything, while of two replicas one is killed again and again: how long all of it took each time.
+async fn takeovers(shop: &Deployment, broker: &OwnMosquitto, rounds: u64) -> Vec<Duration> {
+    let (mut one, mut two) = (replica(shop, "one").await, replica(shop, "two").await);
+    let mut ada = client(broker, "ada").await;
+    ada.wait_for_service().await;
+    subscribed(&mut ada).await;
+    let mut took = Vec::new();
+    for round in 0..rounds {
+        share(&one, &two).await;
+        let first = 100 * (round + 1);
+        one.signal("-KILL");
+        let killed = Instant::now();
+        // In all parts, so also in those of the one that is gone.
+        insert(shop, first..first + 40).await;
+        hears_all(&mut ada, first..first + 40).await;
+        took.push(killed.elapsed());
+        let again = shop.start_again_after_death(one).await;
+        until("being ready again", async || again.is_ready().await).await;
+        (one, two) = (two, again);
+    }
+    took.sort();
+    took
+}
+
+fn at(took: &[Duration], percent: usize) -> Duration {
+    took[(took.len() * percent / 100).min(took.len() - 1)]
+}
+
+fn rounds(usual: u64) -> u64 {
+    std::env::var("TAKEOVER_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_killed_is_followed_within_seconds() {
+    let broker = OwnMosquitto::start("takeover-usual");
+    let shop = shop(&broker).await;
+    let took = takeovers(&shop, &broker, rounds(6)).await;
+    measured(&format!("takeover over {} rounds: p50 {:?}, p99 {:?}; {took:?}", took.len(), at(&took, 50), at(&took, 99)));
+    assert!(took.iter().all(|time| *time < TAKEOVER), "{took:?}");
+    shop.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shorter_lease_is_followed_sooner() {
+    /// What was renewed a third of its time before the end is over before this, where three seconds would not be.
+    const SOON: Duration = Duration::from_millis(1900);
+    let broker = OwnMosquitto::start("takeover-short");
+    let shop = shop(&broker).await.with("RESOLVESPEC_MQTT_LEASE_MS", "1000");
+    let took = takeovers(&shop, &broker, rounds(6)).await;
+    let (half, last) = (at(&took, 50), at(&took, 99));
+    measured(&format!("takeover by a lease of 1 s over {} rounds: p50 {half:?}, p99 {last:?}; {took:?}", took.len()));
+    // A machine that does other things may stand still in one of the rounds, and not in half of them.
+    assert!(half < SOON && last < TAKEOVER - Duration::from_secs(2), "{took:?}");
+    shop.remove().await;
+}
+
+/// Clients, and subscriptions of each.
+const CLIENTS: u64 = 10;
+const EACH: u64 = 100;
+
+/// A client begins its subscriptions, each to a record of its own.
+async fn crowd(mut station: Station, number: u64) -> (Station, Range<u64>) {
+    let records = 1000 + number * EACH..1000 + (number + 1) * EACH;
+    for record in records.clone() {
+        let filters = json!([{"column": "id", "operator": "eq", "value": record}]);
+        let asked = json!({"id": format!("s{record}"), "type": "subscription", "operation": "subscribe", "entity": "items",
+            "options": {"filters": filters}});
+        let begun = answer(&mut station, &asked).await;
+        assert_eq!(begun["success"], true, "{begun}");
+    }
+    (station, records)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_subscriptions_are_all_told_again_within_seconds() {
+    let broker = OwnMosquitto::with("takeover-thousand", "max_queued_messages 0\n");
+    let shop = shop(&broker).await;
+    let (one, two) = (replica(&shop, "one").await, replica(&shop, "two").await);
+    let mut stations = Vec::new();
+    for number in 0..CLIENTS {
+        stations.push(client(&broker, &format!("client-{number}")).await);
+    }
+    stations[0].wait_for_service().await;
+    let clients = join_all(stations.into_iter().zip(0..).map(|(station, number)| crowd(station, number))).await;
+    known(&[&one, &two], CLIENTS * EACH).await;
+    share(&one, &two).await;
+    let all = 1000..1000 + CLIENTS * EACH;
+    one.signal("-KILL");
+    let killed = Instant::now();
+    insert(&shop, all).await;
+    let hearing = clients.into_iter().map(async |(mut station, records)| {
+        let (mut missing, mut took) = (records.collect::<BTreeSet<u64>>(), Vec::new());
+        while !missing.is_empty() {
+            let heard = station.hears(DEADLINE).await.unwrap_or_else(|| panic!("{} is not told of {missing:?}", station.id));
+            let Some(told) = notification(heard) else { continue };
+            if missing.remove(&told["data"]["id"].as_u64().expect("a key")) {
+                took.push(killed.elapsed());
+            }
+        }
+        took
+    });
+    let mut took = join_all(hearing).await.concat();
+    took.sort();
+    let (half, most, last) = (at(&took, 50), at(&took, 99), at(&took, 100));
+    measured(&format!("{} subscriptions after a kill: p50 {half:?}, p99 {most:?}, the last {last:?}", took.len()));
+    assert_eq!(took.len() as u64, CLIENTS * EACH);
+    assert!(last < TAKEOVER, "{last:?}");
+    drop((one, two));
+    shop.remove().await;
+}

@@ -17,6 +17,7 @@ const AGAIN: Duration = Duration::from_millis(50);
 pub(super) struct Maker {
     broker: String,
     id: String,
+    spoken: Spoken,
 }
 
 /// What a maker has made.
@@ -31,7 +32,8 @@ pub(super) struct Made {
 
 impl Maker {
     pub(super) fn new(number: usize, broker: String) -> Self {
-        Self { broker, id: format!("maker-{number}") }
+        let spoken = if number.is_multiple_of(2) { Spoken::V5 } else { Spoken::V4 };
+        Self { broker, id: format!("maker-{number}"), spoken }
     }
 
     pub(super) async fn run(self, writing: Arc<AtomicBool>) -> Made {
@@ -55,7 +57,7 @@ impl Maker {
     }
 
     async fn enter(&self) -> Option<Station> {
-        let entry = Entry { url: &self.broker, id: &self.id, prefix: "spec", spoken: Spoken::V5, stays: true };
+        let entry = Entry { url: &self.broker, id: &self.id, prefix: "spec", spoken: self.spoken, stays: true };
         let station = Station::enter(entry).await.ok()?;
         station.subscribe(&format!("spec/{}/response", self.id)).await.ok()?;
         Some(station)

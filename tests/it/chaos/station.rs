@@ -30,6 +30,10 @@ pub(super) struct Listener {
     ledger: Arc<Ledger>,
     broker: String,
     id: String,
+    /// Half of them speak each version.
+    spoken: Spoken,
+    /// Whether the broker has a session for it, with its topics.
+    stays: bool,
     figures: Figures,
     questions: u64,
     /// Positions that were told, and when; the first is the one to begin at after a cut.
@@ -56,6 +60,8 @@ impl Listener {
             ledger,
             broker,
             id,
+            spoken: if number.is_multiple_of(2) { Spoken::V5 } else { Spoken::V4 },
+            stays: false,
             figures: Figures::default(),
             questions: 0,
             positions: VecDeque::new(),
@@ -90,14 +96,22 @@ impl Listener {
 
     /// A connection with the subscription on it.
     async fn connect(&mut self) -> Result<Station, Cut> {
-        let entry = Entry { url: &self.broker, id: &self.id, prefix: "spec", spoken: Spoken::V5, stays: true };
+        let entry = Entry { url: &self.broker, id: &self.id, prefix: "spec", spoken: self.spoken, stays: true };
         let mut station = Station::enter(entry).await.map_err(|_| Cut)?;
-        for topic in ["response", "notify/+"] {
-            station.subscribe(&format!("spec/{}/{topic}", self.id)).await.map_err(|_| Cut)?;
+        if self.stays {
+            // Whatever was killed meanwhile. Who speaks 3.1.1 hears nothing any more unless its topics were kept as well.
+            assert!(station.is_kept, "the broker has forgotten the session of {}", self.knowledge.name());
+        }
+        if self.spoken == Spoken::V5 || !self.stays {
+            for topic in ["response", "notify/+"] {
+                station.subscribe(&format!("spec/{}/{topic}", self.id)).await.map_err(|_| Cut)?;
+            }
         }
         let all = json!({"type": "subscription", "operation": "unsubscribe_all"});
         self.ask(&mut station, all).await?;
         self.subscribe(&mut station).await?;
+        // By the answers, of which the broker has kept what goes with them.
+        self.stays = true;
         Ok(station)
     }
 

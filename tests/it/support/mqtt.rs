@@ -63,6 +63,8 @@ pub(crate) struct Beside {
 pub(crate) struct Station {
     pub id: String,
     pub prefix: String,
+    /// Whether the broker had kept its session.
+    pub is_kept: bool,
     speaker: Speaker,
     heard: mpsc::UnboundedReceiver<Heard>,
     task: JoinHandle<()>,
@@ -106,7 +108,7 @@ impl Station {
         let (told, heard) = mpsc::unbounded_channel();
         let (id, prefix) = (entry.id.to_owned(), entry.prefix.to_owned());
         let (request, will) = (format!("{prefix}/{id}/request"), will.map(ToString::to_string));
-        let (speaker, task) = match entry.spoken {
+        let (speaker, task, is_kept) = match entry.spoken {
             Spoken::V5 => {
                 let mut options = rumqttc_v5::MqttOptions::new(id.clone(), rumqttc_v5::Broker::tcp(host, port));
                 options.set_clean_start(!entry.stays).set_session_expiry_interval(entry.stays.then_some(600));
@@ -122,7 +124,10 @@ impl Station {
                 }
                 options.set_network_options(at_once());
                 let (client, mut events) = rumqttc_v5::AsyncClient::builder(options).capacity(100).build();
-                timeout(DEADLINE, events.poll()).await.expect("an answer in time").map_err(|error| error.to_string())?;
+                let first =
+                    timeout(DEADLINE, events.poll()).await.expect("an answer in time").map_err(|error| error.to_string())?;
+                let is_kept =
+                    matches!(first, rumqttc_v5::Event::Incoming(rumqttc_v5::Packet::ConnAck(said)) if said.session_present);
                 let task = TaskTracker::new().spawn(async move {
                     while let Ok(event) = events.poll().await {
                         if let rumqttc_v5::Event::Incoming(rumqttc_v5::Packet::Publish(message)) = event {
@@ -131,7 +136,7 @@ impl Station {
                         }
                     }
                 });
-                (Speaker::V5(client), task)
+                (Speaker::V5(client), task, is_kept)
             }
             Spoken::V4 => {
                 let mut options = rumqttc_v4::MqttOptions::new(id.clone(), rumqttc_v4::Broker::tcp(host, port));
@@ -144,7 +149,10 @@ impl Station {
                 }
                 let (client, mut events) = rumqttc_v4::AsyncClient::builder(options).capacity(100).build();
                 events.set_network_options(at_once());
-                timeout(DEADLINE, events.poll()).await.expect("an answer in time").map_err(|error| error.to_string())?;
+                let first =
+                    timeout(DEADLINE, events.poll()).await.expect("an answer in time").map_err(|error| error.to_string())?;
+                let is_kept =
+                    matches!(first, rumqttc_v4::Event::Incoming(rumqttc_v4::Packet::ConnAck(said)) if said.session_present);
                 let task = TaskTracker::new().spawn(async move {
                     while let Ok(event) = events.poll().await {
                         if let rumqttc_v4::Event::Incoming(rumqttc_v4::Packet::Publish(message)) = event {
@@ -152,10 +160,10 @@ impl Station {
                         }
                     }
                 });
-                (Speaker::V4(client), task)
+                (Speaker::V4(client), task, is_kept)
             }
         };
-        Ok(Self { id, prefix, speaker, heard, task })
+        Ok(Self { id, prefix, is_kept, speaker, heard, task })
     }
 
     pub(crate) async fn subscribe(&self, filter: &str) -> Result<(), String> {

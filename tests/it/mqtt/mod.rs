@@ -5,6 +5,7 @@ mod admission;
 mod brokers;
 mod coming;
 mod entering;
+mod hivemq;
 mod hooks;
 mod killed;
 mod late;

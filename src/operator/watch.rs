@@ -24,12 +24,18 @@ pub(super) struct World {
     entities: Stores<Entity>,
     policies: Stores<AccessPolicy>,
     grants: Stores<ReferenceGrant>,
-    /// Ends when the API server says that it has no such kind as the grants, or shows none.
-    no_grants: CancellationToken,
 }
 
 /// One for each namespace that is watched, or one for all of them.
-type Stores<K> = Vec<Store<Seen<K>>>;
+type Stores<K> = Vec<Watched<K>>;
+
+/// What one namespace has of a kind, or all of them have.
+#[derive(Clone)]
+struct Watched<K: Resource<DynamicType = ()> + 'static> {
+    store: Store<Seen<K>>,
+    /// Ends when the API server says that it has no such kind, or shows none there.
+    refused: CancellationToken,
+}
 
 /// All of it at one moment, the oldest first.
 #[derive(Default)]
@@ -45,22 +51,29 @@ pub(super) struct Snapshot {
 impl World {
     /// Begins to watch, in some namespaces, or in all of them if none is named.
     pub(super) fn watch(client: &Client, namespaces: &[String], changed: &Arc<Notify>, tasks: &TaskTracker) -> Self {
-        // Our own kinds are waited for, however long that takes.
-        let (no_grants, ours) = (CancellationToken::new(), CancellationToken::new());
         Self {
-            sources: reflect(client, namespaces, changed, tasks, &ours),
-            entities: reflect(client, namespaces, changed, tasks, &ours),
-            policies: reflect(client, namespaces, changed, tasks, &ours),
-            grants: reflect(client, namespaces, changed, tasks, &no_grants),
-            no_grants,
+            sources: reflect(client, namespaces, changed, tasks),
+            entities: reflect(client, namespaces, changed, tasks),
+            policies: reflect(client, namespaces, changed, tasks),
+            grants: reflect(client, namespaces, changed, tasks),
         }
     }
 
-    /// Waits until everything has been told once: what a grant permits would be taken out before it is there. Not every cluster
-    /// has the kind of the grants.
+    /// Waits until everything has been told once: what a grant permits would be taken out before it is there. Our own kinds are
+    /// waited for, however long that takes; not every cluster has the kind of the grants, and not every namespace shows them.
     pub(super) async fn is_known(&self) -> bool {
         let ours = is_known(&self.sources).await && is_known(&self.entities).await && is_known(&self.policies).await;
-        ours && self.no_grants.run_until_cancelled(is_known(&self.grants)).await.unwrap_or(true)
+        if !ours {
+            return false;
+        }
+        for grants in &self.grants {
+            // What one namespace does not show says nothing of the others.
+            let is_known = grants.refused.run_until_cancelled(grants.store.wait_until_ready()).await;
+            if is_known.is_some_and(|known| known.is_err()) {
+                return false;
+            }
+        }
+        true
     }
 
     pub(super) fn snapshot(&self) -> Snapshot {
@@ -76,8 +89,8 @@ impl World {
 }
 
 async fn is_known<K: Resource<DynamicType = ()> + Clone>(stores: &Stores<K>) -> bool {
-    for store in stores {
-        if store.wait_until_ready().await.is_err() {
+    for watched in stores {
+        if watched.store.wait_until_ready().await.is_err() {
             return false;
         }
     }
@@ -90,7 +103,7 @@ where
     K: Resource<DynamicType = ()> + Clone,
 {
     let mut resources = Vec::new();
-    for seen in stores.iter().flat_map(Store::state) {
+    for seen in stores.iter().flat_map(|watched| watched.store.state()) {
         match &seen.0 {
             Ok(resource) => resources.push(Arc::new(resource.clone())),
             Err(error) => unreadable.push((kind, error.clone())),
@@ -103,13 +116,7 @@ where
     resources
 }
 
-fn reflect<K>(
-    client: &Client,
-    namespaces: &[String],
-    changed: &Arc<Notify>,
-    tasks: &TaskTracker,
-    refused: &CancellationToken,
-) -> Stores<K>
+fn reflect<K>(client: &Client, namespaces: &[String], changed: &Arc<Notify>, tasks: &TaskTracker) -> Stores<K>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
@@ -117,14 +124,16 @@ where
         [] => vec![Api::all(client.clone())],
         some => some.iter().map(|namespace| Api::namespaced(client.clone(), namespace)).collect(),
     };
-    apis.into_iter().map(|api| reflect_one(api, Arc::clone(changed), tasks, refused.clone())).collect()
+    apis.into_iter().map(|api| reflect_one(api, Arc::clone(changed), tasks)).collect()
 }
 
-fn reflect_one<K>(api: Api<Seen<K>>, changed: Arc<Notify>, tasks: &TaskTracker, refused: CancellationToken) -> Store<Seen<K>>
+fn reflect_one<K>(api: Api<Seen<K>>, changed: Arc<Notify>, tasks: &TaskTracker) -> Watched<K>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
     let (store, writer) = reflector::store();
+    let refused = CancellationToken::new();
+    let watched = Watched { store, refused: refused.clone() };
     tasks.spawn(async move {
         let mut events = std::pin::pin!(watcher(api, watcher::Config::default()).default_backoff().reflect(writer));
         let kind = K::kind(&());
@@ -149,7 +158,7 @@ where
             }
         }
     });
-    store
+    watched
 }
 
 /// Whether the API server has no such kind, or does not show it. It says so in words of its own where it has the group, and by the
@@ -169,15 +178,28 @@ mod tests {
     use std::time::Duration;
     use tokio::time::timeout;
 
+    type Answer = Option<(u16, Value)>;
+
     /// Whether everything is known of a cluster that has nothing of ours, and that answers so for the grants.
-    async fn is_known(grants: Option<(u16, Value)>, patience: Duration) -> bool {
+    async fn is_known(grants: Answer, patience: Duration) -> bool {
+        is_known_in(&[], move |_| grants.clone(), patience).await
+    }
+
+    /// The same in some namespaces, each of which answers by its address.
+    async fn is_known_in(namespaces: &[&str], grants: impl Fn(&str) -> Answer + Send + 'static, patience: Duration) -> bool {
         let client = test_cluster::client(move |uri| match uri {
             watch if watch.contains("watch=") => None,
-            list if list.contains("/referencegrants") => grants.clone(),
+            list if list.contains("/referencegrants") => grants(list),
             _ => Some((200, nothing())),
         });
-        let world = World::watch(&client, &[], &Arc::default(), &TaskTracker::new());
+        let namespaces: Vec<String> = namespaces.iter().map(ToString::to_string).collect();
+        let world = World::watch(&client, &namespaces, &Arc::default(), &TaskTracker::new());
         timeout(patience, world.is_known()).await.unwrap_or(false)
+    }
+
+    fn refusal(code: u16, reason: &str) -> Answer {
+        let status = json!({"apiVersion": "v1", "kind": "Status", "status": "Failure", "code": code, "reason": reason});
+        Some((code, status))
     }
 
     fn nothing() -> Value {
@@ -186,10 +208,6 @@ mod tests {
 
     #[tokio::test]
     async fn grants_are_waited_for_where_there_can_be_any() {
-        let refusal = |code: u16, reason: &str| {
-            let status = json!({"apiVersion": "v1", "kind": "Status", "status": "Failure", "code": code, "reason": reason});
-            Some((code, status))
-        };
         let long = Duration::from_secs(10);
         assert!(is_known(Some((200, nothing())), long).await);
         assert!(is_known(refusal(404, "NotFound"), long).await, "the kind is not installed");
@@ -198,5 +216,17 @@ mod tests {
         let short = Duration::from_millis(300);
         assert!(!is_known(None, short).await, "they may be told yet");
         assert!(!is_known(refusal(503, "ServiceUnavailable"), short).await, "they may be told yet");
+    }
+
+    #[tokio::test]
+    async fn a_namespace_that_shows_no_grants_says_nothing_of_the_others() {
+        let closed = |uri: &str| uri.contains("/namespaces/closed/");
+        let (short, long) = (Duration::from_millis(300), Duration::from_secs(10));
+        for namespaces in [["closed", "open"], ["open", "closed"]] {
+            let waiting = move |uri: &str| if closed(uri) { refusal(403, "Forbidden") } else { None };
+            assert!(!is_known_in(&namespaces, waiting, short).await, "{namespaces:?}: those of the other may be told yet");
+            let told = move |uri: &str| if closed(uri) { refusal(403, "Forbidden") } else { Some((200, nothing())) };
+            assert!(is_known_in(&namespaces, told, long).await, "{namespaces:?}");
+        }
     }
 }

@@ -3,7 +3,7 @@
 //! Parses and dispatches; each subcommand is one function of `command`.
 
 use crate::command;
-use crate::config::{BrokerArgs, DevArgs, OperatorArgs, PublishArgs, ServeArgs};
+use crate::config::{BrokerArgs, DevArgs, OperatorArgs, PublishArgs, ReleaseArgs, ServeArgs};
 use crate::manifest::Problem;
 use clap::{Args, Parser, Subcommand};
 use std::io::Write;
@@ -38,6 +38,8 @@ enum Command {
     Capture(CaptureArgs),
     /// Makes the resources of a Kubernetes cluster the catalog of its replicas.
     Operator(Box<OperatorArgs>),
+    /// Lets DataSources be deleted where no operator is there any more; what captures changes stays in their databases.
+    Release(ReleaseArgs),
     /// Asks an address, such as http://127.0.0.1:9090/ready, and fails unless the answer is a good one.
     Probe(ProbeArgs),
     /// Prints the CustomResourceDefinitions.
@@ -132,6 +134,7 @@ impl Cli {
             Command::Introspect(args) => runtime()?.block_on(command::introspect(args)),
             Command::Check(args) => runtime()?.block_on(command::check(args)),
             Command::Operator(args) => runtime()?.block_on(command::operator(*args)),
+            Command::Release(args) => runtime()?.block_on(command::release(args)),
             Command::Probe(args) => runtime()?.block_on(command::probe(args)),
             Command::Publish(args) => runtime()?.block_on(command::publish(*args)),
             Command::Capture(args) => runtime()?.block_on(command::capture(args)),

@@ -8,11 +8,13 @@ mod connections;
 mod mqtt;
 mod nats;
 mod operator;
+mod release;
 
 pub use broker::{BrokerArgs, Place};
 pub use mqtt::MqttArgs;
 pub use nats::{NatsArgs, NatsConfig};
 pub use operator::{OperatorArgs, OperatorConfig, Webhook};
+pub use release::ReleaseArgs;
 
 use crate::auth::{Authentication, JwksLocation, JwksSettings, JwtSettings, KeySource, Secret};
 use crate::cli::Error;

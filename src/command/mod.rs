@@ -12,6 +12,7 @@ mod no_broker;
 mod operator;
 mod probe;
 mod publish;
+mod release;
 mod serve;
 mod watch;
 
@@ -23,4 +24,5 @@ pub use introspect::introspect;
 pub use operator::operator;
 pub use probe::probe;
 pub use publish::publish;
+pub use release::release;
 pub use serve::serve;

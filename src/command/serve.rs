@@ -66,7 +66,8 @@ impl Joined {
         let replica = config.replica_name.clone();
         let (served_now, refused) = (follower.served(), follower.refusal());
         let databases = config.databases_path.clone();
-        let mut announcer = Announcer { replica, replicas, catalog, served: served_now, refused, databases };
+        let mqtt_prefix = config.mqtt.as_ref().map(|mqtt| mqtt.prefix.clone());
+        let mut announcer = Announcer { replica, replicas, catalog, served: served_now, refused, databases, mqtt_prefix };
         // What it waits for is told, to whoever publishes.
         let served = tokio::select! {
             served = follower.first() => served,

@@ -51,9 +51,6 @@ pub struct OperatorArgs {
     /// Seconds that the deletion of a DataSource waits for a database that is away; what captured changes is left there then.
     #[arg(long, env = "RESOLVESPEC_GIVE_UP_SECONDS", value_name = "SECONDS", default_value_t = 60)]
     give_up_seconds: u64,
-    /// What the topics of MQTT begin with, as the replicas have it.
-    #[arg(long, env = "RESOLVESPEC_MQTT_PREFIX", value_name = "PREFIX", default_value = "spec")]
-    mqtt_prefix: String,
     /// What is logged, such as `info,resolvespec=debug`.
     #[arg(long, env = "RESOLVESPEC_LOG", value_name = "FILTER", default_value = "info")]
     log: String,
@@ -105,7 +102,6 @@ impl OperatorArgs {
             databases_path: self.databases_path.trim_end_matches('/').to_owned(),
             survey: Duration::from_secs(self.survey_seconds),
             give_up: Duration::from_secs(self.give_up_seconds),
-            mqtt_prefix: self.mqtt_prefix,
         };
         let log_format = self.log_format.unwrap_or_default();
         Ok(OperatorConfig { admin_listen: self.admin_listen, webhook, operator, nats, log: self.log, log_format })

@@ -40,6 +40,8 @@ pub struct Announcer {
     pub refused: watch::Receiver<Option<Refusal>>,
     /// Where an operator hands over the URLs of databases, if it does.
     pub databases: Option<PathBuf>,
+    /// What the topics of MQTT begin with, if it serves MQTT.
+    pub mqtt_prefix: Option<String>,
 }
 
 /// As much of a reason as others are told; the log has all of it.
@@ -102,6 +104,9 @@ impl Announcer {
             "generation": served.map(|served| served.number),
             "digest": served.map(|served| &served.digest),
         });
+        if let Some(prefix) = &self.mqtt_prefix {
+            told["mqtt_prefix"] = json!(prefix);
+        }
         if let Some(databases) = databases {
             told["databases"] = json!(databases);
         }

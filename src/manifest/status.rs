@@ -61,8 +61,10 @@ pub struct Endpoints {
     pub web_socket_entity: String,
     /// The method of gRPC, whose messages name the entity the same way.
     pub grpc_name: String,
-    /// The MQTT topic of requests, which name the entity the same way; `{client}` is the client's id.
-    pub mqtt_topic: String,
+    /// The MQTT topic of requests, which name the entity the same way; `{client}` is the client's id. Absent where no replica
+    /// serves MQTT.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mqtt_topic: Option<String>,
 }
 
 /// One thing that holds of a resource or does not.

@@ -1,6 +1,7 @@
 //! The third step, which asks nobody either: from what can be served to what has to be there.
 
-use super::validate::{JudgedSource, Validated, is_leaving, origin};
+use super::finalizer;
+use super::validate::{JudgedSource, Validated, declared_source, is_leaving, origin};
 use crate::auth::Secret;
 use crate::catalog::policy;
 use crate::database::{Database, place_of};
@@ -43,9 +44,6 @@ pub(super) struct Undone {
     pub(super) is_shared: bool,
 }
 
-/// What keeps a DataSource until its capture is undone.
-pub(super) const FINALIZER: &str = "resolvespec.dev/capture";
-
 /// Says what has to be there.
 pub(super) fn build(validated: &Validated) -> Result<Prepared, String> {
     let rivals = rivals(validated);
@@ -73,9 +71,14 @@ fn captures_changes(source: &Declared<DataSource>) -> bool {
     source.resource.spec.capture.mode != CaptureMode::None
 }
 
-/// The database that a source leads to.
+/// The database that a source leads to. One whose Secret can't be read leads where its replicas were led: it captures there still,
+/// and an operator that has just begun knows it no other way.
 fn place(source: &JudgedSource) -> Option<String> {
-    source.look.url.as_ref().and_then(Secret::text).map(place_of)
+    source.look.url.as_ref().or(source.handed.as_ref()).and_then(place_at)
+}
+
+fn place_at(url: &Secret) -> Option<String> {
+    url.text().map(place_of)
 }
 
 /// A source as it is published. Replicas refuse whatever captures a database twice, and the rest of the catalog is not to suffer.
@@ -129,7 +132,9 @@ fn captures(validated: &Validated, rivals: &HashMap<&str, &str>) -> (Vec<Capture
         let now = source.resource.spec.capture.mode != CaptureMode::None;
         !is_leaving(&*source.resource) && (now || source.outgoing.as_ref().is_some_and(captures_changes))
     };
-    let places: HashSet<String> = validated.sources.iter().filter(captures_still).filter_map(place).collect();
+    let kept = validated.illegible.iter().filter(|one| !is_leaving(&*one.resource));
+    let kept = kept.filter_map(|one| one.url.as_ref().and_then(place_at));
+    let places: HashSet<String> = validated.sources.iter().filter(captures_still).filter_map(place).chain(kept).collect();
     let (mut captures, mut undone) = (Vec::new(), Vec::new());
     for source in validated.sources.iter().filter(|source| !source.is_paused) {
         let is_captured = source.resource.spec.capture.mode != CaptureMode::None;
@@ -149,8 +154,7 @@ fn captures(validated: &Validated, rivals: &HashMap<&str, &str>) -> (Vec<Capture
             rival: rivals.get(source.key.as_str()).map(|older| (*older).to_owned()),
         });
     }
-    let has_finalizer = |resource: &DataSource| resource.metadata.finalizers.iter().flatten().any(|one| one == FINALIZER);
-    for source in validated.sources.iter().filter(|source| has_finalizer(&source.resource)) {
+    for source in validated.sources.iter().filter(|source| finalizer::keeps(&source.resource.metadata)) {
         let is_over =
             is_leaving(&*source.resource) || (source.resource.spec.capture.mode == CaptureMode::None && !source.is_paused);
         if is_over {
@@ -161,6 +165,14 @@ fn captures(validated: &Validated, rivals: &HashMap<&str, &str>) -> (Vec<Capture
                 is_shared: place(source).is_some_and(|place| places.contains(&place)),
             });
         }
+    }
+    for one in validated.illegible.iter().filter(|one| is_leaving(&*one.resource)) {
+        undone.push(Undone {
+            resource: Arc::clone(&one.resource),
+            key: declared_source(&one.resource).key(),
+            database: None,
+            is_shared: one.url.as_ref().and_then(place_at).is_some_and(|place| places.contains(&place)),
+        });
     }
     (captures, undone)
 }
@@ -178,3 +190,6 @@ fn fingerprint(validated: &Validated, source: &str, mode: CaptureMode, url: &[u8
     }
     hash.digest128()
 }
+
+#[cfg(test)]
+mod tests;

@@ -95,6 +95,13 @@ impl Captures {
         news
     }
 
+    /// Takes note that nothing may be made, since nobody would undo it.
+    pub(super) fn refuse(&mut self, capture: &Capture) {
+        let reason =
+            "the API server does not let the operator keep this resource until capture is undone; see the operator's log";
+        self.note(capture, Err(reason.to_owned()));
+    }
+
     fn note(&mut self, capture: &Capture, outcome: Result<Vec<String>, String>) {
         let before = self.done.get(&capture.key).filter(|before| before.outcome.is_err()).map(|before| before.pause);
         let pause = before.map_or(FIRST_PAUSE, |pause| (pause * 2).min(LONGEST_PAUSE));

@@ -2,8 +2,9 @@
 
 use super::database::Look;
 use super::grant::ReferenceGrant;
-
+use super::illegible::Illegible;
 use super::seen::Unreadable;
+use crate::auth::Secret;
 use crate::generation::Generation;
 use crate::manifest::{AccessPolicy, DataSource, Entity, Problem};
 use std::collections::HashMap;
@@ -16,6 +17,8 @@ pub(super) struct Dereferenced {
     pub(super) policies: Vec<Arc<AccessPolicy>>,
     pub(super) grants: Vec<Arc<ReferenceGrant>>,
     pub(super) unreadable: Vec<(&'static str, Unreadable)>,
+    /// What is known all the same of sources that can't be read, and whose changes are captured.
+    pub(super) illegible: Vec<Illegible>,
     /// What is published now.
     pub(super) published: Option<Arc<Generation>>,
     /// What databases say to the SQL that entities declare, by the entities' origins.
@@ -28,6 +31,8 @@ pub(super) struct SourceFound {
     pub(super) look: Look,
     /// The key and the file under which replicas find its URL, if it comes from a Secret.
     pub(super) place: Option<Place>,
+    /// The URL that replicas were handed last, while its Secret does not tell one.
+    pub(super) handed: Option<Secret>,
 }
 
 /// Where replicas find a URL.

@@ -1,35 +1,52 @@
 //! Keeps a DataSource from being deleted until what captures its changes is undone, and lets it go afterwards.
+//!
+//! It knows a resource by its metadata alone, so that one that can't be read is let go as well.
 
 use super::FIELD_MANAGER;
-use super::build::FINALIZER;
 use crate::manifest::DataSource;
-use kube::api::{Patch, PatchParams};
+use kube::api::{ObjectMeta, Patch, PatchParams};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde_json::json;
 
+/// What keeps a DataSource until its capture is undone.
+pub(super) const FINALIZER: &str = "resolvespec.dev/capture";
+
+/// Whether a resource is kept.
+pub(super) fn keeps(metadata: &ObjectMeta) -> bool {
+    metadata.finalizers.iter().flatten().any(|one| one == FINALIZER)
+}
+
 /// Adds the finalizer, unless it is there.
 pub(super) async fn add(client: &Client, resource: &DataSource) -> Result<(), kube::Error> {
-    if resource.finalizers().iter().any(|one| one == FINALIZER) {
+    if keeps(resource.meta()) {
         return Ok(());
     }
-    apply(client, resource, &[FINALIZER]).await
-}
-
-/// Takes it away.
-pub(super) async fn remove(client: &Client, resource: &DataSource) -> Result<(), kube::Error> {
-    match apply(client, resource, &[]).await {
-        Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(()),
-        outcome => outcome,
-    }
-}
-
-async fn apply(client: &Client, resource: &DataSource, finalizers: &[&str]) -> Result<(), kube::Error> {
-    let api: Api<DataSource> = Api::namespaced(client.clone(), &resource.namespace().unwrap_or_default());
     let patch = json!({
         "apiVersion": DataSource::api_version(&()),
         "kind": DataSource::kind(&()),
-        "metadata": {"name": resource.name_any(), "uid": resource.uid(), "finalizers": finalizers},
+        "metadata": {"name": resource.name_any(), "uid": resource.uid(), "finalizers": [FINALIZER]},
     });
-    api.patch_metadata(&resource.name_any(), &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&patch)).await?;
+    let parameters = PatchParams::apply(FIELD_MANAGER).force();
+    api(client, resource.meta()).patch_metadata(&resource.name_any(), &parameters, &Patch::Apply(&patch)).await?;
     Ok(())
+}
+
+/// Takes it away, whoever has put it there: a resource that was restored from a backup has it from somebody else, and an apply
+/// of ours would leave it.
+pub(super) async fn remove(client: &Client, metadata: &ObjectMeta) -> Result<(), kube::Error> {
+    let others: Vec<&String> = metadata.finalizers.iter().flatten().filter(|one| *one != FINALIZER).collect();
+    // With its version, so that nobody else's is taken along; what has changed meanwhile is about to be seen, and tried again.
+    let patch = json!({
+        "metadata": {"uid": metadata.uid, "resourceVersion": metadata.resource_version, "finalizers": others},
+    });
+    let name = metadata.name.as_deref().unwrap_or_default();
+    let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    match api(client, metadata).patch_metadata(name, &parameters, &Patch::Merge(&patch)).await {
+        Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(()),
+        outcome => outcome.map(|_| ()),
+    }
+}
+
+fn api(client: &Client, metadata: &ObjectMeta) -> Api<DataSource> {
+    Api::namespaced(client.clone(), metadata.namespace.as_deref().unwrap_or_default())
 }

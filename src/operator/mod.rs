@@ -2,7 +2,8 @@
 //!
 //! In reading order: `watch` has what the cluster has, `database` what databases have, `replicas` what replicas serve; `turn` takes one
 //! turn over all of it (dereference → validate → build → apply → status) whenever any of it changes; `lease` lets one operator of
-//! several do so. `admission` judges what is about to be applied, and all operators answer alike. The catalog is one thing that all entities share, so there is one turn over everything and none for each
+//! several do so. `admission` judges what is about to be applied, and all operators answer alike; `release` lets sources go where no
+//! operator is left. The catalog is one thing that all entities share, so there is one turn over everything and none for each
 //! resource. The data path needs nothing of this: replicas follow what is published.
 
 pub mod admission;
@@ -14,7 +15,9 @@ mod dereference;
 mod finalizer;
 mod grant;
 mod handing;
+mod illegible;
 mod lease;
+pub mod release;
 mod replicas;
 mod seen;
 mod status;
@@ -69,8 +72,6 @@ pub struct Settings {
     pub survey: Duration,
     /// How long a deletion waits for a database that is away.
     pub give_up: Duration,
-    /// The topics of MQTT begin with this.
-    pub mqtt_prefix: String,
 }
 
 /// What the operator shares with the replicas.
@@ -208,7 +209,6 @@ impl Leading<'_> {
                         captures: capture::Captures::new(settings.give_up),
                         trials: trial::Trials::default(),
                         teller: tell::Teller::new(client.clone(), &settings.identity, self.metrics.clone()),
-                        mqtt_prefix: settings.mqtt_prefix.clone(),
                         memory: turn::Memory::default(),
                     };
                 }

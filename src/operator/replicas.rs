@@ -21,6 +21,9 @@ pub(super) struct Told {
     /// The files with URLs of databases that it can read.
     #[serde(default)]
     pub(super) databases: BTreeSet<String>,
+    /// What the topics of MQTT begin with; nothing if it does not serve MQTT.
+    #[serde(default)]
+    pub(super) mqtt_prefix: Option<String>,
 }
 
 /// A generation that a replica can't serve.

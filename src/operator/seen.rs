@@ -16,6 +16,8 @@ pub(super) struct Seen<K>(pub(super) Result<K, Unreadable>);
 pub(super) struct Unreadable {
     pub(super) metadata: ObjectMeta,
     pub(super) reason: String,
+    /// What it says, as it stands there.
+    pub(super) spec: Value,
     /// What it was told, as it stands there.
     pub(super) status: Value,
 }
@@ -31,12 +33,12 @@ impl<'de, K: DeserializeOwned> Deserialize<'de> for Seen<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = Value::deserialize(deserializer)?;
         let field = |name: &str| value.get(name).cloned().unwrap_or_default();
-        let (metadata, status) = (field("metadata"), field("status"));
+        let (metadata, spec, status) = (field("metadata"), field("spec"), field("status"));
         match serde_path_to_error::deserialize(value) {
             Ok(resource) => Ok(Self(Ok(resource))),
             Err(error) => {
                 let metadata = serde_json::from_value(metadata).map_err(D::Error::custom)?;
-                Ok(Self(Err(Unreadable { metadata, reason: error.to_string(), status })))
+                Ok(Self(Err(Unreadable { metadata, reason: error.to_string(), spec, status })))
             }
         }
     }

@@ -27,8 +27,6 @@ pub(super) struct Applied {
     pub(super) unpublished: HashMap<String, Finding>,
     /// Why changes of sources can't be captured, by their keys.
     pub(super) capture_faults: HashMap<String, String>,
-    /// The topics of MQTT begin with this.
-    pub(super) mqtt_prefix: String,
 }
 
 /// What every policy is told until there is more to say.
@@ -57,7 +55,7 @@ pub(super) fn statuses(validated: &Validated, applied: &Applied, replicas: &Repl
         let policies = &validated.policies;
         all.extend(entity.verdict.as_ref().map(|verdict| self::entity(entity, verdict, policies, applied, replicas, now)));
     }
-    for policy in validated.policies.iter().filter(|policy| !is_leaving(&*policy.resource)) {
+    for policy in validated.policies.iter().filter(|policy| !policy.is_paused && !is_leaving(&*policy.resource)) {
         all.push(access_policy(policy, applied, replicas, now));
     }
     all.extend(validated.unreadable.iter().filter_map(|(kind, resource)| unreadable(kind, resource, now)));
@@ -128,7 +126,7 @@ fn entity(
     let before = resource.status.clone().unwrap_or_default();
     let generation = resource.metadata.generation;
     let endpoints = match &entity.named {
-        Some((schema, name)) if is_out => Some(endpoints(schema, name, &applied.mqtt_prefix)),
+        Some((schema, name)) if is_out => Some(endpoints(schema, name, mqtt_topic(replicas, before.endpoints.as_ref()))),
         // It is served as it was, and its database can't say under which name.
         None if is_out => before.endpoints.clone(),
         _ => None,
@@ -151,7 +149,7 @@ fn closed_by(policy: &JudgedPolicy) -> Finding {
 }
 
 fn access_policy(policy: &JudgedPolicy, applied: &Applied, replicas: &Replicas, now: &str) -> Said {
-    let JudgedPolicy { resource, verdict, outgoing } = policy;
+    let JudgedPolicy { resource, verdict, outgoing, .. } = policy;
     let programmed = match outgoing {
         None => not_served(),
         Some(_) => programmed(&origin(&**resource), applied, replicas),
@@ -226,14 +224,24 @@ fn not_served() -> Finding {
 }
 
 /// Where clients reach an entity.
-fn endpoints(schema: &str, name: &str, mqtt_prefix: &str) -> Endpoints {
+fn endpoints(schema: &str, name: &str, mqtt_topic: Option<String>) -> Endpoints {
     Endpoints {
         rest: format!("/api/{schema}/{name}"),
         rest_headers: format!("/rest/{schema}/{name}"),
         web_socket_entity: format!("{schema}.{name}"),
         grpc_name: "resolvespec.v1.ResolveSpec/Call".to_owned(),
-        mqtt_topic: format!("{mqtt_prefix}/{{client}}/request"),
+        mqtt_topic,
     }
+}
+
+/// Where requests over MQTT go to, as those say who take them: any of them, since a broker hands a request to whoever listens.
+/// Where none serves, what was told before holds.
+fn mqtt_topic(replicas: &Replicas, before: Option<&Endpoints>) -> Option<String> {
+    let mut serving = replicas.values().filter(|told| told.generation.is_some()).peekable();
+    if serving.peek().is_none() {
+        return before.and_then(|before| before.mqtt_topic.clone());
+    }
+    serving.find_map(|told| told.mqtt_prefix.as_ref()).map(|prefix| format!("{prefix}/{{client}}/request"))
 }
 
 /// Whether every replica serves a resource as it is.
@@ -283,7 +291,26 @@ mod tests {
             digest: Some(digest.to_owned()),
             refused: None,
             databases: std::collections::BTreeSet::new(),
+            mqtt_prefix: None,
         }
+    }
+
+    #[test]
+    fn a_topic_is_told_where_a_replica_serves_mqtt() {
+        let topic = |replicas: &[Told], before: Option<&str>| {
+            let replicas = replicas.iter().enumerate().map(|(number, told)| (number.to_string(), told.clone())).collect();
+            mqtt_topic(&replicas, Some(&endpoints("public", "items", before.map(ToOwned::to_owned))))
+        };
+        let without = told(7, "seven");
+        let with = Told { mqtt_prefix: Some("shop".to_owned()), ..without.clone() };
+        let starts = Told { generation: None, ..with.clone() };
+        let (shop, before) = (Some("shop/{client}/request".to_owned()), Some("spec/{client}/request"));
+        assert_eq!(topic(&[without.clone()], before), None);
+        assert_eq!(topic(&[with.clone()], None), shop);
+        assert_eq!(topic(&[without.clone(), with], before), shop, "one that serves it is enough");
+        assert_eq!(topic(&[without, starts.clone()], before), None, "one that starts serves nobody yet");
+        assert_eq!(topic(&[starts], before).as_deref(), before, "nobody serves who could say something else");
+        assert_eq!(topic(&[], before).as_deref(), before, "nobody is known yet");
     }
 
     fn finding(replicas: &[(&str, Told)]) -> (bool, String) {
@@ -294,7 +321,6 @@ mod tests {
             since,
             unpublished: HashMap::from([("Entity a/c".to_owned(), Finding::no("PublishFailed", "NATS is away"))]),
             capture_faults: HashMap::new(),
-            mqtt_prefix: "spec".to_owned(),
         };
         let replicas = replicas.iter().map(|(name, told)| ((*name).to_owned(), told.clone())).collect();
         assert_eq!(programmed("Entity a/c", &applied, &replicas).reason, "PublishFailed", "whatever replicas serve");
@@ -327,7 +353,7 @@ mod tests {
         let metadata = ObjectMeta { name: Some("shop".to_owned()), generation: Some(3), ..ObjectMeta::default() };
         let told = |generation, status: &Value, reason: &str| {
             let metadata = ObjectMeta { generation: Some(generation), ..metadata.clone() };
-            let resource = Unreadable { metadata, reason: reason.to_owned(), status: status.clone() };
+            let resource = Unreadable { metadata, reason: reason.to_owned(), spec: Value::Null, status: status.clone() };
             unreadable("DataSource", &resource, "now").expect("it is told")
         };
         let first = told(3, &Value::Null, "unknown engine");

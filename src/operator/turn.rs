@@ -9,6 +9,7 @@ use super::database::{Look, Looks, Question};
 use super::dereference::{Dereferenced, EntityFound, Place, SourceFound};
 use super::finalizer;
 use super::handing::Handing;
+use super::illegible;
 use super::replicas::Replicas;
 use super::status::{Applied, serves, statuses};
 use super::tell::Teller;
@@ -74,7 +75,6 @@ pub(super) struct Turns {
     pub(super) captures: Captures,
     pub(super) trials: Trials,
     pub(super) teller: Teller,
-    pub(super) mqtt_prefix: String,
     pub(super) memory: Memory,
 }
 
@@ -167,7 +167,9 @@ impl Turns {
         let sources = snapshot.sources.iter().map(|resource| {
             let look = self.looks.latest(&validate::declared_source(resource).key());
             let place = self.place(resource, &look, &replicas);
-            SourceFound { resource: Arc::clone(resource), look, place }
+            let handed = || self.handing.latest(&resource.namespace()?, &resource.name_any());
+            let handed = if look.url.is_none() { handed() } else { None };
+            SourceFound { resource: Arc::clone(resource), look, place, handed }
         });
         let entities = snapshot.entities.iter().map(|resource| {
             let source = validate::declared_entity(resource).source_key();
@@ -180,6 +182,7 @@ impl Turns {
             entities: entities.collect(),
             policies: snapshot.policies.clone(),
             grants: snapshot.grants.clone(),
+            illegible: illegible::illegible(&snapshot.unreadable, &self.handing),
             unreadable: snapshot.unreadable.clone(),
             published: self.memory.last.clone(),
             trials: self.trials.problems(),
@@ -201,8 +204,9 @@ impl Turns {
     async fn apply(&mut self, prepared: &Prepared, validated: &Validated, recalled: Result<(), Error>) -> Result<(), Error> {
         let mut needed = self.needed();
         // The URL may be in no other place by the time that capture can be undone.
-        for undone in &prepared.undone {
-            needed.extend(self.handing.keys_of(&undone.resource.namespace().unwrap_or_default(), &undone.resource.name_any()));
+        let undone = prepared.undone.iter().map(|undone| &undone.resource);
+        for resource in undone.chain(validated.illegible.iter().map(|one| &one.resource)) {
+            needed.extend(self.handing.keys_of(&resource.namespace().unwrap_or_default(), &resource.name_any()));
         }
         let handed = self.handing.hand(&prepared.urls, &needed).await.map(|_| ()).map_err(Error::from);
         let captures = prepared.captures.iter().map(|one| one.key.as_str());
@@ -210,12 +214,16 @@ impl Turns {
         self.captures.retain(|key| known.contains(key));
         // Before it is known what is published, what would be captured lacks what is kept as it was.
         let is_due = |capture: &&build::Capture| self.memory.is_known && self.captures.is_due(capture);
+        let due_now: Vec<&build::Capture> = prepared.captures.iter().filter(is_due).collect();
         let (mut due, mut kept) = (Vec::new(), Ok(()));
-        for capture in prepared.captures.iter().filter(is_due) {
+        for capture in due_now {
             // Before anything is made that has to be undone.
             match finalizer::add(&self.client, &capture.resource).await {
                 Ok(()) => due.push(capture),
-                Err(error) => kept = kept.and(Err(Error::from(error))),
+                Err(error) => {
+                    self.captures.refuse(capture);
+                    kept = kept.and(Err(Error::from(error)));
+                }
             }
         }
         for (resource, warning) in self.captures.install(&due, &validated.catalog).await {
@@ -297,7 +305,7 @@ impl Turns {
                 self.teller.warn(&undone.resource.object_ref(&()), "CaptureLeftBehind", &message).await;
             }
         }
-        finalizer::remove(&self.client, &undone.resource).await?;
+        finalizer::remove(&self.client, undone.resource.meta()).await?;
         Ok(())
     }
 
@@ -314,7 +322,6 @@ impl Turns {
             since: self.memory.since(),
             unpublished: failed.map(|error| self.memory.unpublished(&prepared.carried, error)).unwrap_or_default(),
             capture_faults: faults.collect(),
-            mqtt_prefix: self.mqtt_prefix.clone(),
         };
         let replicas = self.replicas.borrow().clone();
         let now = jiff::Timestamp::now().round(jiff::Unit::Second).unwrap_or_default().to_string();

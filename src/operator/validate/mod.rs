@@ -14,12 +14,14 @@ pub(super) use source::{alone as source_alone, declared as declared_source, secr
 
 use super::database::Look;
 use super::dereference::{Dereferenced, Place};
+use super::illegible::Illegible;
 use super::seen::Unreadable;
 use super::verdict::{Finding, Verdict};
+use crate::auth::Secret;
 use crate::catalog::Catalog;
 use crate::generation::Generation;
 use crate::manifest::declared::key;
-use crate::manifest::{DataSource, Declared, Entity, Problem};
+use crate::manifest::{AccessPolicy, DataSource, Declared, Entity, Problem};
 use kube::ResourceExt;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -33,6 +35,8 @@ pub(super) struct Validated {
     pub(super) entities: Vec<JudgedEntity>,
     pub(super) policies: Vec<JudgedPolicy>,
     pub(super) unreadable: Vec<(&'static str, Unreadable)>,
+    /// What is known all the same of sources that can't be read, and whose changes are captured.
+    pub(super) illegible: Vec<Illegible>,
     /// The entities that could be held against their databases.
     pub(super) catalog: Catalog,
 }
@@ -55,6 +59,8 @@ pub(super) struct JudgedSource {
     pub(super) waits: Option<Finding>,
     pub(super) place: Option<Place>,
     pub(super) look: Look,
+    /// The URL that replicas were handed last, while its Secret does not tell one.
+    pub(super) handed: Option<Secret>,
     /// It is paused, and nothing is said of it.
     pub(super) is_paused: bool,
 }
@@ -88,8 +94,8 @@ pub(super) fn validate(found: Dereferenced) -> Result<Validated, String> {
         found.entities.iter().filter(|entity| !is_leaving(&*entity.resource)).map(|entity| standing.candidate(entity)).collect();
     let catalog::Compiled { catalog, entities, at_sources } = catalog::compile_all(&sources, candidates)?;
     let sources = sources.into_iter().map(|source| source::with_problems(source, &at_sources)).collect();
-    let policies = found.policies.iter().map(|policy| policy::judge(policy, &entities, &catalog)).collect();
-    Ok(Validated { sources, entities, policies, unreadable: found.unreadable, catalog })
+    let policies = found.policies.iter().map(|policy| policy::judge(policy, &entities, &catalog, &before)).collect();
+    Ok(Validated { sources, entities, policies, unreadable: found.unreadable, illegible: found.illegible, catalog })
 }
 
 /// What problems and what is published call a resource.
@@ -109,6 +115,7 @@ pub(super) fn is_leaving(resource: &impl ResourceExt) -> bool {
 struct Before {
     sources: HashMap<String, DataSource>,
     entities: HashMap<String, Entity>,
+    policies: HashMap<String, AccessPolicy>,
     /// What the entities' tables came to.
     tables: HashMap<String, String>,
 }
@@ -127,6 +134,7 @@ impl Before {
         Self {
             sources: manifests.sources.into_iter().map(|declared| (declared.key(), declared.resource)).collect(),
             entities: manifests.entities.into_iter().map(|declared| (declared.key(), declared.resource)).collect(),
+            policies: manifests.policies.into_iter().map(|declared| (declared.key(), declared.resource)).collect(),
             tables,
         }
     }
@@ -137,6 +145,10 @@ impl Before {
 
     fn entity(&self, key: &str, origin: &str) -> Option<Declared<Entity>> {
         self.entities.get(key).map(|resource| Declared::without_lines(resource.clone(), origin))
+    }
+
+    fn policy(&self, key: &str, origin: &str) -> Option<Declared<AccessPolicy>> {
+        self.policies.get(key).map(|resource| Declared::without_lines(resource.clone(), origin))
     }
 }
 

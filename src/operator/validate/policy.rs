@@ -1,7 +1,7 @@
 //! One policy: whether it is one that its entity could be held to. Nothing enforces it yet, and its entity is closed to everybody
 //! meanwhile, be the policy good or bad.
 
-use super::{JudgedEntity, origin};
+use super::{Before, JudgedEntity, is_paused, origin};
 use crate::catalog::{Catalog, policy};
 use crate::manifest::{AccessPolicy, Declared, Entity, Problem};
 use crate::operator::verdict::{Finding, Verdict};
@@ -14,6 +14,8 @@ pub(in crate::operator) struct JudgedPolicy {
     pub(in crate::operator) verdict: Verdict,
     /// What is published of it, if its entity is.
     pub(in crate::operator) outgoing: Option<Declared<AccessPolicy>>,
+    /// It is paused, and nothing is said of it.
+    pub(in crate::operator) is_paused: bool,
 }
 
 impl JudgedPolicy {
@@ -28,10 +30,16 @@ fn is_of(policy: &AccessPolicy, entity: &Entity) -> bool {
 }
 
 /// Judges one policy.
-pub(super) fn judge(resource: &Arc<AccessPolicy>, entities: &[JudgedEntity], catalog: &Catalog) -> JudgedPolicy {
+pub(super) fn judge(resource: &Arc<AccessPolicy>, entities: &[JudgedEntity], catalog: &Catalog, before: &Before) -> JudgedPolicy {
     let declared = declared(resource);
     let named = &resource.spec.entity;
     let entity = entities.iter().find(|entity| is_of(resource, &entity.resource));
+    let is_out = entity.is_some_and(|entity| entity.outgoing.is_some());
+    if is_paused(&**resource) {
+        // One that was not published before goes out as it is all the same: without it, its entity would be open.
+        let outgoing = is_out.then(|| before.policy(&declared.key(), &origin(&**resource)).unwrap_or(declared));
+        return JudgedPolicy { resource: Arc::clone(resource), verdict: Verdict::good(), outgoing, is_paused: true };
+    }
     let compiled = entity.and_then(|entity| entity.named.as_ref()).and_then(|(schema, name)| catalog.named(schema, name));
     let (known, problems) = match (entity, compiled) {
         (Some(_), Some(compiled)) => (Verdict::good(), policy::check(&declared, compiled)),
@@ -46,8 +54,7 @@ pub(super) fn judge(resource: &Arc<AccessPolicy>, entities: &[JudgedEntity], cat
         }
     };
     let verdict = if problems.is_empty() { known } else { Verdict { accepted: Finding::of(&problems), ..known } };
-    let is_out = entity.is_some_and(|entity| entity.outgoing.is_some());
-    JudgedPolicy { resource: Arc::clone(resource), verdict, outgoing: is_out.then_some(declared) }
+    JudgedPolicy { resource: Arc::clone(resource), verdict, outgoing: is_out.then_some(declared), is_paused: false }
 }
 
 /// What is wrong with one by itself.

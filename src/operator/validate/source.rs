@@ -26,6 +26,7 @@ pub(super) fn judge(found: &SourceFound, grants: &[Arc<ReferenceGrant>], before:
         waits,
         place: found.place.clone(),
         look: found.look.clone(),
+        handed: found.handed.clone(),
         is_paused: is_paused(&**resource),
     };
     if is_leaving(&**resource) {

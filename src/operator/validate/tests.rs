@@ -58,8 +58,12 @@ fn manifests(text: &str) -> Manifests {
 /// A cluster with these resources, in their order.
 fn found(text: &str, look: &Look) -> Dereferenced {
     let Manifests { sources, entities, policies } = manifests(text);
-    let source =
-        |declared: Declared<DataSource>| SourceFound { resource: Arc::new(declared.resource), look: look.clone(), place: None };
+    let source = |declared: Declared<DataSource>| SourceFound {
+        resource: Arc::new(declared.resource),
+        look: look.clone(),
+        place: None,
+        handed: None,
+    };
     let entity = |declared: Declared<Entity>| EntityFound { resource: Arc::new(declared.resource), is_looked_at: true };
     Dereferenced {
         sources: sources.into_iter().map(source).collect(),
@@ -67,6 +71,7 @@ fn found(text: &str, look: &Look) -> Dereferenced {
         policies: policies.into_iter().map(|declared| Arc::new(declared.resource)).collect(),
         grants: Vec::new(),
         unreadable: Vec::new(),
+        illegible: Vec::new(),
         published: None,
         trials: HashMap::new(),
     }
@@ -249,9 +254,15 @@ fn a_policy_that_can_not_be_read_keeps_its_namespace_back() {
             namespace: Some(namespace.to_owned()),
             ..kube::api::ObjectMeta::default()
         };
-        found
-            .unreadable
-            .push((kind, Unreadable { metadata, reason: "unknown field".to_owned(), status: serde_json::Value::Null }));
+        found.unreadable.push((
+            kind,
+            Unreadable {
+                metadata,
+                reason: "unknown field".to_owned(),
+                spec: serde_json::Value::Null,
+                status: serde_json::Value::Null,
+            },
+        ));
         validate(found).expect("judged")
     };
     let validated = unreadable("AccessPolicy", "apps");

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// Kinds that a cluster has from others; without them it knows nothing of these.
 const OTHERS: [&str; 4] = ["HTTPRoute", "GRPCRoute", "ServiceMonitor", "PrometheusRule"];
 
-fn try_kubectl(arguments: &[&str], input: Option<&Value>) -> Result<String, String> {
+pub(super) fn try_kubectl(arguments: &[&str], input: Option<&Value>) -> Result<String, String> {
     let kubectl = std::env::var("TEST_KUBECTL").unwrap_or_else(|_| "kubectl".to_owned());
     let kubeconfig = std::env::var("TEST_KUBECONFIG").expect("TEST_KUBECONFIG is set by tests/run");
     let mut command = Command::new(kubectl);
@@ -31,15 +31,15 @@ fn try_kubectl(arguments: &[&str], input: Option<&Value>) -> Result<String, Stri
     if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
 }
 
-fn kubectl(arguments: &[&str], input: Option<&Value>) -> String {
+pub(super) fn kubectl(arguments: &[&str], input: Option<&Value>) -> String {
     try_kubectl(arguments, input).unwrap_or_else(|error| panic!("kubectl {arguments:?}: {error}"))
 }
 
 /// A namespace of a test's own, at the level `restricted`.
-struct Namespace(String);
+pub(super) struct Namespace(pub(super) String);
 
 impl Namespace {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let name = format!("it-chart-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let labels = json!({"pod-security.kubernetes.io/enforce": "restricted"});
@@ -107,14 +107,22 @@ fn pods_may_run_in_a_restricted_namespace() {
 
 #[test]
 fn the_accounts_may_do_what_is_committed() {
+    let names = ["api-resolvespec", "api-resolvespec-operator", "api-resolvespec-departure"];
+    grants_what_is_committed("minimal", names, "");
+    // With its Secrets named it may read no others.
+    grants_what_is_committed("full", ["shop-api", "shop-api-keeper", "shop-api-departure"], "-of-full");
+}
+
+/// What the accounts of replicas, of the operator and of who comes last may do.
+fn grants_what_is_committed(example: &str, names: [&str; 3], end: &str) {
     let namespace = Namespace::new();
-    let rendered = namespace.render("minimal");
+    let rendered = namespace.render(example);
     for resource in
         rendered.iter().filter(|one| ["Role", "RoleBinding", "ServiceAccount"].iter().any(|kind| one["kind"] == *kind))
     {
         kubectl(&["apply", "-f", "-"], Some(resource));
     }
-    for (account, file) in [("api-resolvespec", "replicas"), ("api-resolvespec-operator", "operator")] {
+    for (account, file) in names.into_iter().zip(["replicas", "operator", "departure"]) {
         let of = format!("system:serviceaccount:{}:{account}", namespace.0);
         let list = kubectl(&["auth", "can-i", "--list", "--namespace", &namespace.0, "--as", &of], None);
         // Columns by their content, and without what every account may: to ask what it may, and for versions.
@@ -122,7 +130,7 @@ fn the_accounts_may_do_what_is_committed() {
             list.lines().skip(1).map(columns).filter(|line| !line.starts_with("self") && !line.contains("[/")).collect();
         lines.sort();
         let granted = format!("{}\n", lines.join("\n"));
-        let place = repository().join(format!("tests/it/chart/snapshots/rights-of-{file}.txt"));
+        let place = repository().join(format!("tests/it/chart/snapshots/rights-of-{file}{end}.txt"));
         if std::env::var_os("TEST_UPDATE_SNAPSHOTS").is_some() {
             std::fs::write(&place, &granted).expect("it can be written");
         }

@@ -1,8 +1,11 @@
-//! The chart as helm renders it: what its values come to, and what it refuses. Nothing here needs a cluster but `cluster`.
+//! The chart as helm renders it: what its values come to, and what it refuses. Nothing here needs a cluster but `cluster` and
+//! `notes`.
 
 mod cluster;
+mod departure;
 mod kinds;
 mod monitoring;
+mod notes;
 mod pods;
 mod reach;
 mod refusals;
@@ -79,6 +82,11 @@ fn only<'r>(resources: &'r [Value], kind: &'r str, name: &'r str) -> &'r Value {
     let found: Vec<&Value> = of_kind(resources, kind).filter(|one| one["metadata"]["name"] == name).collect();
     assert!(found.len() == 1, "{} of {kind} {name}", found.len());
     found[0]
+}
+
+/// Whether a resource is there at a moment of the release's life only: a test of it, or its end.
+fn is_hook(resource: &Value) -> bool {
+    !resource["metadata"]["annotations"]["helm.sh/hook"].is_null()
 }
 
 fn name_of(resource: &Value) -> String {

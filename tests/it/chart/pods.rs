@@ -38,12 +38,13 @@ fn every_pod_is_restricted() {
 }
 
 #[test]
-fn only_the_operator_has_a_token() {
+fn only_the_operator_and_who_comes_after_it_have_a_token() {
     for example in EXAMPLES {
         let rendered = resources(&render(example, &[]));
         for (whose, _, spec) in pods(&rendered) {
             let has = spec["automountServiceAccountToken"] == true;
-            let operates = list(&spec["containers"]).iter().any(|one| one["args"] == serde_json::json!(["operator"]));
+            let operates =
+                list(&spec["containers"]).iter().any(|one| one["args"][0] == "operator" || one["args"][0] == "release");
             assert_eq!(has, operates, "{whose} of {example}");
             assert_eq!(spec["enableServiceLinks"], false, "{whose} of {example}");
         }

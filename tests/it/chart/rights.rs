@@ -1,6 +1,6 @@
 //! Rights: the operator has those that it needs, and nobody else has any.
 
-use super::{EXAMPLES, list, name_of, of_kind, only, render, resources, text};
+use super::{EXAMPLES, is_hook, list, name_of, of_kind, only, render, resources, text};
 use serde_json::{Value, json};
 
 fn rules(resources: &[Value]) -> Vec<(String, Value)> {
@@ -50,11 +50,17 @@ fn rights_reach_no_further_than_what_is_served() {
     assert_eq!(of_kind(&own, "ClusterRole").count(), 0);
     assert!(of_kind(&own, "Role").all(|role| role["metadata"]["namespace"] == "shop"));
     let all = resources(&render("minimal", &["operator.watchAllNamespaces=true"]));
-    assert_eq!(of_kind(&all, "ClusterRole").count(), 1);
+    let (last, others): (Vec<&Value>, Vec<&Value>) = of_kind(&all, "ClusterRole").partition(|role| is_hook(role));
+    assert_eq!((others.len(), last.len()), (1, 1), "the operator's, and that of who lets sources go after it");
     let two = resources(&render("full", &[]));
-    let mut namespaces: Vec<&str> = of_kind(&two, "Role").map(|role| text(&role["metadata"]["namespace"])).collect();
-    namespaces.sort_unstable();
-    assert_eq!(namespaces, ["shop", "shop", "shop-staging"]);
+    let namespaces = |is: bool| {
+        let roles = of_kind(&two, "Role").filter(|role| is_hook(role) == is);
+        let mut namespaces: Vec<&str> = roles.map(|role| text(&role["metadata"]["namespace"])).collect();
+        namespaces.sort_unstable();
+        namespaces
+    };
+    assert_eq!(namespaces(false), ["shop", "shop", "shop-staging"]);
+    assert_eq!(namespaces(true), ["shop", "shop-staging"]);
 }
 
 #[test]
@@ -65,13 +71,16 @@ fn only_the_operator_is_bound() {
             "full" => "shop-api-keeper",
             _ => "api-resolvespec-operator",
         };
-        let bindings = rendered.iter().filter(|one| text(&one["kind"]).ends_with("RoleBinding"));
-        let subjects: Vec<&Value> = bindings.flat_map(|binding| list(&binding["subjects"])).collect();
-        assert!(!subjects.is_empty());
-        for subject in subjects {
-            assert_eq!(*subject, json!({"kind": "ServiceAccount", "name": account, "namespace": "shop"}), "{example}");
+        let last = if example == "full" { "shop-api-departure" } else { "api-resolvespec-departure" };
+        for (bound, is) in [(account, false), (last, true)] {
+            let bindings = rendered.iter().filter(|one| text(&one["kind"]).ends_with("RoleBinding") && is_hook(one) == is);
+            let subjects: Vec<&Value> = bindings.flat_map(|binding| list(&binding["subjects"])).collect();
+            assert!(!subjects.is_empty());
+            for subject in subjects {
+                assert_eq!(*subject, json!({"kind": "ServiceAccount", "name": bound, "namespace": "shop"}), "{example}");
+            }
+            assert_eq!(is_hook(only(&rendered, "ServiceAccount", bound)), is, "{bound} of {example}");
         }
-        only(&rendered, "ServiceAccount", account);
     }
     let without = resources(&render("minimal", &["operator.enabled=false"]));
     assert!(rules(&without).is_empty());

@@ -22,7 +22,7 @@ fn variables_are_settings_of_the_program() {
         for (whose, _, spec) in pods(&resources) {
             for container in list(&spec["containers"]).iter().filter(|one| one["args"].is_array()) {
                 let subcommand = text(&container["args"][0]);
-                if !["serve", "operator"].contains(&subcommand) {
+                if !["serve", "operator", "release"].contains(&subcommand) {
                     continue;
                 }
                 let help = help(subcommand);

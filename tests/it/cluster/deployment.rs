@@ -99,6 +99,26 @@ impl Deployment {
         NatsBucket::open(&connection, settings).await.expect("the bucket is there")
     }
 
+    /// Everything that NATS has of the deployment, the former values of keys as well: subjects, headers and messages.
+    pub(crate) async fn everything_in_nats(&self) -> BTreeMap<String, String> {
+        let jetstream = crate::support::nats::raw(&self.nats).await;
+        let names: Vec<String> = jetstream.stream_names().try_collect().await.expect("NATS tells its streams");
+        let mut everything = BTreeMap::new();
+        for name in names.into_iter().filter(|name| name.contains(self.name.as_str())) {
+            let stream = jetstream.get_stream(&name).await.expect("the stream is there");
+            let config = format!("{:?}", stream.cached_info().config);
+            let mut text = config;
+            for number in stream.cached_info().state.first_sequence..=stream.cached_info().state.last_sequence {
+                // One that another one took the place of is not there.
+                let Ok(message) = stream.get_raw_message(number).await else { continue };
+                let payload = String::from_utf8_lossy(&message.payload).into_owned();
+                text.extend([message.subject.as_str(), " ", &format!("{:?}", message.headers), " ", &payload, "\n"]);
+            }
+            everything.insert(name, text);
+        }
+        everything
+    }
+
     /// What the replicas that live tell of themselves.
     pub(crate) async fn told(&self, replica: &str) -> Option<Value> {
         let entry = self.bucket("replicas").await.get(replica).await.expect("the bucket answers");
@@ -180,6 +200,13 @@ impl Deployment {
     /// A replica on ports of its own.
     pub(crate) fn start(&self, name: &str) -> Replica {
         self.start_at(name, free_address(), free_address())
+    }
+
+    /// A replica with settings more.
+    pub(crate) fn start_by(&self, name: &str, settings: &[(&str, String)]) -> Replica {
+        let mut command = self.command("serve");
+        command.envs(settings.iter().map(|(variable, value)| (variable, value)));
+        Self::launch(name, command, free_address(), free_address())
     }
 
     /// A replica that has the manifests from files.

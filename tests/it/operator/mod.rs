@@ -3,10 +3,15 @@
 mod admission;
 mod capturing;
 mod crds;
+mod departing;
 mod faults;
 mod leading;
+mod modes;
 mod nats;
+mod pausing;
+mod programmed;
 mod referring;
+mod refusing;
 mod resting;
 mod rights;
 mod secrets;

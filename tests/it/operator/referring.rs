@@ -78,6 +78,26 @@ async fn another_namespace_has_to_agree() {
         conditions.iter().find(|one| one["type"] == "ResolvedRefs").map(|one| one["reason"].clone()).unwrap_or_default()
     };
     until("being refused", async || reason().await == "RefNotPermitted").await;
+    let to = json!({"group": "", "kind": "Secret", "name": "shop-database"});
+    let grant_sources = |to: Value| {
+        let mut grant = grant(to);
+        grant["spec"]["from"][0]["kind"] = json!("DataSource");
+        Patch::Apply(grant)
+    };
+    let another = json!({"group": "", "kind": "Secret", "name": "bank-database"});
+    grants.patch("apps", &PatchParams::apply("tests").force(), &grant_sources(another)).await.expect("taken");
+    let table = resource("Entity", "goods", json!({"source": "borrowed", "table": "items", "name": "goods"}));
+    entities.patch("goods", &PatchParams::apply("tests"), &Patch::Apply(table)).await.expect("taken");
+    let turns = async || operator.metric("resolvespec_operator_reconciles_total").await;
+    let taken = turns().await;
+    until("looking again", async || turns().await >= taken + 3.0).await;
+    assert_eq!(reason().await, "RefNotPermitted", "consent to another Secret is none");
+    grants.patch("apps", &PatchParams::apply("tests").force(), &grant_sources(to)).await.expect("taken");
+    until("being permitted", async || reason().await == "ResolvedRefs").await;
+    until("being served", async || one.status_of("goods").await == 200).await;
+    grants.delete("apps", &DeleteParams::default()).await.expect("deleted");
+    until("being refused again", async || reason().await == "RefNotPermitted").await;
+    until("being out", async || one.status_of("goods").await == 404).await;
     drop((operator, one));
     let namespaces: Api<Namespace> = Api::all(stage.client.clone());
     namespaces.delete(&apps, &DeleteParams::default()).await.expect("it can be deleted");

@@ -1,5 +1,5 @@
-//! The rights that the chart gives are enough for everything that the operator does. That they are no more than what is committed
-//! is seen in `chart::cluster`.
+//! The rights that the chart gives are enough for everything that the operator does, and for letting sources go when it is gone.
+//! That they are no more than what is committed is seen in `chart::cluster`.
 
 use super::stage::{Stage, kubeconfig, source};
 use crate::chart::{render_in, resources};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-fn kubectl(arguments: &[&str], input: &str) -> String {
+pub(super) fn kubectl(arguments: &[&str], input: &str) -> String {
     let program = std::env::var("TEST_KUBECTL").unwrap_or_else(|_| "kubectl".to_owned());
     let mut command = Command::new(program);
     command.arg("--kubeconfig").arg(kubeconfig()).args(arguments);
@@ -20,42 +20,89 @@ fn kubectl(arguments: &[&str], input: &str) -> String {
 }
 
 /// What the chart names after its release.
-const NAME: &str = "api-resolvespec-operator";
-const DATABASES: &str = "api-resolvespec-databases";
+pub(super) const NAME: &str = "api-resolvespec-operator";
+pub(super) const DATABASES: &str = "api-resolvespec-databases";
+const DEPARTURE: &str = "api-resolvespec-departure";
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_charts_rights_are_enough() {
-    let stage = Stage::new().await;
-    let namespace = stage.namespace.as_str();
+fn rights(namespace: &str) -> Vec<Value> {
     let watched = format!("operator.watchNamespaces={{{namespace}}}");
     let rendered = render_in(namespace, "minimal", &[&watched]).expect("it can be rendered");
-    for resource in resources(&rendered) {
-        if matches!(resource["kind"].as_str(), Some("Role" | "RoleBinding" | "ServiceAccount")) {
-            kubectl(&["--namespace", namespace, "apply", "--filename", "-"], &resource.to_string());
-        }
-    }
+    let is_right = |resource: &Value| matches!(resource["kind"].as_str(), Some("Role" | "RoleBinding" | "ServiceAccount"));
+    resources(&rendered).into_iter().filter(is_right).collect()
+}
 
-    // From leading to undoing capture.
-    let token = kubectl(&["--namespace", namespace, "create", "token", NAME], "");
+/// Gives the accounts the chart's rights, each as it is changed.
+pub(super) fn grant(namespace: &str, change: impl Fn(&mut Value)) {
+    for mut resource in rights(namespace) {
+        change(&mut resource);
+        kubectl(&["--namespace", namespace, "apply", "--filename", "-"], &resource.to_string());
+    }
+}
+
+/// A kubeconfig by which one enters as an account.
+pub(super) fn entry(stage: &Stage, account: &str) -> String {
+    let token = kubectl(&["--namespace", &stage.namespace, "create", "token", account], "");
     let config = std::fs::read_to_string(kubeconfig()).expect("the file can be read");
     let mut config: Value = serde_saphyr::from_str(&config).expect("YAML");
     for user in config["users"].as_array_mut().expect("users") {
         user["user"] = json!({"token": token.trim()});
     }
-    let file = stage.deployment.file("operator.kubeconfig", &config.to_string());
+    stage.deployment.file(&format!("{account}.kubeconfig"), &config.to_string())
+}
+
+fn captured() -> Value {
+    let mut spec = source();
+    spec["capture"] = json!({"mode": "trigger"});
+    spec
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_charts_rights_are_enough() {
+    let stage = Stage::new().await;
+    grant(&stage.namespace, |_| {});
+    // From leading to undoing capture.
+    let file = entry(&stage, NAME);
     let operator = stage.operator_as("one", &["--lease", NAME, "--databases-secret", DATABASES], &file);
     stage.mount(DATABASES);
     let one = stage.replica("one");
-    let mut spec = source();
-    spec["capture"] = json!({"mode": "trigger"});
-    stage.apply("DataSource", "shop", spec).await;
+    stage.apply("DataSource", "shop", captured()).await;
     stage.apply_entity("items").await;
     stage.ready("Entity", "items").await;
     until("an event", async || stage.events("items").await == ["Ready"]).await;
     stage.delete("DataSource", "shop").await;
-    until("the end of the source", async || stage.api("DataSource").get_opt("shop").await.expect("an answer").is_none()).await;
+    until("the end of the source", async || stage.is_gone("DataSource", "shop").await).await;
     let said = operator.said();
     assert!(!said.contains("forbidden"), "{said}");
+    drop((operator, one));
+    stage.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rights_of_who_comes_last_are_enough() {
+    let stage = Stage::new().await;
+    grant(&stage.namespace, |_| {});
+    let file = entry(&stage, NAME);
+    let operator = stage.operator_as("one", &["--lease", NAME, "--databases-secret", DATABASES], &file);
+    stage.mount(DATABASES);
+    let one = stage.replica("one");
+    stage.apply("DataSource", "shop", captured()).await;
+    stage.apply_entity("items").await;
+    stage.ready("Entity", "items").await;
+    until("the finalizer", async || !stage.finalizers("shop").await.is_empty()).await;
+
+    // As helm does: what is of the release goes, and an operator that works on for a moment has no rights any more.
+    for resource in rights(&stage.namespace).iter().filter(|one| one["metadata"]["annotations"]["helm.sh/hook"].is_null()) {
+        kubectl(&["--namespace", &stage.namespace, "delete", "--filename", "-"], &resource.to_string());
+    }
+    let mut command = stage.deployment.command("release");
+    command.env("KUBECONFIG", entry(&stage, DEPARTURE)).env("RESOLVESPEC_NAMESPACES", &stage.namespace);
+    let output = command.output().expect("the binary runs");
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && !said.contains("forbidden"), "{said}");
+    assert!(stage.finalizers("shop").await.is_empty());
+    assert_eq!(stage.times("shop", "CaptureLeftBehind").await, 1);
+    stage.delete("DataSource", "shop").await;
+    until("the end of the source", async || stage.is_gone("DataSource", "shop").await).await;
     drop((operator, one));
     stage.remove().await;
 }

@@ -2,7 +2,8 @@
 
 use super::stage::Stage;
 use crate::cluster::until;
-use serde_json::json;
+use crate::support::mqtt::{OwnMosquitto, Spoken, Station};
+use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -29,9 +30,8 @@ async fn what_is_applied_is_served_and_tells_where() {
         "restHeaders": "/rest/public/items",
         "webSocketEntity": "public.items",
         "grpcName": "resolvespec.v1.ResolveSpec/Call",
-        "mqttTopic": "spec/{client}/request",
     });
-    assert_eq!(status["endpoints"], endpoints);
+    assert_eq!(status["endpoints"], endpoints, "nobody serves MQTT");
     for (condition, expected) in
         [("Accepted", "True"), ("ResolvedRefs", "True"), ("Programmed", "True"), ("Ready", "True"), ("Degraded", "False")]
     {
@@ -53,6 +53,32 @@ async fn what_is_applied_is_served_and_tells_where() {
     stage.delete("Entity", "tags").await;
     until("not serving it any more", async || one.status_of("tags").await == 404).await;
     assert_eq!(one.status_of("items").await, 200);
+    assert_eq!(stage.events("items").await, ["Ready"], "nothing of it has changed");
     drop((operator, one, two));
+    stage.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_is_told_while_replicas_serve_mqtt() {
+    let broker = OwnMosquitto::start("topics");
+    let stage = Stage::new().await;
+    let (operator, without) = (stage.operator("one"), stage.replica("without"));
+    stage.apply_source().await;
+    stage.apply_entity("items").await;
+    stage.ready("Entity", "items").await;
+    let topic = async || stage.status("Entity", "items").await["endpoints"]["mqttTopic"].clone();
+    assert_eq!(topic().await, Value::Null);
+    let settings = [("RESOLVESPEC_MQTT_BROKERS", broker.url()), ("RESOLVESPEC_MQTT_PREFIX", "shop".to_owned())];
+    let with = stage.deployment.start_by("with", &settings);
+    until("the topic", async || topic().await == "shop/{client}/request").await;
+    // It is where requests are answered.
+    let mut station = Station::connect(&broker.url(), "walker", "shop", Spoken::V5).await;
+    let asked = json!({"id": "1", "type": "request", "operation": "read", "entity": "items"});
+    assert_eq!(station.ask(&asked).await["data"][0]["name"], "pen");
+    // A broker that is away is no reason to tell clients of no topic; a replica that is gone is one.
+    with.signal("-TERM");
+    until("no topic", async || topic().await == Value::Null).await;
+    assert_eq!(stage.events("items").await, ["Ready"]);
+    drop((operator, without, with));
     stage.remove().await;
 }

@@ -184,12 +184,30 @@ impl Stage {
         self.told(kind, name, "Ready", "True", "Ready").await;
     }
 
-    /// The reasons of all events about a resource.
+    /// The reasons of all events about a resource, each as often as it was told: the same once more is a count in its series.
     pub(super) async fn events(&self, name: &str) -> Vec<String> {
+        let is_of_it = |event: &Event| event.regarding.as_ref().and_then(|one| one.name.as_deref()) == Some(name);
+        let of_it = self.all_events().await.into_iter().filter(is_of_it);
+        let times = |event: &Event| event.series.as_ref().map_or(1, |series| usize::try_from(series.count).expect("a count"));
+        of_it.flat_map(|event| std::iter::repeat_n(event.reason.clone().unwrap_or_default(), times(&event))).collect()
+    }
+
+    /// How often a resource was told for a reason.
+    pub(super) async fn times(&self, name: &str, reason: &str) -> usize {
+        self.events(name).await.iter().filter(|told| *told == reason).count()
+    }
+
+    pub(super) async fn all_events(&self) -> Vec<Event> {
         let events: Api<Event> = Api::namespaced(self.client.clone(), &self.namespace);
-        let all = events.list(&ListParams::default()).await.expect("an answer").items;
-        let of_it = all.into_iter().filter(|event| event.regarding.as_ref().and_then(|one| one.name.as_deref()) == Some(name));
-        of_it.filter_map(|event| event.reason).collect()
+        events.list(&ListParams::default()).await.expect("an answer").items
+    }
+
+    pub(super) async fn finalizers(&self, source: &str) -> Vec<String> {
+        self.api("DataSource").get(source).await.expect("it is there").metadata.finalizers.unwrap_or_default()
+    }
+
+    pub(super) async fn is_gone(&self, kind: &str, name: &str) -> bool {
+        self.api(kind).get_opt(name).await.expect("an answer").is_none()
     }
 
     pub(super) fn replica(&self, name: &str) -> Replica {
@@ -313,6 +331,11 @@ impl Operator {
         assert!(status.success(), "{status}: {}", self.said());
     }
 
+    /// What its admin port answers.
+    pub(super) async fn ask(&self, method: Method, path: &str) -> Value {
+        self.admin.send(&Call::new(method, path)).await.expect("an answer").body
+    }
+
     /// The value of a metric; 0 if it is not there.
     pub(super) async fn metric(&self, start: &str) -> f64 {
         let Ok(answer) = self.admin.send(&Call::new(Method::GET, "/metrics")).await else { return 0.0 };
@@ -320,6 +343,12 @@ impl Operator {
         let values =
             text.lines().filter(|line| line.starts_with(start)).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
         values.sum()
+    }
+
+    /// Has it give its lease back and end.
+    pub(super) async fn leave(mut self) {
+        self.signal("-TERM");
+        self.ended().await;
     }
 
     pub(super) async fn leads(&self) -> bool {

@@ -1,0 +1,112 @@
+//! Whose database it is, and what is to be undone there, with sources that are written down here.
+
+use super::super::dereference::{Dereferenced, SourceFound};
+use super::super::illegible::Illegible;
+use super::super::validate::validate;
+use super::*;
+use crate::generation::Generation;
+use crate::manifest::read;
+use crate::operator::database::{Fault, Look};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+use std::path::Path;
+
+const PLACE: &str = "postgres://me:hush@host/shop";
+
+fn manifests(text: &str) -> Manifests {
+    read::text(Path::new("cluster.yaml"), text).expect("good manifests")
+}
+
+fn manifest(name: &str, connection: &str) -> String {
+    format!(
+        "---\napiVersion: resolvespec.dev/v1alpha1\nkind: DataSource\nmetadata: {{name: {name}, namespace: apps}}\n\
+         spec: {{engine: postgres, connection: {{{connection}}}, capture: {{mode: trigger}}}}\n"
+    )
+}
+
+/// A source whose changes are captured, over a Secret.
+fn source(name: &str) -> DataSource {
+    let mut source = manifests(&manifest(name, "secretKeyRef: {name: shop, key: url}")).sources.remove(0).resource;
+    source.metadata.finalizers = Some(vec![finalizer::FINALIZER.to_owned()]);
+    source
+}
+
+fn leaving(mut source: DataSource) -> DataSource {
+    source.metadata.deletion_timestamp = Some(Time(Timestamp::now()));
+    source
+}
+
+/// Its Secret tells a URL.
+fn known(source: DataSource, url: &str) -> SourceFound {
+    let look = Look { url: Some(Secret::new(url)), ..Look::default() };
+    SourceFound { resource: Arc::new(source), look, place: None, handed: None }
+}
+
+/// Its Secret can't be read, and replicas were handed a URL before.
+fn unknown(source: DataSource, handed: Option<&str>) -> SourceFound {
+    let look = Look { fault: Some(Fault::NoSecret("it is gone".to_owned())), ..Look::default() };
+    SourceFound { resource: Arc::new(source), look, place: None, handed: handed.map(Secret::new) }
+}
+
+/// What is to be there for these sources, the oldest first, all of which were published.
+fn judged(sources: Vec<SourceFound>, illegible: Vec<Illegible>) -> Validated {
+    let published = |one: &SourceFound| manifest(&one.resource.metadata.name.clone().unwrap_or_default(), "file: /run/url");
+    let published = manifests(&sources.iter().map(published).collect::<String>());
+    let published = Generation::after(None, carry(&published).expect("they can be published"));
+    let found = Dereferenced {
+        sources,
+        entities: Vec::new(),
+        policies: Vec::new(),
+        grants: Vec::new(),
+        unreadable: Vec::new(),
+        illegible,
+        published: Some(Arc::new(published)),
+        trials: HashMap::new(),
+    };
+    validate(found).expect("judged")
+}
+
+fn rival_of<'v>(validated: &'v Validated, name: &str) -> Option<&'v str> {
+    rivals(validated).get(format!("apps/{name}").as_str()).copied()
+}
+
+/// Which are undone, and whether somebody else captures there still.
+fn undone(validated: &Validated) -> Vec<(String, bool)> {
+    build(validated).expect("built").undone.into_iter().map(|one| (one.key, one.is_shared)).collect()
+}
+
+#[test]
+fn the_older_of_two_captures_though_its_secret_can_not_be_read() {
+    let both = judged(vec![known(source("old"), PLACE), known(source("new"), PLACE)], Vec::new());
+    assert_eq!((rival_of(&both, "old"), rival_of(&both, "new")), (None, Some("apps/old")));
+    // An operator that has just begun has seen no Secret before.
+    let lost = judged(vec![unknown(source("old"), Some(PLACE)), known(source("new"), PLACE)], Vec::new());
+    assert_eq!((rival_of(&lost, "old"), rival_of(&lost, "new")), (None, Some("apps/old")));
+    let elsewhere =
+        judged(vec![unknown(source("old"), Some("postgres://me@host/bank")), known(source("new"), PLACE)], Vec::new());
+    assert_eq!(rival_of(&elsewhere, "new"), None);
+    // What leads nowhere that is known is nobody's rival.
+    let nowhere = judged(vec![unknown(source("old"), None), known(source("new"), PLACE)], Vec::new());
+    assert_eq!(rival_of(&nowhere, "new"), None);
+}
+
+#[test]
+fn nothing_is_taken_away_that_another_source_captures() {
+    let left = |sources| undone(&judged(sources, Vec::new()));
+    assert_eq!(left(vec![known(leaving(source("new")), PLACE)]), [("apps/new".to_owned(), false)]);
+    for older in [known(source("old"), PLACE), unknown(source("old"), Some(PLACE))] {
+        assert_eq!(left(vec![older, known(leaving(source("new")), PLACE)]), [("apps/new".to_owned(), true)]);
+    }
+}
+
+#[test]
+fn one_that_can_not_be_read_is_undone_when_it_leaves() {
+    let illegible = |source: DataSource| Illegible { resource: Arc::new(source), url: Some(Secret::new(PLACE)) };
+    let alone = judged(Vec::new(), vec![illegible(leaving(source("odd")))]);
+    assert_eq!(undone(&alone), [("apps/odd".to_owned(), false)]);
+    let shared = judged(vec![known(source("shop"), PLACE)], vec![illegible(leaving(source("odd")))]);
+    assert_eq!(undone(&shared), [("apps/odd".to_owned(), true)]);
+    // One that stays captures still.
+    let stays = judged(vec![known(leaving(source("shop")), PLACE)], vec![illegible(source("odd"))]);
+    assert_eq!(undone(&stays), [("apps/shop".to_owned(), true)]);
+}

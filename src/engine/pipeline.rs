@@ -101,10 +101,7 @@ impl Engine {
         let share = f64::from(uuid::Uuid::new_v4().as_fields().0) / f64::from(u32::MAX);
         self.prepare_keys().await;
         loop {
-            let served = self.served();
-            let lifetimes = served.databases.values().map(|database| database.settings().idempotency_lifetime);
-            let interval = purge::interval(lifetimes.min().unwrap_or(Duration::MAX));
-            tokio::time::sleep(interval.mul_f64(f64::midpoint(1.0, share))).await;
+            tokio::time::sleep(self.between_purges().mul_f64(f64::midpoint(1.0, share))).await;
             for (source, database) in &self.served().databases {
                 match purge::purge(database).await {
                     Ok(0) => {}
@@ -113,6 +110,13 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// What is served is not held meanwhile: its databases would keep their connections, with a password that was changed since.
+    fn between_purges(&self) -> Duration {
+        let served = self.served();
+        let lifetimes = served.databases.values().map(|database| database.settings().idempotency_lifetime);
+        purge::interval(lifetimes.min().unwrap_or(Duration::MAX))
     }
 
     /// Has the tables of idempotency keys as this version wants them, where earlier ones have made them.

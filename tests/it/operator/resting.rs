@@ -3,6 +3,7 @@
 use super::stage::Stage;
 use crate::cluster::until;
 use futures_util::{StreamExt, stream};
+use k8s_openapi::api::events::v1::Event;
 use kube::api::ListParams;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -38,6 +39,16 @@ async fn five_hundred_entities_at_rest_are_not_written() {
     let (written, before) = (writes().await, versions().await.1);
     let sources = async || stage.api("DataSource").get("shop").await.expect("it is there").metadata.resource_version;
     let source = sources().await;
+    // The same event once more is another version of it.
+    let events = async || {
+        let version = |event: Event| (event.metadata.name, event.metadata.resource_version);
+        stage.all_events().await.into_iter().map(version).collect::<BTreeMap<_, _>>()
+    };
+    // An event is written after its status.
+    until("every event", async || events().await.len() > ENTITIES).await;
+    let told = events().await;
+    assert_eq!(stage.events("t0").await, ["Ready"]);
+    assert_eq!(told.len(), ENTITIES + 1, "each entity and the source, and each was told one thing only");
     let taken = turns().await;
     // A minute, in which the operator looks at everything again and again.
     tokio::time::sleep(Duration::from_mins(1)).await;
@@ -45,6 +56,7 @@ async fn five_hundred_entities_at_rest_are_not_written() {
     assert!(writes().await <= written, "nothing is written");
     assert_eq!(versions().await.1, before);
     assert_eq!(sources().await, source);
+    assert_eq!(events().await, told, "nothing is told");
 
     // Nor does another one that takes over find anything to write.
     let next = stage.operator("two");
@@ -53,6 +65,7 @@ async fn five_hundred_entities_at_rest_are_not_written() {
     until("looking at everything", async || next.metric("resolvespec_operator_reconciles_total").await >= 5.0).await;
     assert_eq!(versions().await.1, before);
     assert_eq!(sources().await, source);
+    assert_eq!(events().await, told, "nothing is told");
     drop((operator, next, one));
     stage.remove().await;
 }

@@ -38,9 +38,14 @@ impl Flights {
 
     /// The Secret, the DataSource and the Entities of the five tables.
     pub(super) fn resources(&self) -> String {
+        let entities = include_str!("../flights/entities.yaml").replace("source: conformance", "source: flights");
+        format!("{}---\n{entities}", self.source())
+    }
+
+    /// The Secret and the DataSource.
+    pub(super) fn source(&self) -> String {
         let mut url = Url::parse(&self.url).expect("a URL");
         url.set_host(Some(&told("TEST_NODE_HOST"))).expect("an address");
-        let entities = include_str!("../flights/entities.yaml").replace("source: conformance", "source: flights");
         format!(
             "apiVersion: v1
 kind: Secret
@@ -54,8 +59,7 @@ spec:
   engine: postgres
   connection: {{secretKeyRef: {{name: flights-database, key: url}}}}
   capture: {{mode: trigger}}
----
-{entities}",
+",
             url = url.as_str()
         )
     }

@@ -5,6 +5,7 @@
 //! It has a node to itself, which `tests/run` starts after all other tests, so that nothing else takes part in its times.
 
 mod flights;
+mod image;
 mod listeners;
 mod load;
 mod outside;
@@ -26,6 +27,16 @@ const LISTENERS: usize = 200;
 
 /// Rows that are written before something happens, and after it.
 const ROWS: usize = 150;
+
+/// How often clients may have to ask again for a replica that dies without a word: each has one connection, and some may lead there
+/// once more until it is known to be gone.
+const AGAIN: usize = 60;
+
+/// Until another operator leads where the one before has died, and has kept its Lease, and until it has done what was applied then.
+const FOLLOWED_WITHIN: Duration = Duration::from_secs(15);
+
+/// The same where it was told to end, and has given its Lease back.
+const FOLLOWED_AT_ONCE_WITHIN: Duration = Duration::from_secs(7);
 
 /// Says what was reached when.
 struct Clock(Instant);
@@ -71,8 +82,12 @@ async fn a_release_serves_through_upgrades_and_deaths() {
     let listeners = Listeners::start(entrance, LISTENERS).await;
     clock.tell(&format!("{LISTENERS} clients have a subscription"));
     an_upgrade_is_not_noticed(entrance, &listeners, &clock).await;
+    a_deleted_replica_is_not_noticed(entrance, &listeners, &clock).await;
     a_dead_replica_is_replaced(entrance, &listeners, &clock).await;
-    a_dead_operator_is_followed(entrance, &listeners, &flights, &clock).await;
+    let killed = Loss { how: "killed", lose: release::kill, within: FOLLOWED_WITHIN, table: "later" };
+    an_operator_that_is_lost_is_followed(entrance, &listeners, &flights, &clock, &killed).await;
+    let deleted = Loss { how: "deleted", lose: release::delete, within: FOLLOWED_AT_ONCE_WITHIN, table: "latest" };
+    an_operator_that_is_lost_is_followed(entrance, &listeners, &flights, &clock, &deleted).await;
     a_dead_nats_comes_back(entrance, &listeners, &clock).await;
     drop(listeners);
 
@@ -139,6 +154,30 @@ async fn an_upgrade_is_not_noticed(entrance: SocketAddr, listeners: &Listeners, 
     ));
 }
 
+/// As a node's end or somebody's hand does it: the pod has its time, and another one comes.
+async fn a_deleted_replica_is_not_noticed(entrance: SocketAddr, listeners: &Listeners, clock: &Clock) {
+    let (cut, sent_away) = (listeners.cut(), listeners.sent_away());
+    let load = Load::start(entrance, Patience::None);
+    load.goes_on(ROWS).await;
+    let victim = release::pods("replica").swap_remove(0);
+    release::delete(&victim);
+    load.goes_on(ROWS).await;
+    release::replaced("replica", &victim).await;
+    release::settled().await;
+    load.goes_on(ROWS).await;
+    let done = load.ended().await;
+    listeners.know(&done.written).await;
+    assert_eq!(listeners.cut(), cut, "every connection ended with a word, and every one that was made stood");
+    assert!(listeners.sent_away() > sent_away, "those that it had were told to come again");
+    clock.tell(&format!(
+        "{} was deleted: none of {} requests failed, {} notes were told to each client, {} were sent to another replica",
+        victim.name,
+        done.requests,
+        done.written.len(),
+        listeners.sent_away() - sent_away
+    ));
+}
+
 async fn a_dead_replica_is_replaced(entrance: SocketAddr, listeners: &Listeners, clock: &Clock) {
     let load = Load::start(entrance, Patience::Some);
     load.goes_on(ROWS).await;
@@ -149,6 +188,7 @@ async fn a_dead_replica_is_replaced(entrance: SocketAddr, listeners: &Listeners,
     load.goes_on(ROWS).await;
     let done = load.ended().await;
     listeners.know(&done.written).await;
+    assert!(done.again <= AGAIN, "{} of {} requests were sent again", done.again, done.requests);
     clock.tell(&format!(
         "{} was killed: of {} requests {} were sent again, {} notes were told to each client",
         victim.name,
@@ -158,22 +198,39 @@ async fn a_dead_replica_is_replaced(entrance: SocketAddr, listeners: &Listeners,
     ));
 }
 
-async fn a_dead_operator_is_followed(entrance: SocketAddr, listeners: &Listeners, flights: &Flights, clock: &Clock) {
+/// How an operator is lost.
+struct Loss {
+    how: &'static str,
+    lose: fn(&Pod),
+    within: Duration,
+    /// What is applied then.
+    table: &'static str,
+}
+
+async fn an_operator_that_is_lost_is_followed(
+    entrance: SocketAddr,
+    listeners: &Listeners,
+    flights: &Flights,
+    clock: &Clock,
+    loss: &Loss,
+) {
+    let Loss { how, lose, within, table } = loss;
     let load = Load::start(entrance, Patience::None);
     load.goes_on(ROWS).await;
+    flights.run(&format!("create table {table} (id bigint primary key, body text not null)")).await;
     let victim = release::leader();
-    release::kill(&victim);
-    flights.run("create table later (id bigint primary key, body text not null)").await;
+    lose(&victim);
     let since = Instant::now();
-    apply(&entity("later", ""));
-    all_serve(&release::pods("replica"), "later").await;
+    apply(&entity(table, ""));
+    all_serve(&release::pods("replica"), table).await;
     let took = since.elapsed();
-    release::risen("operator", &victim).await;
+    assert!(took <= *within, "it took {took:?}");
+    release::settled().await;
     load.goes_on(ROWS).await;
     let done = load.ended().await;
     listeners.know(&done.written).await;
     clock.tell(&format!(
-        "{}, which led, was killed: none of {} requests failed; what was applied then was served {took:.1?} later",
+        "{}, which led, was {how}: none of {} requests failed; what was applied then was served {took:.1?} later",
         victim.name, done.requests
     ));
 }
@@ -203,7 +260,19 @@ async fn nothing_is_left(flights: &Flights) {
     kubectl(&["delete", "entity,datasource", "--all", "--timeout=60s"]);
     let ours = "select to_json(tgname) from pg_trigger where not tgisinternal";
     assert_eq!(flights.by_hand(ours).await, Vec::<serde_json::Value>::new(), "no trigger stays in the database");
+    // One that is still there when the release goes holds nothing up.
+    apply(&flights.source());
+    kubectl(&[
+        "wait",
+        "--for=jsonpath={.metadata.finalizers[0]}=resolvespec.dev/capture",
+        "datasource/flights",
+        "--timeout=180s",
+    ]);
     release::uninstall();
+    assert_eq!(kubectl(&["get", "datasource/flights", "-o", "jsonpath={.metadata.finalizers}"]), "");
+    let events = kubectl(&["get", "events.events.k8s.io", "-o", "jsonpath={.items[*].reason}"]);
+    assert!(events.contains("CaptureLeftBehind"), "{events}");
+    kubectl(&["delete", "datasource", "--all", "--timeout=30s"]);
     // The Lease by which operators lead is theirs and not helm's, and stays.
     let kinds = "all,configmaps,secrets,serviceaccounts,roles,rolebindings,networkpolicies,poddisruptionbudgets";
     // Helm waits for what it has made, and not for pods, which have their time to end.

@@ -107,6 +107,11 @@ pub(super) async fn risen(component: &str, victim: &Pod) {
     so(component, |pods| pods.iter().any(is_back)).await;
 }
 
+/// Waits until a pod that was deleted is gone.
+pub(super) async fn replaced(component: &str, victim: &Pod) {
+    so(component, |pods| pods.iter().all(|pod| pod.name != victim.name)).await;
+}
+
 /// Waits until it is so of a component's pods.
 async fn so(component: &str, is_so: impl Fn(&[Pod]) -> bool) {
     let since = Instant::now();
@@ -133,6 +138,11 @@ pub(super) fn leader() -> Pod {
 pub(super) fn kill(pod: &Pod) {
     let pid = process_of(&pod.name);
     assert!(Command::new("kill").args(["-9", &pid]).status().expect("kill runs").success());
+}
+
+/// Deletes a pod as one does by hand; it has its time to end, which is not waited for.
+pub(super) fn delete(pod: &Pod) {
+    kubectl(&["delete", "pod", &pod.name, "--wait=false"]);
 }
 
 /// What the containers of a component have logged, for a test that fails.

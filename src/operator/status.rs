@@ -305,8 +305,8 @@ mod tests {
         let with = Told { mqtt_prefix: Some("shop".to_owned()), ..without.clone() };
         let starts = Told { generation: None, ..with.clone() };
         let (shop, before) = (Some("shop/{client}/request".to_owned()), Some("spec/{client}/request"));
-        assert_eq!(topic(&[without.clone()], before), None);
-        assert_eq!(topic(&[with.clone()], None), shop);
+        assert_eq!(topic(std::slice::from_ref(&without), before), None);
+        assert_eq!(topic(std::slice::from_ref(&with), None), shop);
         assert_eq!(topic(&[without.clone(), with], before), shop, "one that serves it is enough");
         assert_eq!(topic(&[without, starts.clone()], before), None, "one that starts serves nobody yet");
         assert_eq!(topic(&[starts], before).as_deref(), before, "nobody serves who could say something else");

@@ -197,9 +197,8 @@ mod tests {
         timeout(patience, world.is_known()).await.unwrap_or(false)
     }
 
-    fn refusal(code: u16, reason: &str) -> Answer {
-        let status = json!({"apiVersion": "v1", "kind": "Status", "status": "Failure", "code": code, "reason": reason});
-        Some((code, status))
+    fn refusal(code: u16, reason: &str) -> (u16, Value) {
+        (code, json!({"apiVersion": "v1", "kind": "Status", "status": "Failure", "code": code, "reason": reason}))
     }
 
     fn nothing() -> Value {
@@ -210,12 +209,12 @@ mod tests {
     async fn grants_are_waited_for_where_there_can_be_any() {
         let long = Duration::from_secs(10);
         assert!(is_known(Some((200, nothing())), long).await);
-        assert!(is_known(refusal(404, "NotFound"), long).await, "the kind is not installed");
+        assert!(is_known(Some(refusal(404, "NotFound")), long).await, "the kind is not installed");
         assert!(is_known(Some((404, json!("404 page not found"))), long).await, "nor is its group");
-        assert!(is_known(refusal(403, "Forbidden"), long).await, "nobody can agree to anything");
+        assert!(is_known(Some(refusal(403, "Forbidden")), long).await, "nobody can agree to anything");
         let short = Duration::from_millis(300);
         assert!(!is_known(None, short).await, "they may be told yet");
-        assert!(!is_known(refusal(503, "ServiceUnavailable"), short).await, "they may be told yet");
+        assert!(!is_known(Some(refusal(503, "ServiceUnavailable")), short).await, "they may be told yet");
     }
 
     #[tokio::test]
@@ -223,9 +222,9 @@ mod tests {
         let closed = |uri: &str| uri.contains("/namespaces/closed/");
         let (short, long) = (Duration::from_millis(300), Duration::from_secs(10));
         for namespaces in [["closed", "open"], ["open", "closed"]] {
-            let waiting = move |uri: &str| if closed(uri) { refusal(403, "Forbidden") } else { None };
+            let waiting = move |uri: &str| closed(uri).then(|| refusal(403, "Forbidden"));
             assert!(!is_known_in(&namespaces, waiting, short).await, "{namespaces:?}: those of the other may be told yet");
-            let told = move |uri: &str| if closed(uri) { refusal(403, "Forbidden") } else { Some((200, nothing())) };
+            let told = move |uri: &str| Some(if closed(uri) { refusal(403, "Forbidden") } else { (200, nothing()) });
             assert!(is_known_in(&namespaces, told, long).await, "{namespaces:?}");
         }
     }

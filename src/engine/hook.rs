@@ -13,6 +13,7 @@ use crate::protocol::{Code, Condition, Error, Operation};
 use async_trait::async_trait;
 use serde_json::Value;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// What every hook is told.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +27,9 @@ pub struct Context<'a> {
     /// What is done.
     pub operation: Operation,
 }
+
+/// For how long all hooks together can hold up a client that goes.
+pub const FAREWELL: Duration = Duration::from_secs(2);
 
 /// A client that stays, such as one over WebSocket.
 #[derive(Debug, Clone, Copy)]
@@ -123,7 +127,8 @@ pub trait Hook: Send + Sync + 'static {
     /// After a client was let in.
     async fn after_connect(&self, session: Session<'_>) {}
 
-    /// Before the subscriptions of a client that was let in end, because it goes or is sent away. It can't be kept.
+    /// Before the subscriptions of a client that was let in end, because it goes or is sent away. It can't be kept, and does not
+    /// wait for longer than [`FAREWELL`].
     async fn before_disconnect(&self, session: Session<'_>) {}
 
     /// After a client that was let in has gone, whoever ended it.

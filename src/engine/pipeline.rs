@@ -7,7 +7,7 @@ use super::execute::idempotency::purge;
 use super::execute::read::{Found, read};
 use super::execute::write::write;
 use super::guard::{guard_answer, guard_read};
-use super::hook::{Context, Hook, NarrowWrite, Session};
+use super::hook::{Context, FAREWELL, Hook, NarrowWrite, Session};
 use super::observe::{Observe, Tallies};
 use super::plan::turn::Turn;
 use super::plan::write::plan_write;
@@ -181,8 +181,13 @@ impl Engine {
 
     /// Tells the hooks that a client that was let in goes, while its subscriptions are still there.
     pub async fn leaving(&self, session: Session<'_>) {
-        for hook in &*self.hooks {
-            self.told("before_disconnect", hook.before_disconnect(session)).await;
+        let telling = async {
+            for hook in &*self.hooks {
+                self.told("before_disconnect", hook.before_disconnect(session)).await;
+            }
+        };
+        if tokio::time::timeout(FAREWELL, telling).await.is_err() {
+            tracing::warn!(session = %session.id, "a hook holds up a client that goes, and is left");
         }
     }
 

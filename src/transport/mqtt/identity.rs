@@ -4,7 +4,8 @@
 //!
 //! Whom a broker has let in, maybe by another replica and a moment ago, is at hand here a little later. So nobody is passed or
 //! refused by what is at hand where it could be somebody else by now: of whom nobody was let in as, and of whom the token does not
-//! name, the store is asked. Where a claim binds tokens, its bearer takes a client id over from who had it, so that a request without a token is
+//! name, the store is asked. (A token that a claim binds to this client passes for a moment longer after the bearer of another such token has
+//! taken the client over: both may speak as it.) Where a claim binds tokens, its bearer takes a client id over from who had it, so that a request without a token is
 //! asked about as well; else an id is somebody's until that one's token ends. What can't be asked is not known, and not allowed.
 
 use super::remembered::Remembered;

@@ -75,13 +75,18 @@ fn digest(principal: &Principal) -> u128 {
     };
     match &principal.subject {
         Some(subject) => {
+            add("subject");
             add(subject);
             add(&principal.claims.get("iss").map(ToString::to_string).unwrap_or_default());
         }
-        None => principal.claims.iter().for_each(|(name, value)| {
-            add(name);
-            add(&value.to_string());
-        }),
+        None => {
+            add("claims");
+            add(&principal.claims.len().to_string());
+            principal.claims.iter().for_each(|(name, value)| {
+                add(name);
+                add(&value.to_string());
+            });
+        }
     }
     principal.roles.iter().for_each(|role| add(role));
     hash.digest128()

@@ -71,11 +71,13 @@ impl Remembered {
         match told {
             Told::Beginning => {
                 self.0.is_current.store(false, Ordering::Relaxed);
+                // A bucket that was lost and made anew counts from one again.
+                self.known_by_all().values_mut().for_each(|(revision, _)| *revision = 0);
                 fresh.clear();
             }
             Told::Put(entry) => {
                 fresh.insert(entry.key.clone());
-                self.know(&entry);
+                self.know(&entry, None);
             }
             Told::Removed { key } => {
                 self.known_by_all().remove(&key);
@@ -87,7 +89,9 @@ impl Remembered {
         }
     }
 
-    fn know(&self, entry: &Entry) {
+    /// Takes note of a client. What is known by a higher revision is newer, unless that is `before`: the one that was known before
+    /// the bucket was asked, which can be of a bucket that was lost.
+    fn know(&self, entry: &Entry, before: Option<u64>) {
         let broker = self.broker_of(&entry.key);
         if !self.asks(broker) {
             self.0.asking.write().unwrap_or_else(PoisonError::into_inner).insert(broker.to_owned());
@@ -97,7 +101,7 @@ impl Remembered {
             return;
         };
         let mut known = self.known_by_all();
-        if known.get(&entry.key).is_none_or(|(revision, _)| *revision <= entry.revision) {
+        if known.get(&entry.key).is_none_or(|(revision, _)| *revision <= entry.revision || Some(*revision) == before) {
             known.insert(entry.key.clone(), (entry.revision, principal));
         }
     }
@@ -140,6 +144,7 @@ impl Remembered {
 
     /// Remembers who a client is, unless it is somebody else by now and the newcomer has not proven that it is theirs.
     pub(super) async fn remember(&self, client: &str, principal: &Principal, proven: bool) -> Result<bool, Error> {
+        let before = self.0.known.read().unwrap_or_else(PoisonError::into_inner).get(client).map(|(revision, _)| *revision);
         let entry = self.0.bucket.get(client).await?;
         let earlier = entry.as_ref().and_then(|entry| read(&entry.value)).filter(lives);
         if !proven && earlier.is_some_and(|earlier| !same(&earlier, principal)) {
@@ -156,7 +161,7 @@ impl Remembered {
         let revision = entry.map(|entry| entry.revision);
         let kept = self.0.bucket.replace(client, Bytes::from(value.clone()), revision, lifetime).await?;
         if let Some(revision) = kept {
-            self.know(&Entry { key: client.to_owned(), value: value.into(), revision });
+            self.know(&Entry { key: client.to_owned(), value: value.into(), revision }, before);
         }
         Ok(kept.is_some())
     }
@@ -209,6 +214,24 @@ mod tests {
         assert_eq!(name(here.ask("dev").await.unwrap()).as_deref(), Some("bob"));
         there.hear(Told::Put(late), &mut HashSet::new());
         assert_eq!(name(there.known("dev")).as_deref(), Some("bob"));
+    }
+
+    #[tokio::test]
+    async fn a_bucket_that_was_lost_and_made_anew_is_heard() {
+        let bucket: Arc<dyn Bucket> = Arc::new(MemoryBucket::default());
+        let here = Remembered::new(Arc::clone(&bucket), false);
+        for _ in 0..5 {
+            assert!(here.remember("dev", &named("ann"), true).await.unwrap());
+        }
+        let anew: Arc<dyn Bucket> = Arc::new(MemoryBucket::default());
+        assert!(Remembered::new(Arc::clone(&anew), false).remember("dev", &named("bob"), true).await.unwrap());
+        let first = anew.get("dev").await.unwrap().unwrap();
+        let mut fresh = HashSet::new();
+        here.hear(Told::Put(Entry { ..first.clone() }), &mut fresh);
+        assert_eq!(name(here.known("dev")).as_deref(), Some("ann"), "in one bucket it would be late");
+        here.hear(Told::Beginning, &mut fresh);
+        here.hear(Told::Put(first), &mut fresh);
+        assert_eq!(name(here.known("dev")).as_deref(), Some("bob"));
     }
 
     #[tokio::test]

@@ -46,7 +46,7 @@ async fn watched(database: &Database) -> BTreeMap<String, u64> {
     let before = statements(database).await;
     tokio::time::sleep(WATCHED).await;
     let after = statements(database).await;
-    let more = |(query, calls): (String, u64)| (calls - before.get(&query).copied().unwrap_or(0), query);
+    let more = |(query, calls): (String, u64)| (calls.saturating_sub(before.get(&query).copied().unwrap_or(0)), query);
     after.into_iter().map(more).filter(|(calls, _)| *calls > 0).map(|(calls, query)| (query, calls)).collect()
 }
 

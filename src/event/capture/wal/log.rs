@@ -60,7 +60,8 @@ pub(super) struct Log {
     transaction: u64,
     /// What was told before the session was lost: it begins again with the transaction's first row.
     told: Option<Place>,
-    /// A row that was told and that the server still has to tell again, if it is the one that told it.
+    /// A row that was told and that the server still has to tell again, if it is the one that told it. Until then nothing is told
+    /// and nothing is done with: what comes before it was told as well, or is the log of a server that has lost it.
     awaited: Option<Place>,
     /// Tables whose old rows the log does not have, so that each is complained of once.
     partial: HashSet<u32>,
@@ -123,14 +124,17 @@ impl Log {
             Frame::Said { .. } => {}
             Frame::End(end) => {
                 self.open = None;
-                pending.end = Some(*end);
-            }
-            // Within a transaction it says nothing of the rows that follow.
-            Frame::Idle(end) => {
-                if self.open.is_none() {
-                    pending.end = pending.end.max(Some(*end));
+                if self.awaited.is_none() {
+                    pending.end = Some(*end);
                 }
             }
+            // Within a transaction it says nothing of the rows that follow.
+            Frame::Idle(_) if self.open.is_some() => {}
+            Frame::Idle(end) => match self.awaited {
+                Some(awaited) if awaited.commit < *end => return Err(Unreadable::Lost),
+                Some(_) => {}
+                None => pending.end = pending.end.max(Some(*end)),
+            },
         }
         Ok(())
     }
@@ -179,7 +183,7 @@ impl Log {
         let open = self.open.as_mut().ok_or(Unreadable::OutsideTransaction)?;
         let layout = self.layouts.get(&number).ok_or(Unreadable::UnknownTable(number))?;
         open.place.row += 1;
-        if self.told.is_some_and(|told| open.place.is_told_by(told)) {
+        if self.awaited.is_some() || self.told.is_some_and(|told| open.place.is_told_by(told)) {
             return Ok(());
         }
         let (what, start) = (what(layout, happened), pending.changes.len());
@@ -309,18 +313,29 @@ mod tests {
 
     #[test]
     fn a_log_that_is_past_what_was_told_without_it_has_lost_it() {
-        let begins = |log: &mut Log, commit, committed_at| {
-            let frame = Frame::Begin { commit, transaction: 7, committed_at: committed_at - super::EPOCH_MICROS };
-            log.take(&frame, &Tables::of(&test_shop::catalog(&[]), "shop"), &mut Pending::default())
-        };
+        let catalog = test_shop::catalog(&[]);
+        let tables = Tables::of(&catalog, "shop");
+        let begin = |commit, committed_at| Frame::Begin { commit, transaction: 7, committed_at: committed_at - super::EPOCH_MICROS };
         let log = || Log::new(7, None).awaiting(Some(TOLD));
-        let mut same = log();
-        for (commit, committed_at) in [(TOLD.commit - 8, 1), (TOLD.commit, TOLD.committed_at), (TOLD.commit + 8, 0x2f0d)] {
-            begins(&mut same, commit, committed_at).expect("it is the one that told it");
+        let (mut same, mut pending) = (log(), Pending::default());
+        for frame in [
+            Frame::Idle(TOLD.commit - 9),
+            begin(TOLD.commit - 8, 1),
+            Frame::End(TOLD.commit - 4),
+            Frame::Idle(TOLD.commit),
+            begin(TOLD.commit, TOLD.committed_at),
+        ] {
+            same.take(&frame, &tables, &mut pending).expect("it is the one that told it");
+            assert_eq!(pending.end, None, "{frame:?}: nothing is done with before it is known");
         }
-        for (commit, committed_at) in [(TOLD.commit, TOLD.committed_at + 1), (TOLD.commit + 8, 0x2f0d)] {
-            let outcome = begins(&mut log(), commit, committed_at);
-            assert!(matches!(outcome, Err(Unreadable::Lost)), "{commit} {committed_at}: {outcome:?}");
+        for end in [TOLD.commit + 4, TOLD.commit + 400] {
+            same.take(&Frame::End(end), &tables, &mut pending).expect("it is the one that told it");
+            assert_eq!(pending.end, Some(end));
+            same.take(&begin(end + 100, 0x2f0d), &tables, &mut pending).expect("and goes on");
+        }
+        for frame in [begin(TOLD.commit, TOLD.committed_at + 1), begin(TOLD.commit + 8, 0x2f0d), Frame::Idle(TOLD.commit + 8)] {
+            let outcome = log().take(&frame, &tables, &mut Pending::default());
+            assert!(matches!(outcome, Err(Unreadable::Lost)), "{frame:?}: {outcome:?}");
         }
     }
 

@@ -4,6 +4,7 @@ use super::until;
 use crate::support::client::{Answer, Call, Client};
 use crate::support::database::{Fresh, Kind};
 use crate::support::ports::free_address;
+use crate::support::processor::used;
 use axum::http::Method;
 use futures_util::TryStreamExt;
 use resolvespec::database::{Database, Settings};
@@ -17,6 +18,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_resolvespec");
 
@@ -291,6 +293,11 @@ impl Replica {
 
     pub(crate) fn signal(&self, name: &str) {
         assert!(Command::new("kill").args([name, &self.child.id().to_string()]).status().expect("kill runs").success());
+    }
+
+    /// The time of the processor that it has had.
+    pub(crate) fn used(&self) -> Duration {
+        used(self.child.id())
     }
 
     /// A value of the process's status, in kilobytes.

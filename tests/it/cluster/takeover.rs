@@ -96,8 +96,8 @@ async fn crowd(mut station: Station, number: u64) -> (Station, Range<u64>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_subscriptions_are_all_told_again_within_seconds() {
     let broker = OwnMosquitto::with("takeover-thousand", "max_queued_messages 0\n");
-    // Beginning all of them takes a second of a program that is not optimized.
-    let shop = shop(&broker).await.with("RESOLVESPEC_MQTT_LEASE_MS", "2000");
+    // Beginning all of them takes a program that is not optimized longer than such a lease, which has to be renewed meanwhile.
+    let shop = shop(&broker).await.with("RESOLVESPEC_MQTT_LEASE_MS", "1000");
     let (one, two) = (replica(&shop, "one").await, replica(&shop, "two").await);
     let mut stations = Vec::new();
     for number in 0..CLIENTS {
@@ -109,7 +109,7 @@ async fn a_thousand_subscriptions_are_all_told_again_within_seconds() {
     share(&one, &two).await;
     let all = 1000..1000 + CLIENTS * EACH;
     one.signal("-KILL");
-    let killed = Instant::now();
+    let (killed, used) = (Instant::now(), two.used());
     insert(&shop, all).await;
     let hearing = clients.into_iter().map(async |(mut station, records)| {
         let (mut missing, mut took) = (records.collect::<BTreeSet<u64>>(), Vec::new());
@@ -125,9 +125,11 @@ async fn a_thousand_subscriptions_are_all_told_again_within_seconds() {
     let mut took = join_all(hearing).await.concat();
     took.sort();
     let (half, most, last) = (at(&took, 50), at(&took, 99), at(&took, 100));
-    measured(&format!("{} subscriptions after a kill: p50 {half:?}, p99 {most:?}, the last {last:?}", took.len()));
+    let used = two.used() - used;
+    measured(&format!("{} subscriptions after a kill: p50 {half:?}, p99 {most:?}, the last {last:?}; {used:?} used", took.len()));
     assert_eq!(took.len() as u64, CLIENTS * EACH);
-    assert!(last < TAKEOVER, "{last:?}");
+    // Five seconds on a machine that does nothing else: what it costs says so on any other, and a busy one has its time.
+    assert!(used < TAKEOVER && last < TAKEOVER * 4, "{last:?}, {used:?}");
     drop((one, two));
     shop.remove().await;
 }

@@ -3,6 +3,7 @@
 
 use crate::support::database::{Fresh, Kind};
 use crate::support::grpc::message;
+use crate::support::processor::used;
 use crate::support::server::Server;
 use crate::support::shop::Shop;
 use prost::Message as _;
@@ -138,21 +139,12 @@ spec: {{source: shop, operators: [{{name: endless, condition: '{count}'}}]}}
     std::fs::write(shop.0.join("seed.sql"), TABLE).expect("a seed");
     let mut dev = shop.start(&["dev", "--port", "0", "--mqtt-listen", "off"], &[]);
     let process = dev.child.id();
-    // A statement that runs takes all of a processor that it can get, up to 40 ticks in this time.
+    // A statement that runs takes all of a processor that it can get.
     let is_busy = async || {
-        let before = ticks(process);
-        tokio::time::sleep(Duration::from_millis(400)).await;
-        ticks(process) - before > 4
+        let before = used(process);
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        used(process) - before > Duration::from_millis(30)
     };
     ends_the_statement(&dev.address, is_busy).await;
     dev.end();
-}
-
-/// The time of the processor that a process has had, in hundredths of a second.
-fn ticks(process: u32) -> u64 {
-    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).expect("Linux tells it");
-    let (_, rest) = stat.rsplit_once(") ").expect("the name is in brackets");
-    let fields: Vec<&str> = rest.split(' ').collect();
-    // The 14th and 15th, of which the first is after the name's the third.
-    fields[11..13].iter().map(|field| field.parse::<u64>().expect("a number")).sum()
 }

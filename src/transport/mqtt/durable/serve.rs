@@ -23,6 +23,7 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{broadcast, watch};
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
@@ -160,7 +161,12 @@ impl<'s> Serving<'s> {
                     Ok(id) => self.look_at(&id),
                     Err(_) => self.look_at_all(),
                 },
-                Some(begun) = self.beginning.next() => self.begun(begun),
+                Some(begun) = self.beginning.next() => {
+                    self.begun(begun);
+                    // Each takes a moment, nothing may be waited for in it, and there can be very many: the lease of this part and
+                    // of others has to be renewed meanwhile.
+                    yield_now().await;
+                }
                 taken = self.session.next(&mut batch), if may_take => {
                     if taken.is_err() {
                         debug!(part = self.unit.part.number(), "too much waits for the broker; it is told again from the progress");

@@ -41,6 +41,7 @@ pub(crate) struct Deployment {
     folder: PathBuf,
     database: Fresh,
     settings: Vec<(&'static str, String)>,
+    program: String,
 }
 
 impl Deployment {
@@ -55,10 +56,23 @@ impl Deployment {
         let name = format!("it_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let folder = std::env::temp_dir().join(format!("resolvespec-cluster-{name}"));
         std::fs::create_dir_all(&folder).expect("a folder");
-        let deployment = Self { nats, name, folder, database: Fresh::create(Kind::Postgres).await, settings: Vec::new() };
+        let deployment = Self {
+            nats,
+            name,
+            folder,
+            database: Fresh::create(Kind::Postgres).await,
+            settings: Vec::new(),
+            program: BINARY.to_owned(),
+        };
         deployment.run_script("create table items (id int primary key, name text); insert into items values (1, 'pen')").await;
         deployment.write(&format!("{SOURCE}{}", entity("items")));
         deployment
+    }
+
+    /// With the optimized program, where there is one, for what takes too much of the processor by the other.
+    pub(crate) fn optimized(mut self) -> Self {
+        self.program = std::env::var("TEST_RELEASE_BINARY").unwrap_or(self.program);
+        self
     }
 
     /// With a setting more.
@@ -164,7 +178,7 @@ impl Deployment {
     }
 
     pub(crate) fn command(&self, subcommand: &str) -> Command {
-        let mut command = Command::new(BINARY);
+        let mut command = Command::new(&self.program);
         command.arg(subcommand).env("RESOLVESPEC_NATS_SERVERS", &self.nats).env("RESOLVESPEC_NATS_NAME", &self.name);
         command.env("RESOLVESPEC_NATS_EVENTS_BYTES", "10485760").env("RESOLVESPEC_NATS_BUCKET_BYTES", "10485760");
         command.env("SHOP_URL", &self.database.url).env_remove("RESOLVESPEC_MANIFESTS");

@@ -315,7 +315,8 @@ mod tests {
     fn a_log_that_is_past_what_was_told_without_it_has_lost_it() {
         let catalog = test_shop::catalog(&[]);
         let tables = Tables::of(&catalog, "shop");
-        let begin = |commit, committed_at| Frame::Begin { commit, transaction: 7, committed_at: committed_at - super::EPOCH_MICROS };
+        let begin =
+            |commit, committed_at| Frame::Begin { commit, transaction: 7, committed_at: committed_at - super::EPOCH_MICROS };
         let log = || Log::new(7, None).awaiting(Some(TOLD));
         let (mut same, mut pending) = (log(), Pending::default());
         for frame in [

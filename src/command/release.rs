@@ -3,7 +3,7 @@
 use crate::cli::Error;
 use crate::config::ReleaseArgs;
 use crate::operator::Cluster;
-use crate::operator::release::{Place, release as let_go};
+use crate::operator::release::{Place, Released, release as let_go};
 use crate::telemetry;
 use std::io::Write;
 
@@ -13,12 +13,15 @@ pub async fn release(args: ReleaseArgs) -> Result<(), Error> {
     let _traces = telemetry::init(&telemetry::TracingSettings::new(log_format.unwrap_or_default(), &log, None))?;
     let cluster = Cluster::find().await?;
     let place = if all_namespaces { Place::Everywhere } else { Place::In(namespaces) };
-    let released = let_go(&cluster, place).await?;
+    let Released { sources, faults } = let_go(&cluster, place).await;
     let mut out = std::io::stdout().lock();
-    for (namespace, name) in &released {
+    for (namespace, name) in &sources {
         writeln!(out, "released: DataSource {namespace}/{name}; what captures its changes is left in its database")?;
     }
-    if released.is_empty() {
+    if !faults.is_empty() {
+        return Err(Error::new(faults.join("\n")));
+    }
+    if sources.is_empty() {
         writeln!(out, "no DataSource is held")?;
     }
     Ok(())

@@ -103,10 +103,9 @@ impl Announcer {
             "version": env!("CARGO_PKG_VERSION"),
             "generation": served.map(|served| served.number),
             "digest": served.map(|served| &served.digest),
+            // Null where there is none: what is not there is not known of a replica that is older.
+            "mqtt_prefix": self.mqtt_prefix,
         });
-        if let Some(prefix) = &self.mqtt_prefix {
-            told["mqtt_prefix"] = json!(prefix);
-        }
         if let Some(databases) = databases {
             told["databases"] = json!(databases);
         }

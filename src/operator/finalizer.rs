@@ -31,19 +31,38 @@ pub(super) async fn add(client: &Client, resource: &DataSource) -> Result<(), ku
     Ok(())
 }
 
+/// Whether the API server does not want it, now and later. What it could not do just now may be done the next time.
+pub(super) fn is_refusal(error: &kube::Error) -> bool {
+    let kube::Error::Api(status) = error else { return false };
+    (400..500).contains(&status.code) && !matches!(status.code, 409 | 429)
+}
+
+/// What came of taking it away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Removal {
+    /// It is taken away.
+    Removed,
+    /// There is no such resource any more.
+    Gone,
+    /// The resource has changed meanwhile, and may have it still.
+    Conflict,
+}
+
 /// Takes it away, whoever has put it there: a resource that was restored from a backup has it from somebody else, and an apply
 /// of ours would leave it.
-pub(super) async fn remove(client: &Client, metadata: &ObjectMeta) -> Result<(), kube::Error> {
+pub(super) async fn remove(client: &Client, metadata: &ObjectMeta) -> Result<Removal, kube::Error> {
     let others: Vec<&String> = metadata.finalizers.iter().flatten().filter(|one| *one != FINALIZER).collect();
-    // With its version, so that nobody else's is taken along; what has changed meanwhile is about to be seen, and tried again.
+    // With its version, so that nobody else's is taken along; what has changed meanwhile is for the caller to see, and try again.
     let patch = json!({
         "metadata": {"uid": metadata.uid, "resourceVersion": metadata.resource_version, "finalizers": others},
     });
     let name = metadata.name.as_deref().unwrap_or_default();
     let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
     match api(client, metadata).patch_metadata(name, &parameters, &Patch::Merge(&patch)).await {
-        Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(()),
-        outcome => outcome.map(|_| ()),
+        Ok(_) => Ok(Removal::Removed),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(Removal::Gone),
+        Err(kube::Error::Api(status)) if status.is_conflict() => Ok(Removal::Conflict),
+        Err(error) => Err(error),
     }
 }
 

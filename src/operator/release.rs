@@ -4,9 +4,8 @@
 //! It reaches no database and needs no NATS. Whoever deletes a DataSource while an operator works has its capture undone, and does
 //! not need this.
 
-use super::finalizer;
+use super::finalizer::{self, Removal};
 use super::{Cluster, FIELD_MANAGER};
-use crate::cli::Error;
 use crate::manifest::DataSource;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::{ListParams, PartialObjectMeta};
@@ -24,6 +23,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 const LEFT_BEHIND: &str = "the operator is gone, and what captures changes is left in the database; an operator that is installed \
                            again goes on with it, and `resolvespec capture remove` removes it";
 
+const STILL_HELD: &str = "the finalizer comes back again and again: an operator works there still, and undoes what captures changes \
+                          itself";
+
 /// Whose DataSources are let go.
 #[derive(Debug)]
 pub enum Place {
@@ -33,38 +35,79 @@ pub enum Place {
     Everywhere,
 }
 
-/// Takes the finalizer off DataSources. Those that were let go, as namespace and name.
-pub async fn release(cluster: &Cluster, place: Place) -> Result<BTreeSet<(String, String)>, Error> {
-    let apis: Vec<Api<DataSource>> = match place {
-        Place::Everywhere => vec![Api::all(cluster.client.clone())],
-        Place::In(namespaces) if namespaces.is_empty() => vec![Api::default_namespaced(cluster.client.clone())],
-        Place::In(namespaces) => namespaces.iter().map(|one| Api::namespaced(cluster.client.clone(), one)).collect(),
+/// A DataSource, as namespace and name.
+type Named = (String, String);
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub struct Released {
+    /// Those that were let go.
+    pub sources: BTreeSet<Named>,
+    /// Why others were not.
+    pub faults: Vec<String>,
+}
+
+/// Takes the finalizer off DataSources. One that is refused, or a namespace that can't be looked at, keeps no other.
+pub async fn release(cluster: &Cluster, place: Place) -> Released {
+    let client = || cluster.client.clone();
+    let mut apis: Vec<(String, Api<DataSource>)> = match place {
+        Place::Everywhere => vec![("of the cluster".to_owned(), Api::all(client()))],
+        Place::In(mut namespaces) => {
+            if namespaces.is_empty() {
+                namespaces.push(client().default_namespace().to_owned());
+            }
+            let api = |one: &String| (format!("of the namespace '{one}'"), Api::namespaced(client(), one));
+            namespaces.iter().map(api).collect()
+        }
     };
     let reporter = Reporter { controller: FIELD_MANAGER.to_owned(), instance: None };
     let recorder = Recorder::new(cluster.client.clone(), reporter);
-    let mut released = BTreeSet::new();
+    let mut released = Released::default();
+    let mut refused: BTreeSet<Named> = BTreeSet::new();
     for round in 0..ROUNDS {
         if round > 0 {
             sleep(PAUSE).await;
         }
         let mut kept = Vec::new();
-        for api in &apis {
-            kept.extend(kept_in(api).await?);
+        let mut readable = Vec::new();
+        for (place, api) in apis {
+            match kept_in(&api).await {
+                Ok(sources) => {
+                    kept.extend(sources);
+                    readable.push((place, api));
+                }
+                Err(error) => released.faults.push(format!("the DataSources {place} can't be listed: {error}")),
+            }
         }
+        apis = readable;
+        kept.retain(|source| !refused.contains(&named(source)));
         if kept.is_empty() {
-            return Ok(released);
+            return released;
         }
         for source in kept {
-            finalizer::remove(&cluster.client, source.meta()).await?;
-            let metadata = source.meta();
-            if released.insert((metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default())) {
-                tell(&recorder, &source).await;
+            let named = named(&source);
+            match finalizer::remove(&cluster.client, source.meta()).await {
+                Ok(Removal::Removed) => {
+                    if released.sources.insert(named) {
+                        tell(&recorder, &source).await;
+                    }
+                }
+                // Whether it is held still is seen in the next round.
+                Ok(Removal::Gone | Removal::Conflict) => {}
+                Err(error) => {
+                    let (namespace, name) = &named;
+                    released.faults.push(format!("the DataSource {namespace}/{name} can't be let go: {error}"));
+                    refused.insert(named);
+                }
             }
         }
     }
-    Err(Error::new(
-        "the finalizer comes back again and again: an operator works there still, and undoes what captures changes itself",
-    ))
+    released.faults.push(STILL_HELD.to_owned());
+    released
+}
+
+fn named(source: &PartialObjectMeta<DataSource>) -> Named {
+    (source.metadata.namespace.clone().unwrap_or_default(), source.metadata.name.clone().unwrap_or_default())
 }
 
 /// Those of a namespace that are kept. A cluster that has no such kind has none of it.

@@ -21,9 +21,27 @@ pub(super) struct Told {
     /// The files with URLs of databases that it can read.
     #[serde(default)]
     pub(super) databases: BTreeSet<String>,
-    /// What the topics of MQTT begin with; nothing if it does not serve MQTT.
+    /// What the topics of MQTT begin with.
     #[serde(default)]
-    pub(super) mqtt_prefix: Option<String>,
+    pub(super) mqtt_prefix: MqttPrefix,
+}
+
+/// What the topics of a replica begin with.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Deserialize)]
+#[serde(from = "Option<String>")]
+pub(super) enum MqttPrefix {
+    /// It does not say: it is of a version that did not tell.
+    #[default]
+    Untold,
+    /// It does not serve MQTT.
+    Without,
+    With(String),
+}
+
+impl From<Option<String>> for MqttPrefix {
+    fn from(told: Option<String>) -> Self {
+        told.map_or(Self::Without, Self::With)
+    }
 }
 
 /// A generation that a replica can't serve.
@@ -82,4 +100,17 @@ fn take(step: Step, listing: &mut Option<Replicas>, replicas: &watch::Sender<Rep
         }
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_older_replica_does_not_say_is_not_known() {
+        let prefix = |told: &str| serde_json::from_str::<Told>(told).expect("it is understood").mqtt_prefix;
+        assert_eq!(prefix(r#"{"generation": 7}"#), MqttPrefix::Untold);
+        assert_eq!(prefix(r#"{"generation": 7, "mqtt_prefix": null}"#), MqttPrefix::Without);
+        assert_eq!(prefix(r#"{"generation": 7, "mqtt_prefix": "shop"}"#), MqttPrefix::With("shop".to_owned()));
+    }
 }

@@ -3,7 +3,7 @@
 //! Messages say nothing that changes by itself, such as how many replicas there are: a resource at rest is not written again.
 
 use super::condition::{Conditions, say_the_same};
-use super::replicas::{Replicas, Told};
+use super::replicas::{MqttPrefix, Replicas, Told};
 use super::seen::Unreadable;
 use super::validate::{JudgedEntity, JudgedPolicy, JudgedSource, Validated, is_leaving, origin};
 use super::verdict::{Finding, Verdict};
@@ -235,13 +235,16 @@ fn endpoints(schema: &str, name: &str, mqtt_topic: Option<String>) -> Endpoints 
 }
 
 /// Where requests over MQTT go to, as those say who take them: any of them, since a broker hands a request to whoever listens.
-/// Where none serves, what was told before holds.
+/// Where none serves, or some are too old to say, what was told before holds.
 fn mqtt_topic(replicas: &Replicas, before: Option<&Endpoints>) -> Option<String> {
-    let mut serving = replicas.values().filter(|told| told.generation.is_some()).peekable();
-    if serving.peek().is_none() {
-        return before.and_then(|before| before.mqtt_topic.clone());
+    let told: Vec<&MqttPrefix> =
+        replicas.values().filter(|told| told.generation.is_some()).map(|told| &told.mqtt_prefix).collect();
+    let prefix = told.iter().find_map(|told| if let MqttPrefix::With(prefix) = told { Some(prefix) } else { None });
+    if let Some(prefix) = prefix {
+        return Some(format!("{prefix}/{{client}}/request"));
     }
-    serving.find_map(|told| told.mqtt_prefix.as_ref()).map(|prefix| format!("{prefix}/{{client}}/request"))
+    let is_known = !told.is_empty() && !told.contains(&&MqttPrefix::Untold);
+    if is_known { None } else { before.and_then(|before| before.mqtt_topic.clone()) }
 }
 
 /// Whether every replica serves a resource as it is.
@@ -291,7 +294,7 @@ mod tests {
             digest: Some(digest.to_owned()),
             refused: None,
             databases: std::collections::BTreeSet::new(),
-            mqtt_prefix: None,
+            mqtt_prefix: MqttPrefix::Without,
         }
     }
 
@@ -302,12 +305,16 @@ mod tests {
             mqtt_topic(&replicas, Some(&endpoints("public", "items", before.map(ToOwned::to_owned))))
         };
         let without = told(7, "seven");
-        let with = Told { mqtt_prefix: Some("shop".to_owned()), ..without.clone() };
+        let with = Told { mqtt_prefix: MqttPrefix::With("shop".to_owned()), ..without.clone() };
         let starts = Told { generation: None, ..with.clone() };
         let (shop, before) = (Some("shop/{client}/request".to_owned()), Some("spec/{client}/request"));
         assert_eq!(topic(std::slice::from_ref(&without), before), None);
         assert_eq!(topic(std::slice::from_ref(&with), None), shop);
-        assert_eq!(topic(&[without.clone(), with], before), shop, "one that serves it is enough");
+        assert_eq!(topic(&[without.clone(), with.clone()], before), shop, "one that serves it is enough");
+        let older = Told { mqtt_prefix: MqttPrefix::Untold, ..without.clone() };
+        assert_eq!(topic(&[without.clone(), older.clone()], before).as_deref(), before, "one may serve it and not say so");
+        assert_eq!(topic(&[older.clone(), with], before), shop, "what is said counts");
+        assert_eq!(topic(&[older], None), None, "nothing was told before");
         assert_eq!(topic(&[without, starts.clone()], before), None, "one that starts serves nobody yet");
         assert_eq!(topic(&[starts], before).as_deref(), before, "nobody serves who could say something else");
         assert_eq!(topic(&[], before).as_deref(), before, "nobody is known yet");

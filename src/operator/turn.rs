@@ -7,7 +7,7 @@ use super::build::{self, Prepared, Undone};
 use super::capture::{Captures, Undoing, Untold};
 use super::database::{Look, Looks, Question};
 use super::dereference::{Dereferenced, EntityFound, Place, SourceFound};
-use super::finalizer;
+use super::finalizer::{self, Removal};
 use super::handing::Handing;
 use super::illegible;
 use super::replicas::Replicas;
@@ -221,7 +221,10 @@ impl Turns {
             match finalizer::add(&self.client, &capture.resource).await {
                 Ok(()) => due.push(capture),
                 Err(error) => {
-                    self.captures.refuse(capture);
+                    // An API server that is away or busy says nothing about the resource.
+                    if finalizer::is_refusal(&error) {
+                        self.captures.refuse(capture);
+                    }
                     kept = kept.and(Err(Error::from(error)));
                 }
             }
@@ -294,18 +297,25 @@ impl Turns {
 
     async fn undo(&mut self, undone: &Undone) -> Result<(), Error> {
         let untold = self.untold(&undone.key);
-        match self.captures.undo(undone, &self.handing, untold).await {
-            Undoing::Over => info!(source = undone.key, "nothing is captured any more"),
+        let left = match self.captures.undo(undone, &self.handing, untold).await {
+            Undoing::Over => {
+                info!(source = undone.key, "nothing is captured any more");
+                None
+            }
             Undoing::Waiting(reason) => {
                 info!(source = undone.key, reason, "capture can't be undone yet");
                 return Ok(());
             }
-            Undoing::GivenUp(reason) => {
-                let message = format!("what captured changes is left behind in the database: {reason}");
-                self.teller.warn(&undone.resource.object_ref(&()), "CaptureLeftBehind", &message).await;
-            }
+            Undoing::GivenUp(reason) => Some(reason),
+        };
+        let removal = finalizer::remove(&self.client, undone.resource.meta()).await?;
+        // One that has changed meanwhile is held still: the change brings another turn, which tries again.
+        if let Some(reason) = left
+            && removal == Removal::Removed
+        {
+            let message = format!("what captured changes is left behind in the database: {reason}");
+            self.teller.warn(&undone.resource.object_ref(&()), "CaptureLeftBehind", &message).await;
         }
-        finalizer::remove(&self.client, undone.resource.meta()).await?;
         Ok(())
     }
 

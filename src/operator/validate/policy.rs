@@ -19,9 +19,9 @@ pub(in crate::operator) struct JudgedPolicy {
 }
 
 impl JudgedPolicy {
-    /// Whether it holds for an entity.
+    /// Whether it holds for an entity: as it is published, which may not be how it is declared now.
     pub(in crate::operator) fn is_of(&self, entity: &Entity) -> bool {
-        is_of(&self.resource, entity)
+        is_of(self.outgoing.as_ref().map_or(&*self.resource, |declared| &declared.resource), entity)
     }
 }
 
@@ -36,8 +36,10 @@ pub(super) fn judge(resource: &Arc<AccessPolicy>, entities: &[JudgedEntity], cat
     let entity = entities.iter().find(|entity| is_of(resource, &entity.resource));
     let is_out = entity.is_some_and(|entity| entity.outgoing.is_some());
     if is_paused(&**resource) {
-        // One that was not published before goes out as it is all the same: without it, its entity would be open.
-        let outgoing = is_out.then(|| before.policy(&declared.key(), &origin(&**resource)).unwrap_or(declared));
+        // What is published stays, whatever entity is named now: without it, the entity that it is of would be open. So would one
+        // whose policy was not published before, which goes out as it is.
+        let published = before.policy(&declared.key(), &origin(&**resource));
+        let outgoing = published.or_else(|| is_out.then_some(declared));
         return JudgedPolicy { resource: Arc::clone(resource), verdict: Verdict::good(), outgoing, is_paused: true };
     }
     let compiled = entity.and_then(|entity| entity.named.as_ref()).and_then(|(schema, name)| catalog.named(schema, name));

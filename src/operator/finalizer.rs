@@ -69,3 +69,34 @@ pub(super) async fn remove(client: &Client, metadata: &ObjectMeta) -> Result<Rem
 fn api(client: &Client, metadata: &ObjectMeta) -> Api<DataSource> {
     Api::namespaced(client.clone(), metadata.namespace.as_deref().unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::test_cluster;
+    use super::*;
+    use serde_json::Value;
+
+    fn status(code: u16) -> Value {
+        json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": "", "message": "no"})
+    }
+
+    #[tokio::test]
+    async fn what_came_of_taking_it_away_is_told_apart() {
+        let removed = async |code: u16| {
+            let there = json!({"metadata": {"name": "shop", "namespace": "apps"}});
+            let answer = if code == 200 { there } else { status(code) };
+            let client = test_cluster::client(move |_| Some((code, answer.clone())));
+            let metadata =
+                ObjectMeta { name: Some("shop".to_owned()), namespace: Some("apps".to_owned()), ..ObjectMeta::default() };
+            remove(&client, &metadata).await
+        };
+        for (code, expected) in [(200, Removal::Removed), (404, Removal::Gone), (409, Removal::Conflict)] {
+            assert_eq!(removed(code).await.expect("an answer"), expected, "{code}");
+        }
+        for (code, expected) in [(400, true), (403, true), (422, true), (429, false), (500, false), (503, false), (504, false)] {
+            assert_eq!(is_refusal(&removed(code).await.expect_err("a fault")), expected, "{code}");
+        }
+        let conflict = kube::Error::Api(Box::new(serde_json::from_value(status(409)).expect("a status")));
+        assert!(!is_refusal(&conflict), "it has changed meanwhile");
+    }
+}

@@ -299,3 +299,27 @@ fn a_source_over_a_secret_need_not_be_handed_over_to_be_found_wrong() {
     assert_eq!(accepted.message, "spec.pool.maxConnections: 5000 connections are out of range; use 1 to 1000");
     assert_eq!(source_alone(&validated.sources[0].resource).as_ref(), Some(accepted), "before it is there as well");
 }
+
+#[test]
+fn a_paused_policy_stays_at_the_entity_that_it_is_published_for() {
+    let policy = |entity: &str, annotations: &str| {
+        format!(
+            "---\napiVersion: resolvespec.dev/v1alpha1\nkind: AccessPolicy\nmetadata: {{name: own, namespace: apps{annotations}}}\nspec: {{entity: {entity}, filter: 'row.id == 1'}}\n"
+        )
+    };
+    let entities = format!("{SHOP}{}{}", entity("items", ""), entity("orders", ""));
+    let before = format!("{entities}{}", policy("items", ""));
+    let paused = ", annotations: {resolvespec.dev/paused: 'true'}";
+    for named in ["nowhere", "orders"] {
+        let now = format!("{entities}{}", policy(named, paused));
+        let validated = validate(after(found(&now, &facts()), &before)).expect("judged");
+        let own = &validated.policies[0];
+        assert_eq!(own.outgoing.as_ref().map(|own| own.resource.spec.entity.as_str()), Some("items"), "{named}");
+        assert!(own.is_of(&judged(&validated, "items").resource), "{named}");
+        assert!(!own.is_of(&judged(&validated, "orders").resource), "{named}");
+        // One that was never published is as it is.
+        let validated = validate(after(found(&now, &facts()), &entities)).expect("judged");
+        let outgoing = validated.policies[0].outgoing.as_ref().map(|own| own.resource.spec.entity.as_str());
+        assert_eq!(outgoing, (named == "orders").then_some("orders"));
+    }
+}

@@ -1,6 +1,6 @@
 //! The kinds on a real API server: each rule refuses what it is for, and says why; what is good is taken.
 
-use super::stage::{api, client, kubeconfig, namespace, resource};
+use super::stage::{KINDS, api, client, kubeconfig, namespace, resource};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
@@ -124,6 +124,7 @@ async fn attempt(client: &Client, namespace: &str, kind: &str, spec: &Value) -> 
 
 async fn refuses_all(kind: &str, good: &[Value], bad: Vec<Refusal>) {
     let client = client().await;
+    let _kinds = KINDS.read().await;
     let namespace = namespace(&client).await;
     for spec in good {
         attempt(&client, &namespace, kind, spec).await.unwrap_or_else(|said| panic!("{spec} is good: {said}"));
@@ -176,6 +177,7 @@ async fn a_policy_keeps_its_rules() {
 #[tokio::test]
 async fn what_must_stay_cannot_be_changed() {
     let client = client().await;
+    let _kinds = KINDS.read().await;
     let namespace = namespace(&client).await;
     let cases = [
         (
@@ -216,6 +218,7 @@ async fn what_must_stay_cannot_be_changed() {
 #[tokio::test]
 async fn defaults_are_filled_in_and_statuses_are_written_apart() {
     let client = client().await;
+    let _kinds = KINDS.read().await;
     let namespace = namespace(&client).await;
     let sources = api(&client, &namespace, "DataSource");
     let mut given = resource("DataSource", "shop", source(&json!({})));
@@ -238,6 +241,7 @@ async fn defaults_are_filled_in_and_statuses_are_written_apart() {
 #[tokio::test]
 async fn kubectl_shows_what_matters() {
     let client = client().await;
+    let _kinds = KINDS.read().await;
     let namespace = namespace(&client).await;
     let kubectl = |arguments: &[&str]| {
         let program = std::env::var("TEST_KUBECTL").unwrap_or_else(|_| "kubectl".to_owned());

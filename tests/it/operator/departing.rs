@@ -1,7 +1,7 @@
 //! No DataSource is held for ever: not one that can't be read, and not one whose operator is gone.
 
 use super::capturing::{captured, triggers};
-use super::stage::{Stage, kubeconfig, resource};
+use super::stage::{ChangedKinds, Stage, kubeconfig, resource};
 use crate::cluster::until;
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use kube::{Api, Client, CustomResourceExt};
@@ -13,7 +13,8 @@ const FINALIZER: &str = "resolvespec.dev/capture";
 /// What a later version knows and this one can't read.
 const LATER: &str = "later";
 
-/// Has the API server take what a later version knows. Another test may take that back at any time, so it is done again and again.
+/// Has the API server take what a later version knows. Tests of another process may take that back at any time, so it is done again
+/// and again.
 async fn know_more(client: &Client) {
     let mut kind = serde_json::to_value(DataSource::crd()).expect("JSON");
     let path = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/capture/properties/mode/enum";
@@ -51,6 +52,7 @@ async fn one_that_can_not_be_read_is_undone_and_let_go() {
     stage.ready("Entity", "items").await;
     until("the triggers", async || triggers(&url).await != "0").await;
 
+    let kinds = ChangedKinds::begin().await;
     apply_later(&stage, "shop", &json!({})).await;
     let said = stage.told("DataSource", "shop", "Accepted", "False", "Unreadable").await;
     assert!(said.contains("spec.capture.mode"), "{said}");
@@ -67,14 +69,14 @@ async fn one_that_can_not_be_read_is_undone_and_let_go() {
     assert!(!stage.events("shop").await.contains(&"CaptureLeftBehind".to_owned()), "the database was there");
     drop((operator, one));
     stage.remove().await;
-    // The kinds as they are.
-    super::stage::client().await;
+    drop(kinds);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_of_which_nothing_is_known_is_let_go_with_a_word() {
     let stage = Stage::new().await;
     let operator = stage.operator_with("one", &["--give-up-seconds", "3"]);
+    let kinds = ChangedKinds::begin().await;
     // As a backup brings it back; who holds it is nobody that lives.
     apply_later(&stage, "odd", &json!({"finalizers": [FINALIZER]})).await;
     stage.told("DataSource", "odd", "Accepted", "False", "Unreadable").await;
@@ -86,7 +88,7 @@ async fn one_of_which_nothing_is_known_is_let_go_with_a_word() {
     assert_eq!(events, ["CaptureLeftBehind", "Unreadable"]);
     drop(operator);
     stage.remove().await;
-    super::stage::client().await;
+    drop(kinds);
 }
 
 /// Runs `resolvespec release`, and has what it says.

@@ -92,3 +92,34 @@ async fn a_paused_policy_stays_as_it_is_and_is_there() {
     drop((operator, one));
     stage.remove().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_policy_that_names_another_entity_opens_nothing() {
+    let stage = Stage::new().await;
+    let (operator, one) = (stage.operator("one"), stage.replica("one"));
+    stage.apply_source().await;
+    stage.apply_entity("items").await;
+    stage.ready("Entity", "items").await;
+    stage.apply("AccessPolicy", "own", json!({"entity": "items", "filter": "row.id == 1"})).await;
+    stage.told("AccessPolicy", "own", "Programmed", "True", "Programmed").await;
+    until("being closed", async || one.status_of("items").await == 403).await;
+    // The kind lets no entity be changed in place, and so it is applied anew while no operator is there.
+    operator.leave().await;
+    stage.delete("AccessPolicy", "own").await;
+    let mut paused = super::stage::resource("AccessPolicy", "own", json!({"entity": "nowhere", "filter": "row.id == 1"}));
+    paused["metadata"]["annotations"] = json!({"resolvespec.dev/paused": "true"});
+    let parameters = kube::api::PatchParams::apply("tests");
+    stage.api("AccessPolicy").patch("own", &parameters, &kube::api::Patch::Apply(&paused)).await.expect("taken");
+    let operator = stage.operator("two");
+    // Another entity tells that it was published anew, and that replicas have it.
+    stage.deployment.run_script("create table tags (id int primary key)").await;
+    stage.apply_entity("tags").await;
+    stage.ready("Entity", "tags").await;
+    assert_eq!((one.status_of("tags").await, one.status_of("items").await), (200, 403), "it holds for it still");
+    stage.told("Entity", "items", "Ready", "False", "PolicyNotEnforced").await;
+    stage.pause("AccessPolicy", "own", false).await;
+    stage.told("AccessPolicy", "own", "ResolvedRefs", "False", "EntityNotFound").await;
+    until("being open", async || one.status_of("items").await == 200).await;
+    drop((operator, one));
+    stage.remove().await;
+}

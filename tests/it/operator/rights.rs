@@ -1,9 +1,10 @@
 //! The rights that the chart gives are enough for everything that the operator does, and for letting sources go when it is gone.
 //! That they are no more than what is committed is seen in `chart::cluster`.
 
-use super::stage::{Stage, kubeconfig, source};
+use super::stage::{Stage, kubeconfig, resource, source};
 use crate::chart::{render_in, resources};
 use crate::cluster::until;
+use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -104,5 +105,44 @@ async fn the_rights_of_who_comes_last_are_enough() {
     stage.delete("DataSource", "shop").await;
     until("the end of the source", async || stage.is_gone("DataSource", "shop").await).await;
     drop((operator, one));
+    stage.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_refused_one_source_lets_the_others_go() {
+    let stage = Stage::new().await;
+    // One source may be changed and the other one may not, and another namespace may not be looked at.
+    grant(&stage.namespace, |right| {
+        let is_its_role =
+            right["kind"] == "Role" && right["metadata"]["name"].as_str().is_some_and(|name| name.ends_with("-departure"));
+        if is_its_role {
+            right["rules"] = json!([
+                {"apiGroups": ["resolvespec.dev"], "resources": ["datasources"], "verbs": ["list"]},
+                {"apiGroups": ["resolvespec.dev"], "resources": ["datasources"], "resourceNames": ["shop"], "verbs": ["patch"]},
+                {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"]},
+            ]);
+        }
+    });
+    for name in ["bank", "shop"] {
+        let mut held = resource("DataSource", name, source());
+        held["metadata"]["finalizers"] = json!(["resolvespec.dev/capture"]);
+        let parameters = PatchParams::apply("backup");
+        stage.api("DataSource").patch(name, &parameters, &Patch::Apply(&held)).await.expect("taken");
+    }
+    let mut command = stage.deployment.command("release");
+    let namespaces = format!("kube-system,{}", stage.namespace);
+    command.env("KUBECONFIG", entry(&stage, DEPARTURE)).env("RESOLVESPEC_NAMESPACES", namespaces);
+    let output = command.output().expect("the binary runs");
+    let (said, faults) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(!output.status.success(), "{said}{faults}");
+    assert!(said.contains(&format!("released: DataSource {}/shop;", stage.namespace)), "{said}{faults}");
+    assert!(!said.contains("/bank"), "{said}");
+    assert!(faults.contains("the namespace 'kube-system' can't be listed"), "{faults}");
+    assert!(faults.contains(&format!("the DataSource {}/bank can't be let go", stage.namespace)), "{faults}");
+    assert!(stage.finalizers("shop").await.is_empty());
+    assert_eq!(stage.finalizers("bank").await, ["resolvespec.dev/capture"]);
+    assert_eq!((stage.times("shop", "CaptureLeftBehind").await, stage.times("bank", "CaptureLeftBehind").await), (1, 0));
+    let free = json!({"metadata": {"finalizers": null}});
+    stage.api("DataSource").patch("bank", &PatchParams::default(), &Patch::Merge(free)).await.expect("taken");
     stage.remove().await;
 }

@@ -23,6 +23,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::sync::{RwLock, RwLockWriteGuard};
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
@@ -31,11 +32,25 @@ pub(super) fn kubeconfig() -> String {
     std::env::var("TEST_KUBECONFIG").expect("TEST_KUBECONFIG is set by tests/run")
 }
 
+/// The kinds are the API server's, and so all tests have the same. Whoever changes them holds this alone; whoever applies them or
+/// relies on what they refuse shares it.
+pub(super) static KINDS: RwLock<()> = RwLock::const_new(());
+
 /// An API server that has the kinds.
 pub(super) async fn client() -> Client {
+    let _kinds = KINDS.read().await;
+    let client = connected().await;
+    apply_kinds(&client).await;
+    client
+}
+
+async fn connected() -> Client {
     let kubeconfig = Kubeconfig::read_from(kubeconfig()).expect("the file can be read");
     let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.expect("it is complete");
-    let client = Client::try_from(config).expect("a client");
+    Client::try_from(config).expect("a client")
+}
+
+async fn apply_kinds(client: &Client) {
     let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
     for definition in [DataSource::crd(), Entity::crd(), AccessPolicy::crd()] {
         let name = definition.metadata.name.clone().expect("a name");
@@ -47,7 +62,29 @@ pub(super) async fn client() -> Client {
         })
         .await;
     }
-    client
+}
+
+/// Kinds that a test changes: nobody else applies or checks them meanwhile, and at its end, be it a panic, they are as they were.
+pub(super) struct ChangedKinds {
+    _alone: RwLockWriteGuard<'static, ()>,
+}
+
+impl ChangedKinds {
+    pub(super) async fn begin() -> Self {
+        Self { _alone: KINDS.write().await }
+    }
+}
+
+impl Drop for ChangedKinds {
+    fn drop(&mut self) {
+        // On a thread of its own, since what drops it may be a runtime.
+        let restored = std::thread::spawn(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async { apply_kinds(&connected().await).await });
+        });
+        let is_restored = restored.join().is_ok();
+        assert!(is_restored || std::thread::panicking(), "the kinds can't be restored");
+    }
 }
 
 /// A namespace of a test's own.

@@ -186,7 +186,7 @@ impl Messages {
         };
         let ping = sign("ping", json!({ "id": id }), &["type"]);
         self.add(PING.asked.to_owned(), json!({"summary": PING.summary, "payload": ping}));
-        let success = json!({"const": true, "description": "Over MQTT."});
+        let success = json!({"const": true, "description": "Told where answers come by a broker."});
         let pong = json!({"id": id, "success": success, "timestamp": schema_ref("Timestamp")});
         let pong = sign("pong", pong, &["type", "timestamp"]);
         self.add(PING.answered.to_owned(), json!({ "payload": pong }));

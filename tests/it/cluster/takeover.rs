@@ -72,7 +72,7 @@ async fn a_shorter_lease_is_followed_sooner() {
     let (half, last) = (at(&took, 50), at(&took, 99));
     measured(&format!("takeover by a lease of 1 s over {} rounds: p50 {half:?}, p99 {last:?}; {took:?}", took.len()));
     // A machine that does other things may stand still in one of the rounds, and not in half of them.
-    assert!(half < SOON && last < TAKEOVER - Duration::from_secs(2), "{took:?}");
+    assert!(half < SOON && last + Duration::from_secs(2) < TAKEOVER, "{took:?}");
     shop.remove().await;
 }
 
@@ -125,7 +125,7 @@ async fn a_thousand_subscriptions_are_all_told_again_within_seconds() {
     let mut took = join_all(hearing).await.concat();
     took.sort();
     let (half, most, last) = (at(&took, 50), at(&took, 99), at(&took, 100));
-    let used = two.used() - used;
+    let used = two.used().saturating_sub(used);
     measured(&format!("{} subscriptions after a kill: p50 {half:?}, p99 {most:?}, the last {last:?}; {used:?} used", took.len()));
     assert_eq!(took.len() as u64, CLIENTS * EACH);
     // Five seconds on a machine that does nothing else: what it costs says so on any other, and a busy one has its time.

@@ -143,7 +143,7 @@ spec: {{source: shop, operators: [{{name: endless, condition: '{count}'}}]}}
     let is_busy = async || {
         let before = used(process);
         tokio::time::sleep(Duration::from_millis(600)).await;
-        used(process) - before > Duration::from_millis(30)
+        used(process) > before + Duration::from_millis(30)
     };
     ends_the_statement(&dev.address, is_busy).await;
     dev.end();

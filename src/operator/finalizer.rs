@@ -77,7 +77,12 @@ mod tests {
     use serde_json::Value;
 
     fn status(code: u16) -> Value {
-        json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": "", "message": "no"})
+        let reason = match code {
+            404 => "NotFound",
+            409 => "Conflict",
+            _ => "Another",
+        };
+        json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason, "message": "no"})
     }
 
     #[tokio::test]

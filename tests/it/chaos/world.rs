@@ -129,6 +129,19 @@ impl World {
         self.replicas[number].child = Some(command.spawn().expect("the binary runs"));
     }
 
+    /// The replica that tells the changes of a source: whoever has said last that it does.
+    pub(super) fn relay(&self, source: usize) -> usize {
+        let source = format!("source=\"{}\"", SOURCES[source]);
+        let last_said = |number: usize| {
+            let log = std::fs::read_to_string(self.folder.join(format!("replica-{number}.log"))).unwrap_or_default();
+            let says = |line: &&str| line.contains("tells the changes of this database") && line.contains(&source);
+            // A line begins with its time.
+            Some((log.lines().rfind(says)?.to_owned(), number))
+        };
+        let relay = (0..self.replicas.len()).filter_map(last_said).max();
+        relay.unwrap_or_else(|| panic!("nobody tells the changes of {source}")).1
+    }
+
     pub(super) fn kill(&mut self, victim: Victim) {
         match victim {
             Victim::Replica(number) => {

@@ -7,7 +7,8 @@ use serde_json::json;
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-fn serve(shop: &Shop, broker: &str, name: &str) -> Process {
+/// A replica that speaks to its broker in this version.
+fn serve(shop: &Shop, broker: &str, name: &str, spoken: Spoken) -> Process {
     let arguments = [
         "serve",
         "--allow-anonymous",
@@ -25,6 +26,11 @@ fn serve(shop: &Shop, broker: &str, name: &str) -> Process {
         name,
         "--mqtt-session-seconds",
         "600",
+        "--mqtt-version",
+        match spoken {
+            Spoken::V5 => "5",
+            Spoken::V4 => "3.1.1",
+        },
     ];
     shop.start(&arguments, &[])
 }
@@ -42,14 +48,14 @@ fn made(process: &Process) -> Vec<String> {
 }
 
 /// Kills one of two replicas in the middle of creates, and starts it again.
-async fn creates_survive(spoken: Spoken) {
-    let folder = crate::support::folder(&format!("mqtt-killed-{spoken:?}"));
+async fn creates_survive(spoken: Spoken, service: Spoken) {
+    let folder = crate::support::folder(&format!("mqtt-killed-{spoken:?}-{service:?}"));
     std::fs::write(folder.join("shop.yaml"), MANIFEST).expect("a manifest can be written");
     std::fs::write(folder.join("seed.sql"), SEED).expect("a seed can be written");
     let shop = Shop(folder).seeded();
-    let broker = own_broker(&format!("killed-{spoken:?}"));
-    let mut first = serve(&shop, &broker.url(), "one");
-    let second = serve(&shop, &broker.url(), "two");
+    let broker = own_broker(&format!("killed-{spoken:?}-{service:?}"));
+    let mut first = serve(&shop, &broker.url(), "one", service);
+    let second = serve(&shop, &broker.url(), "two", service);
     is_there(&first).await;
     is_there(&second).await;
     let url = broker.url();
@@ -75,7 +81,7 @@ async fn creates_survive(spoken: Spoken) {
     first.signal("-KILL");
     _ = first.child.wait();
     broker.thaw();
-    let mut first = serve(&shop, &url, "one");
+    let mut first = serve(&shop, &url, "one", service);
     is_there(&first).await;
     // And in the middle of many.
     let most = 400;
@@ -86,7 +92,7 @@ async fn creates_survive(spoken: Spoken) {
         }
     }
     _ = first.child.wait();
-    let first = serve(&shop, &url, "one");
+    let first = serve(&shop, &url, "one", service);
     is_there(&first).await;
     let (mut answered, mut replayed) = (HashSet::new(), 0);
     let deadline = Instant::now() + Duration::from_mins(1);
@@ -105,10 +111,15 @@ async fn creates_survive(spoken: Spoken) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_that_is_killed_leaves_no_create_undone_and_none_done_twice() {
-    creates_survive(Spoken::V5).await;
+    creates_survive(Spoken::V5, Spoken::V5).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_with_a_client_of_the_older_version() {
-    creates_survive(Spoken::V4).await;
+    creates_survive(Spoken::V4, Spoken::V5).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_with_a_service_of_the_older_version() {
+    creates_survive(Spoken::V5, Spoken::V4).await;
 }

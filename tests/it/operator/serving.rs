@@ -1,5 +1,6 @@
 //! From `apply` to an answer: what is applied is served by every replica, and its status tells so.
 
+use super::rights::kubectl;
 use super::stage::Stage;
 use crate::cluster::until;
 use crate::support::mqtt::{OwnMosquitto, Spoken, Station};
@@ -38,7 +39,17 @@ async fn what_is_applied_is_served_and_tells_where() {
         let (is, reason, message) = stage.condition("Entity", "items", condition).await;
         assert!(is == expected && !reason.is_empty() && !message.is_empty(), "{condition}: {is} {reason} {message}");
     }
+    for condition in status["conditions"].as_array().expect("conditions") {
+        assert_eq!(condition["observedGeneration"], 1, "{condition}");
+    }
     assert_eq!(stage.status("DataSource", "shop").await["entities"], 1);
+    for (kind, name, shown) in [("Entity", "items", "items shop /api/public/items"), ("DataSource", "shop", "shop postgres 1")] {
+        let (_, reason, _) = stage.condition(kind, name, "Ready").await;
+        let (_, degraded, _) = stage.condition(kind, name, "Degraded").await;
+        let line = kubectl(&["--namespace", &stage.namespace, "get", kind, name, "--no-headers"], "");
+        let columns = line.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(columns.starts_with(&format!("{shown} True {reason} {degraded} ")), "{columns}");
+    }
     until("the event", async || stage.events("items").await == ["Ready"]).await;
 
     // One more on a running service is there at once.

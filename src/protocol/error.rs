@@ -144,6 +144,12 @@ impl Code {
         )
     }
 
+    /// Whether only answers over MQTT have it, of all sessions.
+    #[must_use]
+    pub fn of_mqtt(self) -> bool {
+        matches!(self, Code::InvalidSubscription | Code::AuthError)
+    }
+
     /// Whether only answers over HTTP have it, and none of a session.
     #[must_use]
     pub fn of_http(self) -> bool {

@@ -82,7 +82,7 @@ impl Messages {
             }
         }
         messages.of_subscriptions(over_mqtt);
-        messages.of_sessions();
+        messages.of_sessions(over_mqtt);
         if over_mqtt {
             // Where the answer goes may be said by the message itself.
             for name in messages.requests.iter().chain(&messages.subscribes) {
@@ -174,7 +174,7 @@ impl Messages {
         self.add((*answer_name).to_owned(), json!({"correlationId": by_id(), "payload": payload}));
     }
 
-    fn of_sessions(&mut self) {
+    fn of_sessions(&mut self, over_mqtt: bool) {
         let failure = json!({
             "summary": "What could not be done, and why.", "correlationId": by_id(), "payload": schema_ref("Failure"),
         });
@@ -186,8 +186,10 @@ impl Messages {
         };
         let ping = sign("ping", json!({ "id": id }), &["type"]);
         self.add(PING.asked.to_owned(), json!({"summary": PING.summary, "payload": ping}));
-        let success = json!({"const": true, "description": "Told where answers come by a broker."});
-        let pong = json!({"id": id, "success": success, "timestamp": schema_ref("Timestamp")});
+        let mut pong = json!({"id": id, "timestamp": schema_ref("Timestamp")});
+        if over_mqtt {
+            pong["success"] = json!({"const": true, "description": "Over MQTT."});
+        }
         let pong = sign("pong", pong, &["type", "timestamp"]);
         self.add(PING.answered.to_owned(), json!({ "payload": pong }));
         let failed = json!({

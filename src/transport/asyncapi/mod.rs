@@ -44,11 +44,13 @@ const INTRODUCTION: &str = "Rows of declared entities in one JSON protocol, and 
 #[must_use]
 pub fn document(catalog: &Catalog, principal: &Principal, base: &Base<'_>) -> Value {
     let visible = Visible::new(catalog, principal);
-    let messages = Messages::new(catalog, &visible, base.mqtt.is_some());
-    let codes: Vec<Code> = Code::ALL.iter().copied().filter(|code| !code.of_http()).collect();
+    let over_mqtt = base.mqtt.is_some();
+    let messages = Messages::new(catalog, &visible, over_mqtt);
+    let is_told = |code: &Code| !code.of_http() && (over_mqtt || !code.of_mqtt());
+    let codes: Vec<Code> = Code::ALL.iter().copied().filter(is_told).collect();
     let mut schemas = answers::schemas(&codes);
     schemas.extend(options::schemas());
-    schemas.extend(schemas::shared(base.mqtt.is_some()));
+    schemas.extend(schemas::shared(over_mqtt));
     for entity in visible.entities() {
         rows::add(&mut schemas, &visible, entity);
         schemas::add(&mut schemas, &visible, entity);

@@ -66,6 +66,12 @@ async fn mqtt_is_in_it_where_it_is_spoken() {
         ["mqttRequest", "mqttResponse", "mqttNotify"].map(|name| document["channels"][name]["address"].as_str().unwrap());
     assert_eq!(topics, ["spec/{client_id}/request", "spec/{client_id}/response", "spec/{client_id}/notify/{subscription_id}"]);
     assert_eq!(document["servers"]["mqtt"]["protocol"], "mqtts");
+    let schemas = &document["components"]["schemas"];
+    let codes = schemas["Code"]["enum"].as_array().unwrap();
+    assert_eq!(codes.len(), Code::ALL.len() - 3);
+    assert!(codes.contains(&json!("invalid_subscription")) && codes.contains(&json!("auth_error")));
+    let pong = &document["components"]["messages"]["pong"]["payload"]["properties"];
+    assert_eq!(pong["success"]["const"], true);
     assert_eq!(document["operations"]["mqtt.notify"]["bindings"]["mqtt"]["qos"], 1);
     let subscribed = &document["components"]["schemas"]["Subscribed"]["properties"];
     assert!(subscribed.get("notify_topic").is_some());
@@ -76,8 +82,9 @@ async fn the_words_are_those_of_the_protocol() {
     let document = for_roles(&shop().await.catalog, &[], None);
     let schemas = &document["components"]["schemas"];
     let codes = schemas["Code"]["enum"].as_array().unwrap();
-    assert_eq!(codes.len(), Code::ALL.len() - 3);
+    assert_eq!(codes.len(), Code::ALL.len() - 5);
     assert!(codes.contains(&json!("resync_required")) && !codes.contains(&json!("method_not_allowed")));
+    assert!(!codes.contains(&json!("invalid_subscription")) && !codes.contains(&json!("auth_error")));
     let closes = &document["channels"]["websocket"]["x-close-codes"];
     assert!(closes["4004"].as_str().is_some_and(|text| text.contains("resume")), "{closes}");
     let target = Target { schema: None, entity: "orders".to_owned() };

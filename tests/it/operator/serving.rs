@@ -43,7 +43,9 @@ async fn what_is_applied_is_served_and_tells_where() {
         assert_eq!(condition["observedGeneration"], 1, "{condition}");
     }
     assert_eq!(stage.status("DataSource", "shop").await["entities"], 1);
-    for (kind, name, shown) in [("Entity", "items", "items shop /api/public/items"), ("DataSource", "shop", "shop postgres 1")] {
+    for (kind, name, shown) in
+        [("Entity", "items", "items shop /api/public/items"), ("DataSource", "shop", "shop postgres none 1")]
+    {
         let (_, reason, _) = stage.condition(kind, name, "Ready").await;
         let (_, degraded, _) = stage.condition(kind, name, "Degraded").await;
         let line = kubectl(&["--namespace", &stage.namespace, "get", kind, name, "--no-headers"], "");

@@ -3,6 +3,7 @@
 
 use super::cluster::{Namespace, kubectl};
 use super::{EXAMPLES, RELEASE, chart, of_kind, render_in, resources, text};
+use crate::operator::stage::KINDS;
 use serde_json::Value;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -94,6 +95,8 @@ fn script(notes: &str) -> String {
 
 #[test]
 fn every_command_is_one() {
+    // Others change the kinds, and must not meanwhile.
+    let _kinds = KINDS.blocking_read();
     let namespace = Namespace::new();
     for kind in resources(&super::read("crds/resolvespec.yaml")) {
         let arguments = ["apply", "--server-side", "--force-conflicts", "--field-manager", "tests", "-f", "-"];

@@ -16,4 +16,4 @@ mod resting;
 mod rights;
 mod secrets;
 mod serving;
-mod stage;
+pub(crate) mod stage;

@@ -34,7 +34,7 @@ pub(super) fn kubeconfig() -> String {
 
 /// The kinds are the API server's, and so all tests have the same. Whoever changes them holds this alone; whoever applies them or
 /// relies on what they refuse shares it.
-pub(super) static KINDS: RwLock<()> = RwLock::const_new(());
+pub(crate) static KINDS: RwLock<()> = RwLock::const_new(());
 
 /// An API server that has the kinds.
 pub(super) async fn client() -> Client {

@@ -2,7 +2,7 @@
 //! database that can't have it.
 
 use super::capturing::{captured, triggers};
-use super::stage::{Stage, source};
+use super::stage::Stage;
 use crate::cluster::until;
 use crate::support::database::{Fresh, Kind};
 use kube::Api;

@@ -155,8 +155,10 @@ fn captures(validated: &Validated, rivals: &HashMap<&str, &str>) -> (Vec<Capture
         });
     }
     for source in validated.sources.iter().filter(|source| finalizer::keeps(&source.resource.metadata)) {
-        let is_over =
-            is_leaving(&*source.resource) || (source.resource.spec.capture.mode == CaptureMode::None && !source.is_paused);
+        // One that is still published as it was, captured, is over when it is not: until it has been looked at, say.
+        let is_off =
+            source.resource.spec.capture.mode == CaptureMode::None && !source.outgoing.as_ref().is_some_and(captures_changes);
+        let is_over = is_leaving(&*source.resource) || (is_off && !source.is_paused);
         if is_over {
             undone.push(Undone {
                 resource: Arc::clone(&source.resource),

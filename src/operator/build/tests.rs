@@ -110,3 +110,18 @@ fn one_that_can_not_be_read_is_undone_when_it_leaves() {
     let stays = judged(vec![known(leaving(source("shop")), PLACE)], vec![illegible(source("odd"))]);
     assert_eq!(undone(&stays), [("apps/shop".to_owned(), true)]);
 }
+
+#[test]
+fn one_that_is_still_published_as_captured_is_not_over() {
+    let off = || {
+        let mut source = source("shop");
+        source.spec.capture.mode = CaptureMode::None;
+        source
+    };
+    // What it is now is not known yet to be good, so that replicas serve it as it was.
+    let kept = judged(vec![unknown(off(), Some(PLACE))], Vec::new());
+    assert!(kept.sources[0].outgoing.as_ref().is_some_and(captures_changes), "or this tries nothing");
+    assert_eq!(undone(&kept), []);
+    let leaves = judged(vec![unknown(leaving(off()), Some(PLACE))], Vec::new());
+    assert_eq!(undone(&leaves), [("apps/shop".to_owned(), false)]);
+}

@@ -2,7 +2,7 @@
 //! database that can't have it.
 
 use super::capturing::{captured, triggers};
-use super::stage::Stage;
+use super::stage::{Stage, source};
 use crate::cluster::until;
 use crate::support::database::{Fresh, Kind};
 use kube::Api;
@@ -162,6 +162,8 @@ async fn what_can_not_be_captured_is_told() {
     stage.told("DataSource", "shop", "Degraded", "False", "AsExpected").await;
     until("the triggers", async || triggers(stage.deployment.database_url()).await != "0").await;
     assert_eq!(stage.times("shop", "CaptureFailed").await, 1, "it is told once");
+    stage.apply("DataSource", "shop", source()).await;
+    until("no triggers", async || triggers(stage.deployment.database_url()).await == "0").await;
     drop((operator, one));
     stage.deployment.run_script(&format!("drop owned by {role}; drop role {role}")).await;
     stage.remove().await;

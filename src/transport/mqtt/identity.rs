@@ -57,7 +57,7 @@ impl Identity {
 
     /// Whether the broker has asked about a client, and it was let in as this caller.
     pub(super) fn was_let_in(&self, broker: &str, client: &str, principal: &Principal) -> bool {
-        self.remembered.known(&self.key(broker, client)).is_some_and(|known| same(&known, principal))
+        self.remembered.is_known_as(&self.key(broker, client), principal)
     }
 
     async fn without_token(&self, broker: &str, client: &str) -> Result<Principal, Error> {

@@ -125,6 +125,12 @@ impl Remembered {
         known.get(client).map(|(_, principal)| principal).filter(|principal| lives(principal)).cloned()
     }
 
+    /// Whether a client is this caller, as far as it is known here.
+    pub(super) fn is_known_as(&self, client: &str, principal: &Principal) -> bool {
+        let known = self.0.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.get(client).is_some_and(|(_, known)| lives(known) && same(known, principal))
+    }
+
     /// Who a client is, where nobody else gets in under its name while it is known.
     pub(super) async fn find(&self, client: &str) -> Result<Option<Principal>, Error> {
         match self.known(client) {

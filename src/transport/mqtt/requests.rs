@@ -122,7 +122,7 @@ impl Asked<'_> {
         let (mqtt, broker) = (self.lanes.mqtt(), self.lanes.broker().name());
         let (identity, authorization) = (&mqtt.0.identity, self.property(&["authorization", "Authorization"]));
         let principal = identity.of(broker, self.client, authorization, token).await?;
-        if !identity.was_let_in(broker, self.client, &principal) {
+        if mqtt.engine.has_hooks() && !identity.was_let_in(broker, self.client, &principal) {
             mqtt.0.met.may_come(&mqtt.engine, &identity.key(broker, self.client), &principal).await?;
         }
         Ok(principal)

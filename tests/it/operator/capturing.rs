@@ -1,6 +1,7 @@
 //! Capture is installed where it is asked for and undone with its source, and a database that is gone holds nothing up.
 
-use super::stage::{Stage, source};
+use super::stage::{Operator, Stage, source};
+use crate::cluster::deployment::Replica;
 use crate::cluster::until;
 use crate::support::database::Kind;
 use crate::support::own::Own;
@@ -25,8 +26,8 @@ pub(super) fn captured() -> Value {
     spec
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn capture_comes_and_goes_with_its_source() {
+/// A shop whose changes are captured and whose items are served: by whom, and where its database is.
+pub(super) async fn captured_shop() -> (Stage, Operator, Replica, String) {
     let stage = Stage::new().await;
     let (operator, one) = (stage.operator("one"), stage.replica("one"));
     let url = stage.deployment.database_url().to_owned();
@@ -34,9 +35,14 @@ async fn capture_comes_and_goes_with_its_source() {
     stage.apply_entity("items").await;
     stage.ready("Entity", "items").await;
     until("the triggers", async || triggers(&url).await != "0").await;
+    (stage, operator, one, url)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn capture_comes_and_goes_with_its_source() {
+    let (stage, operator, one, url) = captured_shop().await;
     let all = triggers(&url).await;
-    let finalizers = stage.api("DataSource").get("shop").await.expect("it is there").metadata.finalizers;
-    assert_eq!(finalizers, Some(vec!["resolvespec.dev/capture".to_owned()]));
+    assert_eq!(stage.finalizers("shop").await, ["resolvespec.dev/capture"]);
 
     // A new table is captured too.
     stage.deployment.run_script("create table tags (id int primary key)").await;
@@ -56,19 +62,12 @@ async fn capture_comes_and_goes_with_its_source() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mode_that_is_taken_away_takes_its_triggers_along() {
-    let stage = Stage::new().await;
-    let (operator, one) = (stage.operator("one"), stage.replica("one"));
-    let url = stage.deployment.database_url().to_owned();
-    stage.apply("DataSource", "shop", captured()).await;
-    stage.apply_entity("items").await;
-    until("the triggers", async || triggers(&url).await != "0").await;
+    let (stage, operator, one, url) = captured_shop().await;
     let mut spec = source();
     spec["capture"] = json!({"mode": "none"});
     stage.apply("DataSource", "shop", spec).await;
     until("no triggers", async || triggers(&url).await == "0").await;
-    let finalizers =
-        async || stage.api("DataSource").get("shop").await.expect("it is there").metadata.finalizers.unwrap_or_default();
-    until("no finalizer", async || finalizers().await.is_empty()).await;
+    until("no finalizer", async || stage.finalizers("shop").await.is_empty()).await;
     stage.ready("Entity", "items").await;
     assert_eq!(one.status_of("items").await, 200);
     drop((operator, one));
@@ -78,13 +77,7 @@ async fn a_mode_that_is_taken_away_takes_its_triggers_along() {
 /// No relay tells what writers go on to add, and nobody can be told: it keeps nothing from being undone.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mode_that_is_taken_away_from_a_busy_table_takes_its_triggers_along() {
-    let stage = Stage::new().await;
-    let (operator, one) = (stage.operator("one"), stage.replica("one"));
-    let url = stage.deployment.database_url().to_owned();
-    stage.apply("DataSource", "shop", captured()).await;
-    stage.apply_entity("items").await;
-    stage.ready("Entity", "items").await;
-    until("the triggers", async || triggers(&url).await != "0").await;
+    let (stage, operator, one, url) = captured_shop().await;
     let stop = Arc::new(AtomicBool::new(false));
     let writer = TaskTracker::new().spawn({
         let (stop, url) = (Arc::clone(&stop), url.clone());
@@ -100,9 +93,7 @@ async fn a_mode_that_is_taken_away_from_a_busy_table_takes_its_triggers_along() 
     spec["capture"] = json!({"mode": "none"});
     stage.apply("DataSource", "shop", spec).await;
     until("no triggers", async || triggers(&url).await == "0").await;
-    let finalizers =
-        async || stage.api("DataSource").get("shop").await.expect("it is there").metadata.finalizers.unwrap_or_default();
-    until("no finalizer", async || finalizers().await.is_empty()).await;
+    until("no finalizer", async || stage.finalizers("shop").await.is_empty()).await;
     stop.store(true, Ordering::Relaxed);
     writer.await.expect("the writer does not panic");
     drop((operator, one));

@@ -1,6 +1,6 @@
 //! No DataSource is held for ever: not one that can't be read, and not one whose operator is gone.
 
-use super::capturing::{captured, triggers};
+use super::capturing::{captured, captured_shop, triggers};
 use super::stage::{ChangedKinds, Stage, kubeconfig, resource};
 use crate::cluster::until;
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
@@ -44,13 +44,7 @@ async fn apply_later(stage: &Stage, name: &str, metadata: &Value) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_can_not_be_read_is_undone_and_let_go() {
-    let stage = Stage::new().await;
-    let (operator, one) = (stage.operator("one"), stage.replica("one"));
-    let url = stage.deployment.database_url().to_owned();
-    stage.apply("DataSource", "shop", captured()).await;
-    stage.apply_entity("items").await;
-    stage.ready("Entity", "items").await;
-    until("the triggers", async || triggers(&url).await != "0").await;
+    let (stage, operator, one, url) = captured_shop().await;
 
     let kinds = ChangedKinds::begin().await;
     apply_later(&stage, "shop", &json!({})).await;
@@ -102,13 +96,7 @@ fn release(stage: &Stage) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sources_are_let_go_where_no_operator_is() {
-    let stage = Stage::new().await;
-    let (operator, one) = (stage.operator("one"), stage.replica("one"));
-    let url = stage.deployment.database_url().to_owned();
-    stage.apply("DataSource", "shop", captured()).await;
-    stage.apply_entity("items").await;
-    stage.ready("Entity", "items").await;
-    until("the triggers", async || triggers(&url).await != "0").await;
+    let (stage, operator, one, url) = captured_shop().await;
     let all = triggers(&url).await;
     operator.leave().await;
     // Somebody else's is none of ours.

@@ -1,7 +1,7 @@
 //! Every mode of capture, and both kinds of server: what the operator makes in a database, takes away again, and what it says of a
 //! database that can't have it.
 
-use super::capturing::{captured, triggers};
+use super::capturing::{captured, captured_shop, triggers};
 use super::stage::{Stage, source};
 use crate::cluster::until;
 use crate::support::database::{Fresh, Kind};
@@ -116,12 +116,7 @@ async fn of_two_sources_of_one_database_the_older_captures() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_younger_captures_when_the_older_is_gone() {
-    let stage = Stage::new().await;
-    let (operator, one) = (stage.operator("one"), stage.replica("one"));
-    let url = stage.deployment.database_url().to_owned();
-    stage.apply("DataSource", "shop", captured()).await;
-    stage.apply_entity("items").await;
-    until("the triggers", async || triggers(&url).await != "0").await;
+    let (stage, operator, one, url) = captured_shop().await;
     stage.deployment.run_script("create table tags (id int primary key)").await;
     stage.apply("DataSource", "twin", captured()).await;
     stage.apply("Entity", "tags", json!({"source": "twin"})).await;

@@ -1,6 +1,6 @@
 //! A paused resource stays as it is published and is told nothing, until it is paused no more.
 
-use super::capturing::{captured, triggers};
+use super::capturing::{captured_shop, triggers};
 use super::stage::{Stage, source};
 use crate::cluster::until;
 use serde_json::json;
@@ -28,14 +28,8 @@ async fn a_paused_entity_stays_as_it_is() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_paused_source_stays_as_it_is() {
-    let stage = Stage::new().await;
-    let (operator, one) = (stage.operator("one"), stage.replica("one"));
-    let url = stage.deployment.database_url().to_owned();
-    stage.apply("DataSource", "shop", captured()).await;
-    stage.apply_entity("items").await;
-    stage.ready("Entity", "items").await;
+    let (stage, operator, one, url) = captured_shop().await;
     stage.ready("DataSource", "shop").await;
-    until("the triggers", async || triggers(&url).await != "0").await;
     let (before, captured) = (stage.status("DataSource", "shop").await, triggers(&url).await);
 
     stage.pause("DataSource", "shop", true).await;

@@ -1,6 +1,7 @@
 //! The rights that the chart gives are enough for everything that the operator does, and for letting sources go when it is gone.
 //! That they are no more than what is committed is seen in `chart::cluster`.
 
+use super::capturing::captured;
 use super::stage::{Stage, kubeconfig, resource, source};
 use crate::chart::{render_in, resources};
 use crate::cluster::until;
@@ -49,12 +50,6 @@ pub(super) fn entry(stage: &Stage, account: &str) -> String {
         user["user"] = json!({"token": token.trim()});
     }
     stage.deployment.file(&format!("{account}.kubeconfig"), &config.to_string())
-}
-
-fn captured() -> Value {
-    let mut spec = source();
-    spec["capture"] = json!({"mode": "trigger"});
-    spec
 }
 
 #[tokio::test(flavor = "multi_thread")]

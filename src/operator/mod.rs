@@ -123,6 +123,8 @@ pub async fn run(cluster: Cluster, shared: Shared, settings: Settings, metrics: 
                 metrics: &metrics,
             };
             tokio::select! {
+                // One that was frozen looks at its lease before it goes on.
+                biased;
                 () = lease.lost() => {}
                 () = leading.run(replicas.clone()) => {}
             }

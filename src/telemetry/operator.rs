@@ -16,6 +16,10 @@ pub struct OperatorMetrics {
 
 impl OperatorMetrics {
     pub(super) fn new(families: &Families) -> Self {
+        // Told before the first turn, so that the first that fails is an increase.
+        for result in ["ok", "error"] {
+            families.operator_turns.with_label_values(&[result]);
+        }
         Self {
             turns: families.operator_turns.clone(),
             duration: families.operator_turn_duration.clone(),

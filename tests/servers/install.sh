@@ -26,6 +26,7 @@ programs=(
   "openssl openssl"
   "pkg-config pkg-config"
   "postgres postgresql"
+  "prometheus prometheus"
   "python3 python3"
   "redis-server redis-server"
   "wrk wrk"

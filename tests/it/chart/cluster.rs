@@ -7,8 +7,29 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Kinds that a cluster has from others; without them it knows nothing of these.
-const OTHERS: [&str; 4] = ["HTTPRoute", "GRPCRoute", "ServiceMonitor", "PrometheusRule"];
+/// Kinds that a cluster has from others, by their files among what tests/run has fetched.
+const OTHERS: [&str; 4] = [
+    "gateway.networking.k8s.io_httproutes",
+    "gateway.networking.k8s.io_grpcroutes",
+    "monitoring.coreos.com_servicemonitors",
+    "monitoring.coreos.com_prometheusrules",
+];
+
+/// The file with the definition of a kind.
+pub(crate) fn definition(name: &str) -> String {
+    format!("{}/{name}.yaml", std::env::var("TEST_KINDS").expect("TEST_KINDS is set by tests/run"))
+}
+
+/// Has the cluster know these kinds; of one that it knows it keeps its own definition.
+fn ensure_kinds_of_others() {
+    for name in OTHERS {
+        let (file, (group, plural)) = (definition(name), name.split_once('_').expect("group and kind"));
+        if let Err(error) = try_kubectl(&["create", "-f", &file], None) {
+            assert!(error.contains("already exists"), "{file}: {error}");
+        }
+        kubectl(&["wait", "--for=condition=Established", "--timeout=60s", &format!("crd/{plural}.{group}")], None);
+    }
+}
 
 pub(super) fn try_kubectl(arguments: &[&str], input: Option<&Value>) -> Result<String, String> {
     let kubectl = std::env::var("TEST_KUBECTL").unwrap_or_else(|_| "kubectl".to_owned());
@@ -63,13 +84,33 @@ impl Drop for Namespace {
 #[test]
 fn the_api_server_takes_every_resource() {
     let namespace = Namespace::new();
+    ensure_kinds_of_others();
     for example in EXAMPLES {
-        for resource in namespace.render(example).iter().filter(|one| !OTHERS.iter().any(|kind| one["kind"] == *kind)) {
+        for resource in &namespace.render(example) {
             let arguments = ["apply", "--server-side", "--dry-run=server", "--validate=strict", "--force-conflicts", "-f", "-"];
             if let Err(error) = try_kubectl(&arguments, Some(resource)) {
                 panic!("{} of {example}: {error}", name_of(resource));
             }
         }
+    }
+}
+
+#[test]
+fn routes_and_monitors_are_held_against_their_own_definitions() {
+    let namespace = Namespace::new();
+    ensure_kinds_of_others();
+    let rendered = namespace.render("full");
+    for (kind, place, wrong, words) in [
+        ("HTTPRoute", "/spec/rules/0/backendRefs/0/port", json!(70_000), "backendRefs[0].port"),
+        ("GRPCRoute", "/spec/hostnames/0", json!("not a name"), "spec.hostnames[0]"),
+        ("ServiceMonitor", "/spec/endpoints/0/interval", json!("often"), "spec.endpoints[0].interval"),
+        ("PrometheusRule", "/spec/groups/0/rules/0/for", json!("long"), "rules[0].for"),
+    ] {
+        let mut resource = rendered.iter().find(|one| one["kind"] == kind).expect("it is there").clone();
+        *resource.pointer_mut(place).expect("the place is there") = wrong;
+        let refused = try_kubectl(&["apply", "--server-side", "--dry-run=server", "-f", "-"], Some(&resource));
+        let error = refused.expect_err("it is wrong");
+        assert!(error.contains("is invalid") && error.contains(words), "{kind}: {error}");
     }
 }
 

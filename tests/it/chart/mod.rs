@@ -1,6 +1,7 @@
 //! The chart as helm renders it: what its values come to, and what it refuses. Nothing here needs a cluster but `cluster` and
 //! `notes`.
 
+mod alerts;
 mod cluster;
 mod departure;
 mod kinds;
@@ -15,6 +16,8 @@ mod snapshots;
 mod values;
 mod webhook;
 
+pub(crate) use cluster::definition;
+pub(crate) use monitoring::{dashboard_expressions, rules};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

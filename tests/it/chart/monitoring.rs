@@ -2,7 +2,7 @@
 
 use super::{list, only, read, render, resources, text};
 use resolvespec::telemetry::Metrics;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
 /// Words of PromQL that stand where a metric could.
@@ -56,10 +56,25 @@ fn strange(expressions: &[String]) -> Vec<String> {
     all.into_iter().filter(|metric| !is_told(metric)).collect()
 }
 
-fn alerts() -> Vec<Value> {
+/// The rules as Prometheus reads them from a file, and the alerts in them.
+pub(crate) fn rules() -> (Value, Vec<Value>) {
     let rendered = resources(&render("full", &[]));
-    let groups = list(&only(&rendered, "PrometheusRule", "shop-api")["spec"]["groups"]).to_vec();
-    groups.iter().flat_map(|group| list(&group["rules"]).to_vec()).collect()
+    let groups = only(&rendered, "PrometheusRule", "shop-api")["spec"]["groups"].clone();
+    let alerts = list(&groups).iter().flat_map(|group| list(&group["rules"]).to_vec()).collect();
+    (json!({"groups": groups}), alerts)
+}
+
+fn alerts() -> Vec<Value> {
+    rules().1
+}
+
+/// What the dashboard asks Prometheus for.
+pub(crate) fn dashboard_expressions() -> Vec<String> {
+    let rendered = resources(&render("full", &[]));
+    let board = text(&only(&rendered, "ConfigMap", "shop-api-dashboard")["data"]["resolvespec.json"]).to_owned();
+    let board: Value = serde_json::from_str(&board).expect("JSON");
+    let targets = list(&board["panels"]).iter().flat_map(|panel| list(&panel["targets"]));
+    targets.map(|target| text(&target["expr"]).to_owned()).collect()
 }
 
 #[test]
@@ -82,11 +97,7 @@ fn alerts_ask_for_metrics_that_there_are() {
 
 #[test]
 fn the_dashboard_asks_for_metrics_that_there_are() {
-    let rendered = resources(&render("full", &[]));
-    let board = text(&only(&rendered, "ConfigMap", "shop-api-dashboard")["data"]["resolvespec.json"]).to_owned();
-    let board: Value = serde_json::from_str(&board).expect("JSON");
-    let targets = list(&board["panels"]).iter().flat_map(|panel| list(&panel["targets"]));
-    let expressions: Vec<String> = targets.map(|target| text(&target["expr"]).to_owned()).collect();
+    let expressions = dashboard_expressions();
     let strange = strange(&expressions);
     assert!(strange.is_empty(), "nobody tells {strange:?}");
 }

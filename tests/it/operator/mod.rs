@@ -14,6 +14,7 @@ mod referring;
 mod refusing;
 mod resting;
 mod rights;
+mod scraped;
 mod secrets;
 mod serving;
 pub(crate) mod stage;

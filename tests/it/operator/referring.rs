@@ -8,25 +8,10 @@ use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
-/// As much of the Gateway API's kind as is asked of it.
+/// The kind as the Gateway API defines it.
 fn reference_grants() -> Value {
-    json!({
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {
-            "name": "referencegrants.gateway.networking.k8s.io",
-            "annotations": {"api-approved.kubernetes.io": "https://github.com/kubernetes-sigs/gateway-api"},
-        },
-        "spec": {
-            "group": "gateway.networking.k8s.io",
-            "names": {"kind": "ReferenceGrant", "plural": "referencegrants", "singular": "referencegrant"},
-            "scope": "Namespaced",
-            "versions": [{
-                "name": "v1beta1", "served": true, "storage": true,
-                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}},
-            }],
-        },
-    })
+    let file = crate::chart::definition("gateway.networking.k8s.io_referencegrants");
+    serde_saphyr::from_str(&std::fs::read_to_string(&file).expect("it was fetched")).expect("YAML")
 }
 
 #[tokio::test(flavor = "multi_thread")]

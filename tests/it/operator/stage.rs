@@ -368,6 +368,11 @@ impl Operator {
         assert!(status.success(), "{status}: {}", self.said());
     }
 
+    /// Its admin port.
+    pub(super) fn admin(&self) -> &Http {
+        &self.admin
+    }
+
     /// What its admin port answers.
     pub(super) async fn ask(&self, method: Method, path: &str) -> Value {
         self.admin.send(&Call::new(method, path)).await.expect("an answer").body

@@ -264,6 +264,16 @@ impl Database {
         }
     }
 
+    /// How many statements and transactions wait for a connection, since all are busy.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        match &self.shared.pools {
+            Pools::Postgres(pool, _) => pool.waiting(),
+            Pools::Mysql(pool) => pool.waiting(),
+            Pools::Sqlite(pool) => pool.waiting(),
+        }
+    }
+
     /// How many connections were opened in all: as long as it is the same, nobody else has answered.
     #[must_use]
     pub fn opened(&self) -> usize {

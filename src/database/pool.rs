@@ -48,6 +48,8 @@ struct Shared<M: Manage> {
     open: Arc<AtomicUsize>,
     /// How many were opened in all.
     opened: AtomicUsize,
+    /// Who waits for one to be given back.
+    waiting: AtomicUsize,
     acquire_timeout: Duration,
     tasks: TaskTracker,
 }
@@ -71,6 +73,9 @@ struct Open<C> {
 
 /// Room for one connection, counted as open until this is dropped.
 struct Seat(Arc<AtomicUsize>);
+
+/// Somebody who waits for a connection, counted until this is dropped.
+struct Waiting<'p>(&'p AtomicUsize);
 
 enum Found<C> {
     Idle(Open<C>),
@@ -97,6 +102,7 @@ impl<M: Manage> Pool<M> {
             size,
             open: Arc::default(),
             opened: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
             acquire_timeout,
             tasks: TaskTracker::new(),
         };
@@ -115,6 +121,7 @@ impl<M: Manage> Pool<M> {
             permit
         } else {
             let latest = deadline.min(Instant::now() + shared.acquire_timeout);
+            let _waiting = Waiting::begin(&shared.waiting);
             let waited = tokio::time::timeout_at(latest, shared.permit()).await;
             waited.map_err(|_| Error::Busy)?.map_err(|_| Error::Unavailable("the pool is closed".to_owned()))?
         };
@@ -156,6 +163,11 @@ impl<M: Manage> Pool<M> {
         let free: usize = self.shared.shares.iter().map(|share| share.permits.available_permits()).sum();
         let lent = self.shared.size.saturating_sub(free);
         (self.shared.open.load(Ordering::Relaxed), lent)
+    }
+
+    /// How many wait for a connection, since all are lent.
+    pub(super) fn waiting(&self) -> usize {
+        self.shared.waiting.load(Ordering::Relaxed)
     }
 
     /// Runs something that `close` waits for.
@@ -246,6 +258,19 @@ impl<M: Manage> Shared<M> {
 impl<C> Share<C> {
     fn idle(&self) -> MutexGuard<'_, Vec<Open<C>>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<'p> Waiting<'p> {
+    fn begin(count: &'p AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -55,7 +55,10 @@ pub(super) fn statuses(validated: &Validated, applied: &Applied, replicas: &Repl
         let policies = &validated.policies;
         all.extend(entity.verdict.as_ref().map(|verdict| self::entity(entity, verdict, policies, applied, replicas, now)));
     }
-    for policy in validated.policies.iter().filter(|policy| !policy.is_paused && !is_leaving(&*policy.resource)) {
+    let is_told = |policy: &&JudgedPolicy| {
+        !policy.is_paused && !is_leaving(&*policy.resource) && !waits_for_its_entity(policy, &validated.entities)
+    };
+    for policy in validated.policies.iter().filter(is_told) {
         all.push(access_policy(policy, applied, replicas, now));
     }
     all.extend(validated.unreadable.iter().filter_map(|(kind, resource)| unreadable(kind, resource, now)));
@@ -68,6 +71,14 @@ fn is_about_to_be_known(source: &JudgedSource) -> bool {
     let observed = resource.status.as_ref().and_then(|status| status.observed_generation);
     let is_seen = source.look.facts.is_some() || source.look.fault.is_some();
     source.verdict.accepted.truth == Truth::Unknown && !is_seen && observed == resource.metadata.generation
+}
+
+/// The same of a policy: whether its entity is only about to be looked at.
+fn waits_for_its_entity(policy: &JudgedPolicy, entities: &[JudgedEntity]) -> bool {
+    let resource = &policy.resource;
+    let observed = resource.status.as_ref().and_then(|status| status.observed_generation);
+    let is_unknown = policy.verdict.resolved.truth == Truth::Unknown && observed == resource.metadata.generation;
+    is_unknown && entities.iter().any(|entity| policy.is_of(&entity.resource) && entity.verdict.is_none())
 }
 
 fn data_source(source: &JudgedSource, entities: usize, applied: &Applied, replicas: &Replicas, now: &str) -> Said {

@@ -40,6 +40,8 @@ families! {
     panics: IntCounterVec = "panics_total" { "method" };
     /// Connections to a database: all that are open, and those that are busy.
     connections: IntGaugeVec = "resolvespec_database_connections" { "source", "state" };
+    /// Statements and transactions that wait for a connection to a database, since all that there may be are busy.
+    connections_awaited: IntGaugeVec = "resolvespec_database_waiting" { "source" };
     /// WebSocket connections that are open.
     sessions: IntGauge = "resolvespec_ws_connections" {};
     /// WebSocket connections that were opened.
@@ -274,8 +276,9 @@ impl Metrics {
         self.families.response_bytes.inc_by(bytes);
     }
 
-    /// How many connections to a database are open, and how many of them are busy.
-    pub fn connections(&self, source: &str, open: usize, busy: usize) {
+    /// How many connections to a database are open, how many of them are busy, and how many more are waited for.
+    pub fn connections(&self, source: &str, open: usize, busy: usize, waiting: usize) {
+        self.families.connections_awaited.with_label_values(&[source]).set(gauge_value(waiting));
         for (state, count) in [("open", open), ("busy", busy)] {
             self.families.connections.with_label_values(&[source, state]).set(gauge_value(count));
         }
@@ -378,13 +381,14 @@ mod tests {
     #[test]
     fn rare_things_are_counted_too() {
         let metrics = Metrics::new().unwrap();
-        metrics.connections("main", 5, 3);
+        metrics.connections("main", 5, 3, 2);
         metrics.catalog(None);
         metrics.add_response_bytes(70);
         let text = metrics.render();
         for line in [
             r#"resolvespec_database_connections{source="main",state="busy"} 3"#,
             r#"resolvespec_database_connections{source="main",state="open"} 5"#,
+            r#"resolvespec_database_waiting{source="main"} 2"#,
             r#"resolvespec_catalog_reloads_total{result="refused"} 1"#,
             "resolvespec_response_bytes_total 70",
         ] {

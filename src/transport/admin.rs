@@ -152,7 +152,7 @@ fn answer(readiness: &Readiness, metrics: &Metrics, engine: &Engine<'_>) -> Resp
 async fn metrics(State(rest): State<Rest>) -> Response<Body> {
     for (name, database) in &rest.engine.served().databases {
         let (open, busy) = database.usage();
-        rest.metrics.connections(name, open, busy);
+        rest.metrics.connections(name, open, busy, database.waiting());
     }
     rendered(&rest.readiness, &rest.metrics)
 }

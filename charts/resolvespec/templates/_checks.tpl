@@ -70,6 +70,13 @@
 {{- fail (printf "\nThe host %s has routes of HTTP or of gRPC, never both: give gateway.hostnames and gateway.grpcHostnames hosts of their own." .) -}}
 {{- end -}}
 {{- end -}}
+{{- $e := .Values.networkPolicy -}}
+{{- if and $e.enabled $e.egress.enabled (not $e.egress.rules) -}}
+{{- fail "\nnetworkPolicy.egress.enabled needs networkPolicy.egress.rules: without any, no database can be reached." -}}
+{{- end -}}
+{{- if and $e.enabled $e.egress.enabled .Values.operator.enabled (not $e.egress.apiServer) -}}
+{{- fail "\nnetworkPolicy.egress.enabled needs networkPolicy.egress.apiServer: without it the operator can't reach the API server." -}}
+{{- end -}}
 {{- $s := .Values.autoscaling -}}
 {{- if and $s.enabled (gt (int $s.minReplicas) (int $s.maxReplicas)) -}}
 {{- fail "\nautoscaling.minReplicas is more than autoscaling.maxReplicas." -}}

@@ -208,6 +208,7 @@ fn whoever_waits_long_takes_what_another_core_gives_back() {
         first.block_on(async {
             let mut waiting = pin!(lent(&waits));
             assert!(poll!(waiting.as_mut()).is_pending());
+            assert_eq!(waits.waiting(), 1);
             begun.send(()).unwrap();
             drop(waiting.await);
         });
@@ -219,7 +220,7 @@ fn whoever_waits_long_takes_what_another_core_gives_back() {
     });
     waiting.join().unwrap();
     drop(kept);
-    assert_eq!(pool.usage().1, 0);
+    assert_eq!((pool.usage().1, pool.waiting()), (0, 0));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::process::Command;
 
 /// Samples of two replicas and two operators that are well, one a minute.
-const WELL: [(&str, &str, &str); 26] = [
+const WELL: [(&str, &str, &str); 23] = [
     ("resolvespec_catalog_entities", r#"pod="a""#, "3x60"),
     ("http_requests_total", r#"pod="a", status="200""#, "0+600x60"),
     // Some fail now and then.
@@ -20,11 +20,8 @@ const WELL: [(&str, &str, &str); 26] = [
     ("resolvespec_catalog_generation", r#"pod="a", state="served""#, "4x21 5x39"),
     ("db_queries_total", r#"pod="a", source="shop", status="ok""#, "0+600x60"),
     ("db_queries_total", r#"pod="a", source="shop", status="error""#, "0+3x60"),
-    ("resolvespec_database_connections", r#"pod="a", source="shop", state="busy""#, "1x60"),
-    ("resolvespec_database_connections", r#"pod="a", source="shop", state="open""#, "4x60"),
-    // Nobody asks for anything of this one.
-    ("resolvespec_database_connections", r#"pod="a", source="bank", state="busy""#, "0x60"),
-    ("resolvespec_database_connections", r#"pod="a", source="bank", state="open""#, "0x60"),
+    // All were busy for a moment.
+    ("resolvespec_database_waiting", r#"pod="a", source="shop""#, "0x20 4 0x40"),
     ("resolvespec_nats_connected", r#"pod="a""#, "1x20 0 1x40"),
     ("resolvespec_capture_failures_total", r#"pod="a", source="shop""#, "0x20 1x40"),
     ("resolvespec_capture_lag_seconds", r#"pod="a", source="shop""#, "0x20 90 0x40"),
@@ -110,12 +107,12 @@ const RAISED: [Raised; 20] = [
     (
         "ResolveSpecDatabaseBusy",
         &[
-            ("resolvespec_database_connections", r#"pod="a", source="shop", state="busy""#, "4x60"),
-            ("resolvespec_database_connections", r#"pod="a", source="shop", state="open""#, "4x60"),
+            ("resolvespec_database_waiting", r#"pod="a", source="shop""#, "3x60"),
+            ("resolvespec_database_waiting", r#"pod="a", source="bank""#, "0x60"),
         ],
-        ["9m", "10m"],
+        ["4m", "5m"],
         r#"{"namespace": "shop", "job": "shop-api-admin", "pod": "a", "source": "shop"}"#,
-        "Every connection of a to the database shop is busy.",
+        "Requests to a wait for a connection to the database shop: all are busy.",
     ),
     (
         "ResolveSpecNatsLost",

@@ -1,7 +1,7 @@
 //! What a real API server says to the chart: it takes every resource, lets the pods into a restricted namespace, and grants the two
 //! accounts what is committed and nothing else.
 
-use super::{EXAMPLES, RELEASE, name_of, pods, render_in, repository, resources};
+use super::{EXAMPLES, RELEASE, chart, helm, name_of, pods, render_in, repository, resources};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -69,9 +69,13 @@ impl Namespace {
         Self(name)
     }
 
+    /// What is installed in it, whose operator watches it alone.
     fn render(&self, example: &str) -> Vec<Value> {
-        let watched = format!("operator.watchNamespaces={{{}}}", self.0);
-        resources(&render_in(&self.0, example, &[&watched]).unwrap_or_else(|error| panic!("{example}: {error}")))
+        self.render_with(example, &format!("operator.watchNamespaces={{{}}}", self.0))
+    }
+
+    fn render_with(&self, example: &str, more: &str) -> Vec<Value> {
+        resources(&render_in(&self.0, example, &[more]).unwrap_or_else(|error| panic!("{example}: {error}")))
     }
 }
 
@@ -93,6 +97,33 @@ fn the_api_server_takes_every_resource() {
             }
         }
     }
+}
+
+#[test]
+fn whoever_turns_autoscaling_on_keeps_the_replicas_that_there_are() {
+    let namespace = Namespace::new();
+    let kubeconfig = std::env::var("TEST_KUBECONFIG").expect("TEST_KUBECONFIG is set by tests/run");
+    let (place, values) = (chart().display().to_string(), chart().join("ci/minimal-values.yaml").display().to_string());
+    // Nothing runs here: the release is nothing but its resources.
+    let install = |more: &[&str]| {
+        let mut arguments =
+            vec!["upgrade", "--install", RELEASE, &place, "--kubeconfig", &kubeconfig, "--namespace", &namespace.0];
+        arguments.extend(["--values", &values, "--no-hooks", "--set", "crds.install=false,replicas.count=4"]);
+        arguments.extend_from_slice(more);
+        let output = helm(&arguments);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    let deployment = format!("deployment/{RELEASE}-resolvespec");
+    let count = || kubectl(&["get", &deployment, "-n", &namespace.0, "-o", "jsonpath={.spec.replicas}"], None);
+    install(&[]);
+    assert_eq!(count(), "4");
+    let scaled = ["--set", "autoscaling.enabled=true,autoscaling.maxReplicas=9"];
+    install(&scaled);
+    assert_eq!(count(), "4", "an upgrade takes no replica away");
+    // What is scaled later stays as well.
+    kubectl(&["scale", &deployment, "-n", &namespace.0, "--replicas", "7"], None);
+    install(&scaled);
+    assert_eq!(count(), "7");
 }
 
 #[test]
@@ -157,26 +188,52 @@ fn the_accounts_may_do_what_is_committed() {
 /// What the accounts of replicas, of the operator and of who comes last may do.
 fn grants_what_is_committed(example: &str, names: [&str; 3], end: &str) {
     let namespace = Namespace::new();
-    let rendered = namespace.render(example);
-    for resource in
-        rendered.iter().filter(|one| ["Role", "RoleBinding", "ServiceAccount"].iter().any(|kind| one["kind"] == *kind))
-    {
-        kubectl(&["apply", "-f", "-"], Some(resource));
-    }
+    namespace.render(example).iter().filter(|one| is_about_rights(one)).for_each(apply);
     for (account, file) in names.into_iter().zip(["replicas", "operator", "departure"]) {
-        let of = format!("system:serviceaccount:{}:{account}", namespace.0);
-        let list = kubectl(&["auth", "can-i", "--list", "--namespace", &namespace.0, "--as", &of], None);
-        // Columns by their content, and without what every account may: to ask what it may, and for versions.
-        let mut lines: Vec<String> =
-            list.lines().skip(1).map(columns).filter(|line| !line.starts_with("self") && !line.contains("[/")).collect();
-        lines.sort();
-        let granted = format!("{}\n", lines.join("\n"));
-        let place = repository().join(format!("tests/it/chart/snapshots/rights-of-{file}{end}.txt"));
-        if std::env::var_os("TEST_UPDATE_SNAPSHOTS").is_some() {
-            std::fs::write(&place, &granted).expect("it can be written");
-        }
-        assert_eq!(std::fs::read_to_string(&place).unwrap_or_default(), granted, "the account {account} of {RELEASE}");
+        may_do_what_is_committed(&namespace, account, &namespace, &format!("{file}{end}"));
     }
+}
+
+/// Whose operator watches all namespaces may do what it does there in each of them, and no more.
+#[test]
+fn in_other_namespaces_the_accounts_may_do_what_is_committed() {
+    let (namespace, other) = (Namespace::new(), Namespace::new());
+    let rendered = namespace.render_with("minimal", "operator.watchAllNamespaces=true");
+    rendered.iter().filter(|one| is_about_rights(one)).for_each(apply);
+    for name in ["replicas", "operator", "departure"] {
+        let account = if name == "replicas" { "api-resolvespec".to_owned() } else { format!("api-resolvespec-{name}") };
+        may_do_what_is_committed(&namespace, &account, &other, &format!("{name}-elsewhere"));
+    }
+    // These are in no namespace that goes with the test.
+    for resource in rendered.iter().filter(|one| one["kind"] == "ClusterRole" || one["kind"] == "ClusterRoleBinding") {
+        kubectl(&["delete", "-f", "-"], Some(resource));
+    }
+}
+
+fn is_about_rights(resource: &Value) -> bool {
+    let kinds = ["Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "ServiceAccount"];
+    kinds.iter().any(|kind| resource["kind"] == *kind)
+}
+
+fn apply(resource: &Value) {
+    kubectl(&["apply", "-f", "-"], Some(resource));
+}
+
+/// Compares what an account of a namespace may do in one with the committed list of that name.
+fn may_do_what_is_committed(of: &Namespace, account: &str, there: &Namespace, file: &str) {
+    let who = format!("system:serviceaccount:{}:{account}", of.0);
+    let list = kubectl(&["auth", "can-i", "--list", "--namespace", &there.0, "--as", &who], None);
+    // Columns by their content, and without what every account may: to ask what it may, and for versions.
+    let mut lines: Vec<String> =
+        list.lines().skip(1).map(columns).filter(|line| !line.starts_with("self") && !line.contains("[/")).collect();
+    lines.sort();
+    let granted = format!("{}\n", lines.join("\n"));
+    let place = repository().join(format!("tests/it/chart/snapshots/rights-of-{file}.txt"));
+    if std::env::var_os("TEST_UPDATE_SNAPSHOTS").is_some() {
+        std::fs::write(&place, &granted).expect("it can be written");
+    }
+    let committed = std::fs::read_to_string(&place).unwrap_or_else(|error| panic!("{}: {error}", place.display()));
+    assert_eq!(committed, granted, "the account {account} of {RELEASE}");
 }
 
 fn columns(line: &str) -> String {

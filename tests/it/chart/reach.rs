@@ -81,7 +81,7 @@ fn autoscaling_decides_alone() {
     assert_eq!(only(&fixed, "Deployment", "api-resolvespec")["spec"]["replicas"], 3);
     let scaled = resources(&render("full", &[]));
     let deployment = only(&scaled, "Deployment", "shop-api");
-    assert!(deployment["spec"].get("replicas").is_none(), "helm upgrade would undo what was scaled");
+    assert!(deployment["spec"].get("replicas").is_none(), "where there is none yet, the scaler says how many");
     let scaler = only(&scaled, "HorizontalPodAutoscaler", "shop-api");
     assert_eq!(scaler["spec"]["scaleTargetRef"]["name"], "shop-api");
     let metrics: Vec<&str> = list(&scaler["spec"]["metrics"]).iter().map(|metric| text(&metric["type"])).collect();

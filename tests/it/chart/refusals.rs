@@ -53,6 +53,10 @@ fn contradictions_are_told() {
     refused("minimal", &["ingress.grpc.enabled=true"], "ingress.grpc.hosts");
     refused("minimal", &["gateway.enabled=true"], "gateway.parentRefs");
     refused("full", &["gateway.grpcHostnames={api.example.org}"], "never both");
+    let egress = "networkPolicy.egress.enabled=true";
+    refused("minimal", &["networkPolicy.enabled=true", egress], "networkPolicy.egress.rules");
+    let rules = "networkPolicy.egress.rules[0].ports[0].port=5432";
+    refused("minimal", &["networkPolicy.enabled=true", egress, rules], "networkPolicy.egress.apiServer");
     refused("minimal", &["autoscaling.enabled=true", "autoscaling.minReplicas=20"], "more than");
     refused("minimal", &["autoscaling.enabled=true", "autoscaling.targetCPU=0"], "needs one of");
 }

@@ -8,6 +8,7 @@ use k8s_openapi::api::events::v1::Event;
 use kube::api::ListParams;
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::time::Duration;
 
 const ENTITIES: usize = 500;
@@ -59,6 +60,13 @@ async fn ready(stage: &Stage) -> usize {
     all.iter().filter(is_ready).count()
 }
 
+const NOTHING: [String; 0] = [];
+
+/// What is another version of itself, or is there newly.
+fn changed<K: Ord + Debug>(before: &BTreeMap<K, Option<String>>, after: &BTreeMap<K, Option<String>>) -> Vec<String> {
+    after.iter().filter(|(key, version)| before.get(key) != Some(version)).map(|(key, _)| format!("{key:?}")).collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn five_hundred_entities_at_rest_are_not_written() {
     let stage = Stage::new().await;
@@ -106,16 +114,16 @@ async fn five_hundred_entities_at_rest_are_not_written() {
     tokio::time::sleep(Duration::from_mins(1)).await;
     assert!(turns().await >= taken + 10.0, "it was looked at");
     assert!(writes().await <= written, "nothing is written");
-    assert_eq!(versions().await, before);
-    assert_eq!(events().await, told, "nothing is told");
+    assert_eq!(changed(&before, &versions().await), NOTHING);
+    assert_eq!(changed(&told, &events().await), NOTHING, "nothing is told");
 
     // Nor does another one that takes over find anything to write.
     let next = stage.operator("two");
     until("waiting", async || next.said().contains("waiting to lead")).await;
     operator.signal("-TERM");
     until("looking at everything", async || next.metric("resolvespec_operator_reconciles_total").await >= 5.0).await;
-    assert_eq!(versions().await, before);
-    assert_eq!(events().await, told, "nothing is told");
+    assert_eq!(changed(&before, &versions().await), NOTHING);
+    assert_eq!(changed(&told, &events().await), NOTHING, "nothing is told");
     stage.delete("DataSource", "shop").await;
     until("the end of the source", async || stage.is_gone("DataSource", "shop").await).await;
     stage.delete("DataSource", "twin").await;

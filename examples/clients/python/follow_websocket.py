@@ -47,13 +47,21 @@ class Session:
         await self.socket.close()
         await self.listening
 
+    async def cut(self):
+        """Drops the connection without a word, as a network does."""
+        self.socket.transport.abort()
+        await self.listening
+
     async def _listen(self):
-        async for text in self.socket:
-            message = json.loads(text)
-            if message["type"] == "response":
-                self.answers.pop(message["id"]).set_result(message)
-            else:
-                await self.told.put(message)
+        try:
+            async for text in self.socket:
+                message = json.loads(text)
+                if message["type"] == "response":
+                    self.answers.pop(message["id"]).set_result(message)
+                else:
+                    await self.told.put(message)
+        except websockets.ConnectionClosedError:
+            pass
         for answer in self.answers.values():
             answer.set_exception(ConnectionError("the connection was lost"))
 
@@ -82,7 +90,7 @@ async def main():
     await session.ask(type="request", operation="create", **AIRLINES, data=row)
     await show(session)
 
-    await session.close()
+    await session.cut()
     print("cut", flush=True)
     await asyncio.to_thread(rename, "Serpent Airways")
 

@@ -10,8 +10,11 @@ use std::time::{Duration, Instant};
 /// How long an answer may take before the question is asked again.
 const ANSWER: Duration = Duration::from_secs(3);
 
-/// The pause before a connection is tried again, and between two rows.
+/// The pause before a connection is tried again.
 const AGAIN: Duration = Duration::from_millis(50);
+
+/// The pause between two rows: short, so that whoever is killed has requests in its hands.
+const NEXT: Duration = Duration::from_millis(5);
 
 /// Makes rows.
 pub(super) struct Maker {
@@ -47,11 +50,12 @@ impl Maker {
             };
             if is_there {
                 made.done.push(mark);
+                tokio::time::sleep(NEXT).await;
             } else {
                 made.open = Some(mark);
                 station = self.enter().await;
+                tokio::time::sleep(AGAIN).await;
             }
-            tokio::time::sleep(AGAIN).await;
         }
         made
     }

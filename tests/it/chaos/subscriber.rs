@@ -84,6 +84,8 @@ pub(super) struct Figures {
     pub(super) connections: usize,
     pub(super) snapshots: usize,
     pub(super) resyncs: usize,
+    /// Sessions that went on from where their client was known to have heard, and not from where they had begun.
+    pub(super) advanced: usize,
 }
 
 impl Figures {
@@ -92,13 +94,18 @@ impl Figures {
         self.connections += other.connections;
         self.snapshots += other.snapshots;
         self.resyncs += other.resyncs;
+        self.advanced += other.advanced;
     }
 }
 
 impl fmt::Display for Figures {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { told, connections, snapshots, resyncs } = self;
-        write!(out, "{told} notifications on {connections} connections, {snapshots} snapshots, {resyncs} told to read again")
+        let Self { told, connections, snapshots, resyncs, advanced } = self;
+        write!(
+            out,
+            "{told} notifications on {connections} connections, {advanced} sessions that had advanced, {snapshots} snapshots, \
+             {resyncs} told to read again"
+        )
     }
 }
 
@@ -211,6 +218,8 @@ pub(super) struct Subscriber {
     session: Option<String>,
     subscription: Option<String>,
     position: Option<Value>,
+    /// Where its session goes on from.
+    kept: Option<u64>,
     /// The latest version of each row on this connection, and the rows that were deleted on it. What is replayed on the next
     /// begins earlier.
     versions: HashMap<i64, i64>,
@@ -248,6 +257,7 @@ impl Subscriber {
             session: None,
             subscription: None,
             position: None,
+            kept: None,
             versions: HashMap::new(),
             ended: HashSet::new(),
         }
@@ -298,8 +308,11 @@ impl Subscriber {
             return Err(Cut);
         }
         let restored = said["restored"].as_array().unwrap_or_else(|| panic!("{}: {said}", self.knowledge.name()));
-        let is_back = restored.iter().any(|one| one["subscription_id"].as_str() == self.subscription.as_deref());
-        assert!(is_back, "{} did not get its subscription back: {said}", self.knowledge.name());
+        let back = restored.iter().find(|one| one["subscription_id"].as_str() == self.subscription.as_deref());
+        let back = back.unwrap_or_else(|| panic!("{} did not get its subscription back: {said}", self.knowledge.name()));
+        let kept = back["position"]["offset"].as_u64();
+        self.figures.advanced += usize::from(kept > self.kept);
+        self.kept = kept;
         Ok(socket)
     }
 
@@ -335,6 +348,7 @@ impl Subscriber {
         self.subscription = data["subscription_id"].as_str().map(ToOwned::to_owned);
         self.session = data["session"].as_str().map(ToOwned::to_owned);
         self.position = Some(data["position"].clone());
+        self.kept = data["position"]["offset"].as_u64();
         if resume.is_none() {
             self.begin(&data["snapshot"]);
         }

@@ -35,17 +35,23 @@ struct Last {
     failed: Option<Error>,
 }
 
+/// Refuses an entity whose changes nobody is to see under a catalog, whatever its database has.
+pub(super) fn allowed(current: &Current, entity: &Entity) -> Result<(), Error> {
+    let name = entity.full_name();
+    if entity.is_view {
+        return Err(refuse(format!("{name} is a view, whose changes can't be seen; subscribe to its tables")));
+    }
+    if current.served().catalog.capture(&entity.source) == Capture::Off {
+        let way = "an operator can set spec.capture.mode of its DataSource";
+        return Err(refuse(format!("the changes of {name} are not captured; {way}")));
+    }
+    Ok(())
+}
+
 impl Captured {
     /// Refuses an entity whose changes nobody sees.
     pub(super) async fn check(&self, current: &Current, entity: &Entity) -> Result<(), Error> {
-        let name = entity.full_name();
-        if entity.is_view {
-            return Err(refuse(format!("{name} is a view, whose changes can't be seen; subscribe to its tables")));
-        }
-        if current.served().catalog.capture(&entity.source) == Capture::Off {
-            let way = "an operator can set spec.capture.mode of its DataSource";
-            return Err(refuse(format!("the changes of {name} are not captured; {way}")));
-        }
+        allowed(current, entity)?;
         let source = self.source(&entity.source);
         if source.has(entity) {
             return Ok(());

@@ -52,7 +52,7 @@ use shape::Shape;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -117,6 +117,8 @@ struct Shared {
     /// How far the feed is; none before it has begun.
     mark: ArcSwapOption<Mark>,
     behind: mpsc::UnboundedSender<Arc<Subscription>>,
+    /// Another catalog has taken over, whose capture nobody has looked at.
+    moved: Notify,
     kept: Kept,
     couriers: Couriers,
     /// What connections leave to be written.
@@ -147,6 +149,7 @@ impl Hub {
             generations: ArcSwap::from_pointee(vec![first]),
             mark: ArcSwapOption::empty(),
             behind,
+            moved: Notify::new(),
             work: Mutex::new(Some(work)),
         }))
     }

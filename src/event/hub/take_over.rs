@@ -3,15 +3,19 @@
 //! It is added under the new catalog before it is taken from the old one. In between a change may reach its mailbox twice,
 //! which drops the second by its place. If it is told something else from now on, it is told to read again: nothing of what it
 //! was told before comes after that, also when it was being replayed.
+//!
+//! No database is asked for that, so that one that does not answer keeps nobody under the old catalog. Whether the changes are
+//! captured as the new one wants is looked at afterwards, by `vigil`.
 
 use super::Shared;
+use super::captured::allowed;
 use super::catch_up::resync;
 use super::generation::{Generation, Home, Subscription, Woken};
 use super::place::Mark;
 use super::shape::Shape;
 use super::text::{Common, Ending, Resync};
 use crate::engine::Current;
-use crate::protocol::{Code, Error};
+use crate::protocol::Error;
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -43,15 +47,12 @@ async fn take_over(hub: &Shared, current: Arc<Current>) {
         }
     }
     hub.generations.store(Arc::new(vec![new]));
+    hub.moved.notify_one();
 }
 
 async fn move_over(hub: &Shared, new: &Arc<Generation>, subscription: &Arc<Subscription>) -> Result<(), Error> {
     let plan = hub.parts.engine.plan_subscription(&new.current, &subscription.principal, &subscription.asked).await?;
-    match new.captured.check(&new.current, plan.entity()).await {
-        // A database that can't be reached now is no reason to end what was captured a moment ago.
-        Err(error) if error.code == Code::NotCaptured => return Err(error),
-        Ok(()) | Err(_) => {}
-    }
+    allowed(&new.current, plan.entity())?;
     let shape = Arc::new(Shape::compile(&plan)?);
     let mut home = subscription.home();
     let Home::Of(old, old_shape) = &*home else { return Ok(()) };

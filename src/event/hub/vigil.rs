@@ -1,5 +1,5 @@
-//! Looks now and then whether the changes of what is subscribed to are still captured: whoever takes that away says it to the
-//! database and to nobody else, and what nobody captures is silent for ever.
+//! Looks now and then, and when another catalog has taken over, whether the changes of what is subscribed to are captured: whoever
+//! takes that away says it to the database and to nobody else, and what nobody captures is silent for ever.
 //!
 //! One survey for each database that has a subscription, however many there are; none for one that has none.
 
@@ -15,7 +15,8 @@ use std::collections::BTreeMap;
 /// Looks for ever.
 pub(super) async fn run(hub: &Shared) {
     loop {
-        tokio::time::sleep(hub.parts.settings.survey_interval).await;
+        // Either is a reason to look.
+        _ = tokio::time::timeout(hub.parts.settings.survey_interval, hub.moved.notified()).await;
         let generation = hub.newest();
         let sources: BTreeMap<&str, &Entity> = followed(&generation).map(|entity| (entity.source.as_str(), entity)).collect();
         // One that does not answer keeps nobody from the others.

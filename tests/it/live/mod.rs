@@ -1,5 +1,6 @@
 //! Live changes end to end: a plain SQL connection writes, a WebSocket client is told, on all three databases.
 
+mod away;
 mod beginning;
 mod counting;
 mod differing;

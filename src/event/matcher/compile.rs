@@ -4,7 +4,7 @@ use super::bound::datum;
 use super::column::{domain, tells_null, tells_text};
 use super::domain::Domain;
 use super::filter::{Check, Filter, Node, Source, Test, TextPattern};
-use super::pattern::Pattern;
+use super::pattern::{MOST_GAPPED, Pattern, TooLong};
 use super::text::lower;
 use crate::catalog::{Column, Entity, Kind, Lowering, TextComparison};
 use crate::database::Dialect;
@@ -183,7 +183,9 @@ impl Target<'_> {
             let unknown = |_| "what its lower case is depends on the database's locale or version; use like".to_owned();
             pattern = lower(lowering, &pattern).map_err(unknown)?.into_owned();
         }
-        Ok(self.test(Check::Pattern(Box::new(TextPattern { pattern: Pattern::new(&pattern), lowering }))))
+        let too_long = |TooLong| format!("between two % it has more than {MOST_GAPPED} characters with _ among them");
+        let pattern = Pattern::new(&pattern).map_err(too_long)?;
+        Ok(self.test(Check::Pattern(Box::new(TextPattern { pattern, lowering }))))
     }
 
     fn lowering(&self) -> Lowering {

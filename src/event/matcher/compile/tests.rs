@@ -34,6 +34,17 @@ fn what_only_the_database_evaluates_is_refused() {
 }
 
 #[test]
+fn a_pattern_for_which_a_text_would_be_read_again_and_again_is_refused() {
+    let catalog = shop();
+    let orders = &catalog.entities()[0];
+    let like = |gaps: usize| json!({"column": "note", "operator": "like", "value": format!("%a{}b%", "_".repeat(gaps))});
+    assert!(compile(&catalog, orders, &like(100)).is_ok());
+    let refused = compile(&catalog, orders, &like(200)).expect_err("it is too long");
+    assert_eq!((refused.code, refused.detail.as_deref()), (Code::UnmatchableFilter, Some("note")));
+    assert!(refused.message.contains("between two % it has more than 128 characters with _ among them"), "{}", refused.message);
+}
+
+#[test]
 fn unknown_is_not_true_and_neither_is_its_opposite() {
     let catalog = shop();
     let orders = &catalog.entities()[0];

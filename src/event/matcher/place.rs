@@ -111,11 +111,18 @@ fn jsonb(raw: &str, out: &mut String) -> Result<(), Error> {
         Token::Object => {
             let mut members: Vec<(String, &str)> = Vec::new();
             each_member(raw, |name, value| {
-                members.retain(|(known, _)| known != name);
                 members.push((name.to_owned(), value));
                 Ok(())
             })?;
+            // Equal ones stay in their order, so that the last is the one that takes the place of those before it.
             members.sort_by(|(left, _), (right, _)| left.len().cmp(&right.len()).then_with(|| left.cmp(right)));
+            members.dedup_by(|next, kept| {
+                let is_equal = next.0 == kept.0;
+                if is_equal {
+                    std::mem::swap(next, kept);
+                }
+                is_equal
+            });
             out.push('{');
             for (place, (name, value)) in members.into_iter().enumerate() {
                 out.push_str(if place > 0 { ", " } else { "" });
@@ -237,6 +244,9 @@ mod tests {
             Some(r#"{"a": {"x": null}, "bb": [true]}"#)
         );
         assert!(text(Some(raw), MARIADB).is_err());
+        let thrice = r#"{"a":1,"b":0,"a":2,"c":{},"a":3,"b":[]}"#;
+        let told = text(Some(thrice), Dialect::Postgres).expect("it is JSON");
+        assert_eq!(told.as_deref(), Some(r#"{"a": 3, "b": [], "c": {}}"#), "the last of equal keys");
         assert_eq!(text(Some("null"), MARIADB).expect("it is JSON"), None);
     }
 }

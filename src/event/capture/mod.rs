@@ -13,6 +13,7 @@ mod relay;
 pub mod setup;
 mod sight;
 mod sqlite_value;
+mod standstill;
 mod wal;
 
 pub use change::outbox_id;

@@ -183,6 +183,8 @@ pub struct Backlog {
     pub oldest_seconds: u64,
     /// How many there can be at most, by the distance of their ids.
     pub span: u64,
+    /// How many seconds ago the last was told that is still known.
+    pub told_seconds: Option<u64>,
 }
 
 /// Whether an outbox goes on where the bus is.

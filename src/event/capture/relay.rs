@@ -8,6 +8,7 @@
 use super::change::{Record, Tables};
 use super::floor::Floor;
 use super::outbox::{self, Backlog, Bare, Outbox, Row, Standing, Unreadable};
+use super::standstill::Standstill;
 use super::wal::{self, slot};
 use crate::catalog::Capture;
 use crate::database::{self, Database, Dialect, Watch};
@@ -54,6 +55,8 @@ pub struct Settings {
     pub warn_rows: u64,
     /// How many may wait while nothing can be told, before they are given up, where the source says nothing.
     pub max_waiting_rows: u64,
+    /// How long nothing could be told before they are.
+    pub standstill: Duration,
     /// How many bytes of PostgreSQL's log may be retained before it is warned of, where the source says nothing.
     pub warn_retained_bytes: u64,
     /// With how many bytes of it the slot is given up, where the source says nothing.
@@ -69,6 +72,8 @@ impl Default for Settings {
             longest_backoff: Duration::from_secs(5),
             warn_rows: 100_000,
             max_waiting_rows: 10_000_000,
+            // NATS may be upgraded server by server, and elect its leaders anew, in less.
+            standstill: Duration::from_mins(5),
             warn_retained_bytes: 1 << 30,
             max_retained_bytes: 32 << 30,
         }
@@ -156,14 +161,17 @@ impl Relay {
     pub async fn run(&self, end: &CancellationToken) {
         let mut backoff = FIRST_BACKOFF;
         let mut memory = wal::Memory::default();
+        let mut standstill = Standstill::default();
         loop {
             let turn = async {
-                match Box::pin(self.lead(&mut memory, &mut backoff)).await {
+                standstill.begin();
+                match Box::pin(self.lead(&mut memory, &mut standstill, &mut backoff)).await {
                     Ok(()) => {
                         self.metrics.forget_backlog();
                         tokio::time::sleep(self.settings.stand_by).await;
                     }
                     Err(failure) => {
+                        standstill.fail(Instant::now());
                         self.report(&failure, backoff);
                         tokio::time::sleep(backoff).await;
                         backoff = (backoff * 2).min(self.settings.longest_backoff);
@@ -177,17 +185,17 @@ impl Relay {
     }
 
     /// Leads until something fails; comes back at once if there is nothing to lead or another does.
-    async fn lead(&self, memory: &mut wal::Memory, backoff: &mut Duration) -> Result<(), Failure> {
+    async fn lead(&self, memory: &mut wal::Memory, standstill: &mut Standstill, backoff: &mut Duration) -> Result<(), Failure> {
         let served = self.engine.served();
         let Some(database) = served.databases.get(&self.source) else { return Ok(()) };
         match served.catalog.capture(&self.source) {
             Capture::Off => Ok(()),
-            Capture::Trigger | Capture::Api => self.lead_outbox(database, backoff).await,
+            Capture::Trigger | Capture::Api => self.lead_outbox(database, standstill, backoff).await,
             Capture::Wal(_) => wal::lead(self, database, memory, backoff).await,
         }
     }
 
-    async fn lead_outbox(&self, database: &Database, backoff: &mut Duration) -> Result<(), Failure> {
+    async fn lead_outbox(&self, database: &Database, standstill: &mut Standstill, backoff: &mut Duration) -> Result<(), Failure> {
         let Some(mut watch) = database.try_watch(NAME).await? else { return Ok(()) };
         let own = database.apart(CONNECTIONS)?;
         let outbox = Outbox::of(&own).await?;
@@ -205,13 +213,13 @@ impl Relay {
             }
             // Before the first pass, so that what waits is known even while nothing can be told.
             if swept_at.is_none_or(|at: Instant| at.elapsed() >= self.settings.sweep) {
-                let is_stuck = *backoff > FIRST_BACKOFF || !self.bus.is_connected();
-                self.sweep(&outbox, &mut progress.floor, is_stuck).await?;
+                self.sweep(&outbox, &mut progress.floor, standstill).await?;
                 progress.known_by = None;
                 self.hold_against_bus(&outbox, &mut progress, &[]).await?;
                 swept_at = Some(Instant::now());
             }
             let told = self.pass(&outbox, &mut progress, &served).await?;
+            standstill.end();
             *backoff = FIRST_BACKOFF;
             if told {
                 idle.rise(&mut watch).await?;
@@ -319,19 +327,21 @@ impl Relay {
     }
 
     /// Forgets old ids, measures what waits, and gives it up where it is too much and can't be told.
-    async fn sweep(&self, outbox: &Outbox<'_>, floor: &mut Floor, is_stuck: bool) -> Result<(), Failure> {
+    async fn sweep(&self, outbox: &Outbox<'_>, floor: &mut Floor, standstill: &mut Standstill) -> Result<(), Failure> {
         while !outbox.forget(self.settings.kept).await? {}
         if let Some(horizon) = outbox.horizon().await? {
             floor.observe(&horizon);
         }
-        let Backlog { rows, oldest_seconds, span } = outbox.backlog().await?;
+        let Backlog { rows, oldest_seconds, span, told_seconds } = outbox.backlog().await?;
+        let now = Instant::now();
+        standstill.observe(now, told_seconds);
         self.metrics.backlog(rows, oldest_seconds);
         if rows >= self.settings.warn_rows {
             tracing::warn!(source = self.source, rows, oldest_seconds, "many changes wait to be told");
         }
         let declared = self.engine.served().catalog.most_waiting(&self.source);
         let most = declared.unwrap_or(self.settings.max_waiting_rows);
-        if is_stuck && span > most {
+        if span > most && standstill.has_lasted(now, self.settings.standstill) {
             let source = &self.source;
             tracing::error!(
                 source,

@@ -122,20 +122,26 @@ select row_to_json(b) from (
   select (select count(*) from (select 1 from {home}.resolvespec_outbox limit {rows}) o) as rows,
     coalesce((select greatest(0, floor(extract(epoch from clock_timestamp() - occurred_at)))::bigint
       from {home}.resolvespec_outbox order by id limit 1), 0) as oldest_seconds,
-    coalesce((select max(id) - min(id) + 1 from {home}.resolvespec_outbox), 0) as span
+    coalesce((select max(id) - min(id) + 1 from {home}.resolvespec_outbox), 0) as span,
+    (select greatest(0, floor(extract(epoch from clock_timestamp() - published_at)))::bigint
+      from {home}.resolvespec_published where id <> 0 order by published_at desc limit 1) as told_seconds
 ) b";
 
 pub(super) const MYSQL_BACKLOG: &str = "
 select json_object('rows', (select count(*) from (select 1 from {home}.resolvespec_outbox limit {rows}) o),
   'oldest_seconds', ifnull((select greatest(0, timestampdiff(second, occurred_at, utc_timestamp(6)))
     from {home}.resolvespec_outbox order by id limit 1), 0),
-  'span', ifnull((select max(id) - min(id) + 1 from {home}.resolvespec_outbox), 0))";
+  'span', ifnull((select max(id) - min(id) + 1 from {home}.resolvespec_outbox), 0),
+  'told_seconds', (select greatest(0, timestampdiff(second, published_at, utc_timestamp(6)))
+    from {home}.resolvespec_published where id <> 0 order by published_at desc limit 1))";
 
 pub(super) const SQLITE_BACKLOG: &str = "
 select json_object('rows', (select count(*) from (select 1 from {home}.resolvespec_outbox limit {rows})),
   'oldest_seconds', ifnull((select max(0, cast((julianday('now') - julianday(occurred_at)) * 86400 as integer))
     from {home}.resolvespec_outbox order by id limit 1), 0),
-  'span', ifnull((select max(id) - min(id) + 1 from {home}.resolvespec_outbox), 0))";
+  'span', ifnull((select max(id) - min(id) + 1 from {home}.resolvespec_outbox), 0),
+  'told_seconds', (select max(0, cast((julianday('now') - published_at) * 86400 as integer))
+    from {home}.resolvespec_published where id <> 0 order by published_at desc limit 1))";
 
 pub(super) const POSTGRES_GIVE_UP: &str = "
 delete from {home}.resolvespec_outbox where id = any(array(

@@ -1,7 +1,8 @@
 //! The live part of a replica: the hub and a relay for each captured source, from start to end.
 //!
 //! `serve` and `dev` differ in the handles that they put in. A source that a new catalog adds gets its relay when the
-//! catalog is served; a relay whose source is gone rests.
+//! catalog is served; a relay whose source is gone rests. One that panics begins anew: where there is one
+//! replica, nobody else would carry its changes.
 
 use crate::catalog::Capture;
 use crate::engine::Engine;
@@ -10,9 +11,12 @@ use crate::event::capture::{Relay, Settings};
 use crate::event::hub::Hub;
 use crate::store::{Bucket, MemoryBucket};
 use crate::telemetry::Metrics;
+use futures_util::FutureExt;
 use std::collections::HashSet;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -104,12 +108,55 @@ async fn relays(engine: &Engine, bus: &Arc<dyn Bus>, metrics: &Metrics, tasks: &
                 metrics: metrics.capture(source),
                 settings: Settings::default(),
             };
-            let end = end.clone();
-            tasks.spawn(async move { relay.run(&end).await });
+            let (end, metrics) = (end.clone(), metrics.clone());
+            tasks.spawn(async move {
+                let work = || relay.run(&end);
+                _ = end.run_until_cancelled(again_and_again(&relay.source, &metrics, work)).await;
+            });
         }
         // The sender lives in the engine, which is held here.
         if switches.changed().await.is_err() {
             return;
         }
+    }
+}
+
+/// How long a relay that has panicked rests at first, and at most where it does so again and again.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
+
+/// Does a source's work until it is done, anew when it has panicked. Nothing is carried over: what the database has and what the bus
+/// has say where to go on.
+async fn again_and_again<F: Future<Output = ()>>(source: &str, metrics: &Metrics, work: impl Fn() -> F) {
+    let (first, longest) = PAUSES;
+    let mut pause = first;
+    loop {
+        let began_at = Instant::now();
+        if AssertUnwindSafe(work()).catch_unwind().await.is_ok() {
+            return;
+        }
+        if began_at.elapsed() >= longest {
+            pause = first;
+        }
+        metrics.panicked("relay");
+        tracing::error!(source, retry_in = ?pause, "the relay panicked, and begins anew");
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(longest);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::again_and_again;
+    use crate::telemetry::Metrics;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[tokio::test]
+    async fn what_panics_is_counted_and_begins_anew_until_it_is_done() {
+        let metrics = Metrics::new().unwrap();
+        let begun = AtomicUsize::new(0);
+        let work = async || assert_eq!(begun.fetch_add(1, Ordering::Relaxed), 2, "as a relay that has a fault");
+        again_and_again("shop", &metrics, work).await;
+        assert_eq!(begun.load(Ordering::Relaxed), 3);
+        assert!(metrics.render().contains("panics_total{method=\"relay\"} 2"), "{}", metrics.render());
     }
 }

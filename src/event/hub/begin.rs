@@ -3,12 +3,13 @@
 //!
 //! It is in the index before anything is read or looked up, so that whatever happens meanwhile is at least noted.
 
-use super::Shared;
 use super::generation::Subscription;
+use super::hooked::{Beginning, Hooked};
 use super::mailbox::Mailbox;
 use super::place::{Mark, Place};
 use super::shape::Shape;
 use super::snapshot;
+use super::{Hub, Shared};
 use crate::auth::Principal;
 use crate::event::bus::Extent;
 use crate::event::capture::Sight;
@@ -68,6 +69,8 @@ impl Heard {
 pub(super) struct Unkept<'h> {
     hub: &'h Shared,
     subscription: Option<Arc<Subscription>>,
+    /// What the hooks were told; they hear of the end as well.
+    beginning: Option<Beginning>,
 }
 
 impl Unkept<'_> {
@@ -78,13 +81,16 @@ impl Unkept<'_> {
 
 impl Drop for Unkept<'_> {
     fn drop(&mut self) {
-        if let Some(subscription) = &self.subscription {
-            self.hub.end(subscription);
+        if let Some(subscription) = &self.subscription
+            && self.hub.end(subscription)
+            && let Some(beginning) = self.beginning.take()
+        {
+            beginning.end();
         }
     }
 }
 
-impl Shared {
+impl Hub {
     /// Begins a subscription for a connection, which may know its id, and what the bus has if it has just asked.
     pub(super) async fn begin<'h>(
         &'h self,
@@ -94,9 +100,10 @@ impl Shared {
         known: Known<'_>,
     ) -> Result<(Begun, Unkept<'h>, Heard), Error> {
         let asked = Arc::new(asked);
-        let engine = &self.parts.engine;
+        let hub = &*self.0;
+        let engine = &hub.parts.engine;
         loop {
-            let generation = self.newest();
+            let generation = hub.newest();
             let current = &generation.current;
             let plan = engine.plan_subscription(current, principal, &asked).await?;
             let entity = plan.entity();
@@ -108,47 +115,51 @@ impl Shared {
             let slot = mailbox.open(Arc::clone(&id), behind, asked.conflate);
             let new = Subscription::new(Arc::clone(&asked), Arc::clone(principal), Arc::clone(mailbox), slot);
             let subscription = Arc::new(new);
-            self.count(&subscription);
-            let unkept = Unkept { hub: self, subscription: Some(Arc::clone(&subscription)) };
-            if subscription.settle_in(&generation, shape).is_err() {
+            hub.count(&subscription);
+            let mut unkept = Unkept { hub, subscription: Some(Arc::clone(&subscription)), beginning: None };
+            if subscription.settle_in(&generation, Arc::clone(&shape)).is_err() {
                 continue;
             }
-            let mark = self.mark.load_full().ok_or_else(unreachable)?;
+            let mark = hub.mark.load_full().ok_or_else(unreachable)?;
             let (place, snapshot, seen) = if asked.snapshot {
-                let place = self.edge(&mark).await?;
+                let place = hub.edge(&mark).await?;
                 mailbox.settle(slot, place);
                 // As in a read, 0 is no limit.
                 let whole = asked.options.limit.unwrap_or_default() == 0;
-                let (page, seen) = snapshot::take(self, current, &plan, whole).await?;
+                let (page, seen) = snapshot::take(hub, current, &plan, whole).await?;
                 snapshot::check_size(&page, known.most)?;
                 mailbox.has_seen(slot, seen.clone());
-                self.catch_up(&subscription, place);
+                hub.catch_up(&subscription, place);
                 (place, Some(page), Some(seen))
             } else if let Some(position) = &asked.resume {
                 let place = match known.extent {
                     Some(extent) => resumed(&mark, position, extent)?,
-                    None => resumed(&mark, position, &self.extent().await?)?,
+                    None => resumed(&mark, position, &hub.extent().await?)?,
                 };
                 mailbox.settle(slot, place);
                 if let Some(seen) = &known.seen {
                     mailbox.has_seen(slot, seen.clone());
                 }
-                self.catch_up(&subscription, place);
+                hub.catch_up(&subscription, place);
                 (place, None, None)
             } else {
                 let place = mark.begun();
                 mailbox.settle(slot, place);
                 (place, None, None)
             };
-            if !known.again {
-                engine.subscribed(current, principal, entity, &id).await;
+            if !known.again && engine.has_hooks() {
+                let (generation, principal, id) = (Arc::clone(&generation), Arc::clone(principal), Arc::clone(&id));
+                let hooked = Hooked { hub: self.clone(), generation, shape, principal, id };
+                unkept.beginning.insert(hooked.begin()).told().await;
             }
             let (schema, entity) = (entity.schema.clone(), entity.name.clone());
             let begun = Begun { subscription_id: id, schema, entity, position: mark.position(place), snapshot, seen };
             return Ok((begun, unkept, Heard { place, mark, form }));
         }
     }
+}
 
+impl Shared {
     /// A place such that everything up to it was committed before now, and everything after it will be told.
     async fn edge(&self, mark: &Mark) -> Result<Place, Error> {
         let begun = mark.begun();

@@ -48,7 +48,7 @@ impl Joined {
     pub(super) async fn begin(&self, asked: Subscribe, most: usize) -> Result<(Begun, usize), Error> {
         let bytes = asked.said.len();
         let known = Known { most: Some(most), ..Known::default() };
-        let (begun, unkept, heard) = self.hub.0.begin(&self.principal, &self.mailbox, asked, known).await?;
+        let (begun, unkept, heard) = self.hub.begin(&self.principal, &self.mailbox, asked, known).await?;
         let part = part_with_room(&self.held(), bytes);
         self.hold(&begun, unkept, heard, part);
         Ok((begun, part))
@@ -77,7 +77,7 @@ impl Joined {
     /// Answers the form of what is told beside it.
     async fn begin_again(&self, asked: Subscribe, id: &str, part: usize, extent: &Extent) -> Result<(Begun, u64), Error> {
         let known = Known { id: Some(id), extent: Some(extent), ..Known::default() };
-        let (begun, unkept, heard) = self.hub.0.begin(&self.principal, &self.mailbox, asked, known).await?;
+        let (begun, unkept, heard) = self.hub.begin(&self.principal, &self.mailbox, asked, known).await?;
         let form = heard.form;
         self.hold(&begun, unkept, heard, part);
         Ok((begun, form))

@@ -4,7 +4,7 @@
 //! the same, `generation` holds all of them under one catalog. `feed` follows the bus, `route` finds whom a change
 //! concerns, `text` is what they are told, and a `mailbox` is where it waits for its connection, which a `courier` wakes. `catch_up` replays what
 //! the bus kept for who is behind, and `take_over` moves everyone to another catalog. `captured` knows whether changes are captured at all, at which `vigil` looks again now and
-//! then. Sessions are `kept` beyond their connections, each of which has a `keeping` of its own.
+//! then. What hooks are told is `hooked`. Sessions are `kept` beyond their connections, each of which has a `keeping` of its own.
 //! A `part` is what one replica tells of durable subscriptions.
 //!
 //! A change is matched once for all, and encoded once for all who get the same bytes. Nothing here waits for a client.
@@ -15,6 +15,7 @@ mod catch_up;
 mod courier;
 mod feed;
 mod generation;
+mod hooked;
 mod joined;
 mod keeping;
 mod kept;

@@ -119,8 +119,11 @@ impl Hub {
         // No part's, so that the rows are read under the eyes of an index; nothing is ever taken out of it.
         let mailbox = Arc::new(Mailbox::new(limits, self.0.couriers.here()));
         let known = Known { id: Some(id), most: Some(most), ..Known::default() };
-        let (begun, unkept, _) = self.0.begin(principal, &mailbox, asked, known).await?;
-        drop(unkept);
+        let (begun, unkept, _) = self.begin(principal, &mailbox, asked, known).await?;
+        // For the hooks it goes on.
+        if let Some(here) = unkept.keep() {
+            self.0.end(&here);
+        }
         let seen = begun.seen.clone();
         Ok((begun, seen))
     }
@@ -181,7 +184,7 @@ impl PartSession {
         extent: Option<&Extent>,
     ) -> Result<(), Error> {
         let known = Known { id: Some(id), extent, seen, again: true, most: None };
-        let (_, unkept, _) = self.0.hub.0.begin(principal, &self.0.mailbox, asked, known).await?;
+        let (_, unkept, _) = self.0.hub.begin(principal, &self.0.mailbox, asked, known).await?;
         if let Some(subscription) = unkept.keep()
             && let Some(before) = self.held().insert(Arc::clone(id), subscription)
         {

@@ -4,6 +4,7 @@
 
 use super::Hub;
 use super::begin::{Begun, Heard};
+use super::hooked::Hooked;
 use super::joined::{Joined, unknown_subscription};
 use super::keeping::Keeping;
 use super::mailbox::{Limits, Mailbox, Notification, Overflow};
@@ -91,16 +92,17 @@ impl Session {
             let found = joined.held().get(id.as_str()).map(|held| Arc::clone(&held.subscription));
             let subscription = found.filter(|found| !found.has_ended()).ok_or_else(unknown)?;
             let (generation, shape) = subscription.place().ok_or_else(unknown)?;
-            let (engine, current) = (&joined.hub.0.parts.engine, &generation.current);
+            let engine = &joined.hub.0.parts.engine;
             let entity = generation.catalog().entity(shape.entity());
-            engine.unsubscribing(current, &joined.principal, entity, &id).await?;
+            engine.unsubscribing(&generation.current, &joined.principal, entity, &id).await?;
             let removed = joined.held().remove(id.as_str());
             if removed.is_some() {
                 joined.count.fetch_sub(1, Ordering::Relaxed);
             }
             // The hooks may have taken so long that it has ended by itself, which they were told.
-            if joined.hub.0.end(&subscription) {
-                engine.unsubscribed(current, &joined.principal, entity, &id).await;
+            if joined.hub.0.end(&subscription) && engine.has_hooks() {
+                let (hub, principal) = (joined.hub.clone(), Arc::clone(&joined.principal));
+                _ = Hooked { hub, generation, shape, principal, id: id.into() }.end().await;
             }
             if let Some(held) = removed {
                 joined.write(held.part).await;

@@ -10,18 +10,41 @@ use resolvespec::protocol::{Condition, Leaf, Operator};
 use serde_json::json;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
 
 /// Lets boxes be, hides what is not a pen, its stock and, if it is told to, its key; notes what it is asked.
 #[derive(Default)]
 struct Guard {
     hides_key: bool,
     stays: bool,
+    /// Where it waits before it has done with a beginning or an end.
+    gate: Option<Semaphore>,
     noted: Mutex<Vec<String>>,
 }
 
 impl Guard {
     fn note(&self, what: &str, context: Context<'_>) {
         self.noted.lock().expect("no panic").push(format!("{what} {}", context.entity.name));
+    }
+
+    async fn pass(&self, what: &str, context: Context<'_>) {
+        if let Some(gate) = &self.gate {
+            self.note(what, context);
+            gate.acquire().await.expect("it is there").forget();
+        }
+    }
+
+    fn noted(&self, what: &str) -> usize {
+        self.noted.lock().expect("no panic").iter().filter(|note| *note == what).count()
+    }
+
+    /// Waits until something has been noted so often.
+    async fn notes(&self, what: &str, count: usize) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while self.noted(what) < count {
+            assert!(Instant::now() < deadline, "{what}: {:?}", self.noted.lock().expect("no panic"));
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 }
 
@@ -47,6 +70,7 @@ impl Hook for Guard {
     }
 
     async fn after_subscribe(&self, context: Context<'_>, _: &str) {
+        self.pass("hears of the beginning of", context).await;
         self.note("begins", context);
     }
 
@@ -56,6 +80,7 @@ impl Hook for Guard {
     }
 
     async fn after_unsubscribe(&self, context: Context<'_>, _: &str) {
+        self.pass("hears of the end of", context).await;
         self.note("ends", context);
     }
 
@@ -146,4 +171,37 @@ async fn a_hook_is_told_of_every_subscription_that_ends_however_it_does() {
     let refusals = guard.noted.lock().expect("no panic").iter().filter(|note| note.starts_with("wants")).count();
     assert_eq!(refusals, 0, "only a client that asks can be refused");
     stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hook_that_is_being_told_something_hears_all_of_it_though_the_client_breaks_off() {
+    let guard = Arc::new(Guard { gate: Some(Semaphore::new(0)), ..Guard::default() });
+    let gate = guard.gate.as_ref().expect("it has one");
+    let stage = Stage::with(Kind::Sqlite, |config| config, vec![guard.clone()]).await;
+    let begin = json!({"id": "s", "type": "subscription", "operation": "subscribe", "entity": "items"});
+    let mut session = stage.session().await;
+    session.say(&begin).await;
+    guard.notes("hears of the beginning of items", 1).await;
+    drop(session);
+    stage.counts("resolvespec_ws_connections", 0).await;
+    stage.counts("resolvespec_live_subscriptions", 0).await;
+    gate.add_permits(2);
+    guard.notes("ends items", 1).await;
+
+    gate.add_permits(1);
+    let mut session = stage.session().await;
+    let begun = subscribed(&mut session, "items", json!({})).await;
+    let end = json!({"id": "u", "type": "subscription", "operation": "unsubscribe", "subscription_id": begun["subscription_id"]});
+    session.say(&end).await;
+    guard.notes("hears of the end of items", 2).await;
+    drop(session);
+    stage.counts("resolvespec_ws_connections", 0).await;
+    gate.add_permits(1);
+    guard.notes("ends items", 2).await;
+    // Nothing more can have been told by then.
+    stage.close().await;
+    let noted = guard.noted.lock().expect("no panic").clone();
+    let told: Vec<&str> =
+        noted.iter().map(String::as_str).filter(|note| note.starts_with("begins") || note.starts_with("ends")).collect();
+    assert_eq!(told, ["begins items", "ends items", "begins items", "ends items"], "{noted:?}");
 }

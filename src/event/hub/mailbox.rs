@@ -354,6 +354,12 @@ impl Mailbox {
         if batch.is_empty() && resumed.is_empty() { Poll::Pending } else { Poll::Ready(Ok(())) }
     }
 
+    /// Whether too much waits, for who takes nothing now.
+    pub(super) fn poll_overflow(&self, context: &mut Context<'_>) -> Poll<Overflow> {
+        self.waker.register(context.waker());
+        if self.inner().overflown { Poll::Ready(Overflow) } else { Poll::Pending }
+    }
+
     /// The lock. Nothing that holds it can panic half-way, so what a poisoned lock guards is whole.
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)

@@ -68,6 +68,11 @@ impl Session {
         }
     }
 
+    /// Waits until more waits than may, for who takes nothing now.
+    pub fn poll_overflow(&self, context: &mut Context<'_>) -> Poll<Overflow> {
+        self.joined.mailbox.poll_overflow(context)
+    }
+
     /// Begins a subscription, unless the rows of its snapshot have more bytes than the answer may. Answers the session's id beside it
     /// if the session is kept.
     pub fn subscribe(

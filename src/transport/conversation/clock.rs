@@ -21,6 +21,8 @@ pub(super) struct Clock {
     write_time: Duration,
     /// Since when nothing of what waits was taken, and how much was until then.
     stalled: Option<(Instant, u64)>,
+    /// By when everything must be written, since what was to come after it is lost.
+    written_by: Option<Instant>,
 }
 
 /// What a connection must do now.
@@ -49,6 +51,7 @@ impl Clock {
             token_ends: token_ends.map(|end| now + until(end)),
             write_time: settings.write_time,
             stalled: None,
+            written_by: None,
         };
         clock.set();
         clock
@@ -79,6 +82,14 @@ impl Clock {
         self.stalled = None;
     }
 
+    /// More waits behind that than may, so that the client has to begin anew.
+    pub(super) fn lost(&mut self) {
+        if self.written_by.is_none() {
+            self.written_by = Some(Instant::now() + self.write_time);
+            self.set();
+        }
+    }
+
     /// Waits for the timer. After it, ask `due`, which sets it again.
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         self.timer.as_mut().poll(context)
@@ -93,6 +104,9 @@ impl Clock {
     }
 
     fn at(&mut self, now: Instant, taken: u64, listening: bool) -> Due {
+        if self.written_by.is_some_and(|end| now >= end) {
+            return Due::End(Close::SlowConsumer);
+        }
         if let Some((since, before)) = self.stalled {
             if taken > before {
                 self.stalled = Some((now, taken));
@@ -117,7 +131,7 @@ impl Clock {
 
     fn set(&mut self) {
         let stalled = self.stalled.map(|(since, _)| since + self.write_time);
-        let first = [self.token_ends, stalled].into_iter().flatten().fold(self.ping_at, Instant::min);
+        let first = [self.token_ends, stalled, self.written_by].into_iter().flatten().fold(self.ping_at, Instant::min);
         self.timer.as_mut().reset(first);
     }
 }
@@ -158,6 +172,17 @@ mod tests {
         assert_eq!(clock.at(start + 10 * SECOND, 8, true), Due::Nothing);
         assert_eq!(clock.at(start + 19 * SECOND, 8, true), Due::Nothing);
         assert_eq!(clock.at(start + 20 * SECOND, 8, true), Due::End(Close::SlowConsumer));
+    }
+
+    #[tokio::test]
+    async fn a_client_that_takes_little_is_slow_where_it_loses_what_comes_after() {
+        let mut clock = Clock::new(&Settings::default(), None);
+        clock.waits(7);
+        clock.lost();
+        let end = clock.written_by.unwrap();
+        assert_eq!(clock.at(end - SECOND, 8, true), Due::Nothing);
+        clock.lost();
+        assert_eq!(clock.at(end, 9, true), Due::End(Close::SlowConsumer), "however often it is said");
     }
 
     #[tokio::test]

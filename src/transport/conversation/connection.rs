@@ -171,6 +171,10 @@ impl<N: Line, L: Live> Connection<N, L> {
                 Poll::Pending => {}
             }
         }
+        // Who takes a long answer by and by may do so for as long as nothing is lost to it meanwhile.
+        if !self.is_clear() && self.live.poll_overflow(context).is_ready() {
+            self.clock.lost();
+        }
         if self.clock.poll(context).is_ready() {
             return Poll::Ready(Ok(Event::Due));
         }

@@ -20,6 +20,9 @@ pub trait Live: Send + 'static {
     /// Waits until there is something to tell, and appends what there is by then.
     fn poll_next(&mut self, context: &mut Context<'_>, batch: &mut Vec<Notification>) -> Poll<Result<(), Close>>;
 
+    /// Waits until more waits than may, while nothing is asked of `poll_next`, which says the same.
+    fn poll_overflow(&mut self, context: &mut Context<'_>) -> Poll<()>;
+
     /// Begins, ends or acknowledges a subscription; answers the `data` of the answer as JSON. Nothing is asked of `poll_next` until the answer
     /// is sent, so that it comes before the first notification.
     fn subscription(&mut self, asked: Subscription) -> BoxFuture<'static, Result<Bytes, Error>>;
@@ -53,6 +56,10 @@ pub(super) struct Hearing {
 impl Live for Hearing {
     fn poll_next(&mut self, context: &mut Context<'_>, batch: &mut Vec<Notification>) -> Poll<Result<(), Close>> {
         self.session.poll_next(context, batch).map_err(|_| Close::SlowConsumer)
+    }
+
+    fn poll_overflow(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.session.poll_overflow(context).map(|_| ())
     }
 
     fn subscription(&mut self, asked: Subscription) -> BoxFuture<'static, Result<Bytes, Error>> {

@@ -22,7 +22,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, DuplexStream, ReadBuf, duplex};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_tungstenite::WebSocketStream;
 use tungstenite::Message;
@@ -33,11 +34,17 @@ pub(super) struct Told {
     pub(super) waiting: UnboundedReceiver<Notification>,
     /// Is told of every subscription before it is answered.
     pub(super) tell: UnboundedSender<Notification>,
+    /// More waits than may.
+    pub(super) overflown: bool,
 }
 
 impl Live for Told {
     fn poll_next(&mut self, context: &mut Context<'_>, batch: &mut Vec<Notification>) -> Poll<Result<(), Close>> {
         self.waiting.poll_recv_many(context, batch, 1000).map(|count| if count == 0 { Err(Close::SlowConsumer) } else { Ok(()) })
+    }
+
+    fn poll_overflow(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        if self.overflown { Poll::Ready(()) } else { Poll::Pending }
     }
 
     fn subscription(&mut self, _: Subscription) -> BoxFuture<'static, Result<Bytes, Error>> {
@@ -56,7 +63,7 @@ pub(super) fn notification(number: usize) -> Notification {
 }
 
 /// Every part over a catalog without databases.
-pub(super) async fn parts() -> (Conversations, Metrics) {
+pub(super) async fn parts(times: Settings) -> (Conversations, Metrics) {
     let served = Served { catalog: catalog(&[]), databases: HashMap::new() };
     let metrics = Metrics::new().unwrap();
     let engine = Engine::new(served, Vec::new(), Arc::new(crate::observed::Observed(metrics.clone())));
@@ -67,7 +74,7 @@ pub(super) async fn parts() -> (Conversations, Metrics) {
         hub: Hub::new(hub::Parts { engine: engine.clone(), bus, sessions, metrics: metrics.live(), settings }),
         engine,
         authenticator: Authenticator::new(Authentication::Anonymous).await.unwrap(),
-        settings: Settings::default(),
+        settings: times,
     });
     (conversations, metrics)
 }
@@ -107,11 +114,11 @@ struct Pair {
 
 async fn pair() -> (Pair, UnboundedSender<Notification>) {
     let (tell, waiting) = unbounded_channel();
-    (pair_with(Told { waiting, tell: tell.clone() }).await, tell)
+    (pair_with(Told { waiting, tell: tell.clone(), overflown: false }, Settings::default()).await, tell)
 }
 
-async fn pair_with(live: Told) -> Pair {
-    let (conversations, metrics) = parts().await;
+async fn pair_with(live: Told, settings: Settings) -> Pair {
+    let (conversations, metrics) = parts(settings).await;
     let seat = conversations.admit(Principal::anonymous(), None, &metrics.sessions()).unwrap();
     let (client, stream) = duplex(1 << 20);
     let client = WebSocketStream::from_raw_socket(client, Role::Client, None).await;
@@ -171,13 +178,35 @@ async fn the_answer_to_a_subscription_comes_before_its_first_notification() {
 #[tokio::test]
 async fn a_client_that_is_too_slow_is_told_to_resume() {
     let (_, nothing) = unbounded_channel();
-    let Pair { connection, mut client, .. } = pair_with(Told { waiting: nothing, tell: unbounded_channel().0 }).await;
+    let live = Told { waiting: nothing, tell: unbounded_channel().0, overflown: false };
+    let Pair { connection, mut client, .. } = pair_with(live, Settings::default()).await;
     let client = async {
         let Message::Close(Some(frame)) = client.next().await.unwrap().unwrap() else { panic!("a close") };
         assert_eq!(u16::from(frame.code), 4004);
         assert!(client.next().await.is_none());
     };
     let (ended, ()) = tokio::join!(connection.run(), client);
+    assert_eq!(ended, Ended::Here(Close::SlowConsumer));
+}
+
+#[tokio::test]
+async fn a_client_that_takes_little_is_closed_where_more_waits_than_may() {
+    let (tell, waiting) = unbounded_channel();
+    // More than there is room for on the way.
+    for number in 0..30_000 {
+        tell.send(notification(number)).unwrap();
+    }
+    let settings = Settings { write_time: Duration::from_millis(300), ..Settings::default() };
+    let Pair { connection, mut client, .. } = pair_with(Told { waiting, tell, overflown: true }, settings).await;
+    let client = async move {
+        let mut some = [0; 4096];
+        // The slowness is what is tried here.
+        while client.get_mut().read(&mut some).await.unwrap() > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let both = async { tokio::join!(connection.run(), client) };
+    let (ended, ()) = tokio::time::timeout(Duration::from_secs(20), both).await.expect("it is closed");
     assert_eq!(ended, Ended::Here(Close::SlowConsumer));
 }
 

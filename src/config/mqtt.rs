@@ -86,6 +86,9 @@ pub struct MqttArgs {
     /// Requests of a broker that are worked on at once; MQTT 5 brokers hold back what comes beyond. [default: 200]
     #[arg(id = "mqtt-max-in-flight", long = "mqtt-max-in-flight", env = "RESOLVESPEC_MQTT_MAX_IN_FLIGHT", value_name = "COUNT")]
     max_in_flight: Option<u16>,
+    /// Requests of one client that may wait behind the one that is worked on; what comes beyond is answered 'unavailable'. [default: 16]
+    #[arg(id = "mqtt-max-queued", long = "mqtt-max-queued", env = "RESOLVESPEC_MQTT_MAX_QUEUED", value_name = "COUNT")]
+    max_queued: Option<usize>,
     /// Seconds that a broker keeps our session when the connection is lost. Needs a client id that lasts. [default: 0]
     #[arg(
         id = "mqtt-session-seconds",
@@ -152,6 +155,7 @@ impl MqttArgs {
             keep_alive_seconds: self.keep_alive_seconds.or(file.keep_alive_seconds),
             max_message_bytes: self.max_message_bytes.or(file.max_message_bytes),
             max_in_flight: self.max_in_flight.or(file.max_in_flight),
+            max_queued: self.max_queued.or(file.max_queued),
             session_seconds: self.session_seconds.or(file.session_seconds),
             client_claim: self.client_claim.or(file.client_claim),
             lease_ms: self.lease_ms.or(file.lease_ms),
@@ -188,6 +192,7 @@ impl MqttArgs {
             keep_alive: self.keep_alive_seconds.unwrap_or(usual.keep_alive),
             max_message_bytes: positive("mqtt-max-message-bytes", self.max_message_bytes)?.unwrap_or(usual.max_message_bytes),
             max_in_flight: positive("mqtt-max-in-flight", self.max_in_flight)?.unwrap_or(usual.max_in_flight),
+            max_queued: positive("mqtt-max-queued", self.max_queued)?.unwrap_or(usual.max_queued),
             session_expiry: Duration::from_secs(u64::from(self.session_seconds.unwrap_or(0))),
             client_claim: self.client_claim.clone(),
             durable: self.durable()?,
@@ -366,6 +371,7 @@ mod tests {
             (Box::new(|args| args.group = Some("a/b".to_owned())), "--mqtt-group"),
             (Box::new(|args| args.version = Some("4".to_owned())), "--mqtt-version"),
             (Box::new(|args| args.max_in_flight = Some(0)), "--mqtt-max-in-flight"),
+            (Box::new(|args| args.max_queued = Some(0)), "--mqtt-max-queued"),
             (Box::new(|args| args.session_seconds = Some(9)), "--mqtt-client-id"),
             (Box::new(|args| args.user = Some("ann".to_owned())), "needs a password"),
         ] {

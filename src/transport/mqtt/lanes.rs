@@ -1,7 +1,8 @@
 //! The requests of each client one after the other, those of different clients beside each other.
 //!
-//! A client has a lane only while something of it waits or is worked on. How many requests are in all lanes together is
-//! bounded; what comes beyond is answered that it should come again.
+//! A client has a lane only while something of it waits or is worked on. How many requests wait in a lane is bounded, and how many are
+//! in all lanes together; what comes beyond is answered that it should come again. So a client whose requests take long does not
+//! fill what the broker sends us without an acknowledgement, by which all others would wait for it.
 
 use super::Mqtt;
 use super::broker::Broker;
@@ -43,6 +44,16 @@ pub(super) struct Done {
     acks: mpsc::UnboundedSender<(u64, Ack)>,
 }
 
+/// What became of a request that came.
+enum Queued {
+    /// It waits behind others of its client.
+    Behind,
+    /// Nothing of its client is worked on.
+    First(Request),
+    /// There is no room for it.
+    Beyond(Request),
+}
+
 impl Lanes {
     pub(super) fn new(mqtt: Mqtt, broker: Broker, tasks: TaskTracker) -> Self {
         let metrics = mqtt.metrics.mqtt(broker.name());
@@ -68,26 +79,45 @@ impl Lanes {
 
     /// Takes a message that came on a connection. It is done after those of the same client that came before.
     pub(super) fn take(&self, client: &str, mut message: Message, number: u64, acks: &mpsc::UnboundedSender<(u64, Ack)>) {
+        let again = message.again;
         let count = self.0.in_flight.fetch_add(1, Ordering::Relaxed) + 1;
         self.0.metrics.in_flight(count);
         let ack = message.ack.take().map(|ack| (number, ack));
         let done = Done { lanes: self.clone(), ack, acks: acks.clone() };
         let request = Request { client: client.into(), message, done };
         if count > usize::from(self.0.mqtt.settings.max_in_flight) {
-            requests::turn_away(self, request);
+            requests::turn_away(self, request, "too many requests are being worked on; send it again later");
             return;
         }
         let client = Arc::clone(&request.client);
-        {
-            let mut waiting = self.waiting();
-            if let Some(lane) = waiting.get_mut(&client) {
-                lane.push_back(request);
-                return;
+        match self.queue(request, again) {
+            Queued::Behind => {}
+            Queued::First(request) => {
+                let lanes = self.clone();
+                self.0.tasks.spawn(async move { lanes.run(&client, request).await });
             }
-            waiting.insert(Arc::clone(&client), VecDeque::new());
+            Queued::Beyond(request) => {
+                requests::turn_away(
+                    self,
+                    request,
+                    "too many requests of this client wait; send it again when others are answered",
+                );
+            }
         }
-        let lanes = self.clone();
-        self.0.tasks.spawn(async move { lanes.run(&client, request).await });
+    }
+
+    fn queue(&self, request: Request, again: bool) -> Queued {
+        let mut waiting = self.waiting();
+        let Some(lane) = waiting.get_mut(&request.client) else {
+            waiting.insert(Arc::clone(&request.client), VecDeque::new());
+            return Queued::First(request);
+        };
+        // What the broker tells again was let in before, and may be done by now: then it is known what came of it.
+        if lane.len() >= self.0.mqtt.settings.max_queued && !again {
+            return Queued::Beyond(request);
+        }
+        lane.push_back(request);
+        Queued::Behind
     }
 
     async fn run(self, client: &str, first: Request) {

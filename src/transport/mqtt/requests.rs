@@ -34,9 +34,9 @@ pub(super) async fn answer(lanes: &Lanes, request: Request) {
 
 /// Answers a request that there is no room for. One that the broker keeps until it is acknowledged waits for its answer to be
 /// sent, so that there are no more of these than the broker has on its way; any other is answered if that can be at once.
-pub(super) fn turn_away(lanes: &Lanes, request: Request) {
+pub(super) fn turn_away(lanes: &Lanes, request: Request, why: &str) {
     let Request { client, message, done } = request;
-    let error = Error::new(Code::Unavailable, "too many requests are being worked on; send it again later");
+    let error = Error::new(Code::Unavailable, why);
     lanes.metrics().refused(error.code.as_str());
     let answers = addressed(lanes, &client, &message, failure(&id_of(&message), &error));
     if done.told_again_by().is_none() {

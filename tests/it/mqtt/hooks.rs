@@ -47,6 +47,51 @@ async fn every_request_beyond_the_limit_is_answered() {
     shop.close().await;
 }
 
+/// Lets no create through before it is opened.
+struct Slow(Arc<Semaphore>);
+
+#[async_trait::async_trait]
+impl Hook for Slow {
+    async fn before_handle(&self, context: Context<'_>) -> Result<(), Refusal> {
+        if context.operation == Operation::Create {
+            _ = self.0.acquire().await;
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_whose_requests_take_long_holds_up_nobody_else() {
+    for version in [Version::V5, Version::V4] {
+        let gate = Arc::new(Semaphore::new(0));
+        let hooks: Vec<Arc<dyn Hook>> = vec![Arc::new(Slow(Arc::clone(&gate)))];
+        // By either version the broker sends no more than so many that are not acknowledged.
+        let as_usual = |settings| Settings { version: Some(version), ..settings };
+        let shop = Shop::hooked(&shared(), Authentication::Anonymous, hooks, as_usual).await;
+        let mut ann = Station::connect(&shared(), &format!("{}-a", shop.prefix), &shop.prefix, Spoken::V5).await;
+        let mut bob = Station::connect(&shared(), &format!("{}-b", shop.prefix), &shop.prefix, Spoken::V5).await;
+        ann.wait_for_service().await;
+        for number in 0..200 {
+            ann.say(&create(&number.to_string(), "slow")).await;
+        }
+        assert_eq!(bob.ask(&read("1")).await["success"], true);
+        // One is worked on, and 16 wait.
+        let mut refused: BTreeSet<u32> = BTreeSet::new();
+        for _ in 17..200 {
+            let answer = ann.hear().await.body;
+            assert_eq!(code(&answer), "unavailable", "{answer}");
+            refused.insert(answer["id"].as_str().expect("an id").parse().expect("a number"));
+        }
+        assert!(refused.into_iter().eq(17..200));
+        gate.add_permits(200);
+        for number in 0..17 {
+            let answer = ann.hear().await.body;
+            assert_eq!((&answer["id"], &answer["success"]), (&number.to_string().into(), &true.into()), "{answer}");
+        }
+        shop.close().await;
+    }
+}
+
 /// Panics at whatever is created.
 struct Clumsy;
 

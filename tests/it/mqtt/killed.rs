@@ -26,6 +26,9 @@ fn serve(shop: &Shop, broker: &str, name: &str, spoken: Spoken) -> Process {
         name,
         "--mqtt-session-seconds",
         "600",
+        // The client says more at once than usual.
+        "--mqtt-max-queued",
+        "400",
         "--mqtt-version",
         match spoken {
             Spoken::V5 => "5",

@@ -31,8 +31,10 @@ pub struct Cluster {
     pub sessions: Arc<dyn Bucket>,
     /// Who the clients of MQTT brokers are.
     pub clients: Arc<dyn Bucket>,
-    /// Subscriptions of MQTT clients, and who tells of them.
+    /// Subscriptions of MQTT clients.
     pub mqtt: Arc<dyn Bucket>,
+    /// Who tells of them, and which replicas can.
+    pub leases: Arc<dyn Bucket>,
     /// What replicas tell of themselves.
     pub replicas: Arc<dyn Bucket>,
 }
@@ -88,6 +90,7 @@ async fn open(connection: &Connection, config: &NatsConfig) -> Result<Cluster, F
         sessions: bucket(&config.sessions).await?,
         clients: bucket(&config.clients).await?,
         mqtt: bucket(&config.mqtt).await?,
+        leases: bucket(&config.leases).await?,
         replicas: bucket(&config.replicas).await?,
     })
 }

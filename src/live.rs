@@ -29,6 +29,8 @@ pub struct Handles {
     pub sessions: Arc<dyn Bucket>,
     /// Keeps what the clients of MQTT brokers have subscribed to.
     pub subscriptions: Arc<dyn Bucket>,
+    /// Keeps who tells of these subscriptions, apart from them: however many there are, a lease can be renewed.
+    pub leases: Arc<dyn Bucket>,
     /// Keeps who the clients of MQTT brokers are.
     pub clients: Arc<dyn Bucket>,
 }
@@ -42,6 +44,7 @@ impl Handles {
             sessions: Arc::new(MemoryBucket::default()),
             clients: Arc::new(MemoryBucket::default()),
             subscriptions: Arc::new(MemoryBucket::default()),
+            leases: Arc::new(MemoryBucket::default()),
         }
     }
 }

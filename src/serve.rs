@@ -97,6 +97,7 @@ pub async fn open(
             hub: hub.clone(),
             of_client: config.live,
             bucket: Arc::clone(&handles.subscriptions),
+            leases: Arc::clone(&handles.leases),
             replica: config.replica_name.clone(),
             prefix: settings.prefix.clone(),
             metrics: metrics.durable(),

@@ -55,8 +55,8 @@ struct Joined {
 impl Joined {
     /// Waits for NATS and for something to serve.
     async fn join(config: &Config, nats: &NatsConfig, ports: &Ports) -> Result<(Served, Handles, Self), Error> {
-        let Cluster { connection, bus, catalog, sessions, clients, mqtt, replicas } = cluster::join(nats).await?;
-        let handles = Handles { bus, sessions, clients, subscriptions: mqtt };
+        let Cluster { connection, bus, catalog, sessions, clients, mqtt, leases, replicas } = cluster::join(nats).await?;
+        let handles = Handles { bus, sessions, clients, subscriptions: mqtt, leases };
         ports.readiness.connected(connection);
         if !config.manifests.is_empty() {
             let served = load(&config.manifests, &HashMap::new(), false).await.map_err(Error::Manifests)?;

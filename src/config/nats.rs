@@ -30,7 +30,7 @@ pub struct NatsArgs {
     )]
     servers: Vec<String>,
     /// What everything in NATS is named after: the stream `<NAME>_events`, subjects `<NAME>.>`, and the buckets
-    /// `<NAME>_catalog`, `<NAME>_sessions`, `<NAME>_clients`, `<NAME>_mqtt` and `<NAME>_replicas`. [default: resolvespec]
+    /// `<NAME>_catalog`, `<NAME>_sessions`, `<NAME>_clients`, `<NAME>_mqtt`, `<NAME>_leases` and `<NAME>_replicas`. [default: resolvespec]
     #[arg(id = "nats-name", long = "nats-name", env = "RESOLVESPEC_NATS_NAME", value_name = "NAME")]
     name: Option<String>,
     /// Refuses servers without TLS, whatever their URL says.
@@ -105,6 +105,7 @@ impl std::fmt::Debug for NatsArgs {
 }
 
 const REPLICAS_BYTES: u64 = 8 << 20;
+const LEASES_BYTES: u64 = 8 << 20;
 
 /// NATS as a replica uses it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,6 +122,8 @@ pub struct NatsConfig {
     pub clients: BucketSettings,
     /// Where subscriptions of MQTT clients are.
     pub mqtt: BucketSettings,
+    /// Where it is kept who tells of them, and which replicas can.
+    pub leases: BucketSettings,
     /// Where replicas tell what they serve.
     pub replicas: BucketSettings,
 }
@@ -187,6 +190,8 @@ impl NatsArgs {
             sessions,
             clients,
             mqtt,
+            // A line for each part of each broker, and for each replica.
+            leases: BucketSettings { max_bytes: LEASES_BYTES, ..bucket("leases") },
             // A few lines for each replica.
             replicas: BucketSettings { max_bytes: REPLICAS_BYTES, ..bucket("replicas") },
             stream: self.stream(name, replicas)?,

@@ -45,6 +45,11 @@ pub trait Bucket: Send + Sync + 'static {
     /// lost are made again within it, and then everything is told anew. Values are told in the order of their revisions. Of a
     /// key that changes quickly, values in between can be left out; the latest never is.
     async fn watch(&self) -> Result<Watch, Error>;
+
+    /// How many bytes it takes at most, if it has a limit.
+    fn max_bytes(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// What a bucket tells.

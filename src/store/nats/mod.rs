@@ -106,6 +106,10 @@ impl Bucket for NatsBucket {
     async fn watch(&self) -> Result<Watch, Error> {
         watch::watch(Arc::clone(&self.inner)).await
     }
+
+    fn max_bytes(&self) -> Option<u64> {
+        Some(self.inner.settings.max_bytes)
+    }
 }
 
 impl Inner {

@@ -264,7 +264,7 @@ impl Deployment {
         let is_shared = |variable: &&str| std::env::var(variable).is_ok_and(|shared| shared == self.nats);
         if ["TEST_NATS_URL", "TEST_NATS_OLDEST_URL"].iter().any(is_shared) {
             let raw = crate::support::nats::raw(&self.nats).await;
-            for bucket in ["catalog", "sessions", "clients", "mqtt", "replicas"] {
+            for bucket in ["catalog", "sessions", "clients", "mqtt", "leases", "replicas"] {
                 // One that was never made can't be removed.
                 _ = raw.delete_key_value(format!("{}_{bucket}", self.name)).await;
             }

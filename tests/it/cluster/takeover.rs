@@ -2,7 +2,7 @@
 //! subscriptions there are.
 
 use super::deployment::Deployment;
-use super::subscriber::{answer, client, hears_all, insert, known, notification, replica, share, shop, subscribed};
+use super::subscriber::{answer, asked, client, hears_all, insert, known, notification, replica, share, shop, subscribed};
 use super::until;
 use crate::support::mqtt::{DEADLINE, OwnMosquitto, Station};
 use futures_util::future::join_all;
@@ -73,6 +73,47 @@ async fn a_shorter_lease_is_followed_sooner() {
     measured(&format!("takeover by a lease of 1 s over {} rounds: p50 {half:?}, p99 {last:?}; {took:?}", took.len()));
     // A machine that does other things may stand still in one of the rounds, and not in half of them.
     assert!(half < SOON && last + Duration::from_secs(2) < TAKEOVER, "{took:?}");
+    shop.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_no_more_subscriptions_can_be_kept_those_that_are_there_are_told_and_taken_over() {
+    let broker = OwnMosquitto::start("takeover-full");
+    let shop = shop(&broker).await.with("RESOLVESPEC_NATS_BUCKET_BYTES", (1 << 20).to_string());
+    let (mut one, two) = (replica(&shop, "one").await, replica(&shop, "two").await);
+    let (mut ada, mut bob) = (client(&broker, "ada").await, client(&broker, "bob").await);
+    ada.wait_for_service().await;
+    subscribed(&mut ada).await;
+    share(&one, &two).await;
+    // Each is said in 50 kB, and the bucket takes a megabyte.
+    let wide = |number: usize| {
+        let filters = json!([{"column": "name", "operator": "eq", "value": "x".repeat(50_000)}]);
+        asked(&format!("w{number}"), &json!({"filters": filters}))
+    };
+    let mut begun = Vec::new();
+    let refused = loop {
+        let told = answer(&mut bob, &wide(begun.len())).await;
+        if told["success"] != true {
+            break told;
+        }
+        begun.push(told["data"]["subscription_id"].clone());
+        known(&[&one, &two], begun.len() as u64 + 1).await;
+    };
+    assert_eq!(refused["error"]["code"], "limit_exceeded", "{refused}");
+    assert!((10..20).contains(&begun.len()), "{}", begun.len());
+    insert(&shop, 10..20).await;
+    hears_all(&mut ada, 10..20).await;
+    one.signal("-KILL");
+    insert(&shop, 100..140).await;
+    hears_all(&mut ada, 100..140).await;
+    until("the end of the replica", async || !one.is_alive()).await;
+    // What ends makes room.
+    let end = json!({"id": "u", "type": "subscription", "operation": "unsubscribe", "subscription_id": begun[0]});
+    assert_eq!(answer(&mut bob, &end).await["data"]["unsubscribed"], true);
+    known(&[&two], begun.len() as u64).await;
+    let again = answer(&mut bob, &wide(begun.len())).await;
+    assert_eq!(again["success"], true, "{again}");
+    drop((one, two));
     shop.remove().await;
 }
 

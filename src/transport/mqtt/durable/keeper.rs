@@ -108,6 +108,9 @@ impl Keeper {
                 continue;
             }
             let progress = lease.map(|lease| lease.value.progress.clone()).unwrap_or_default();
+            if !self.knows(progress.covers).await {
+                continue;
+            }
             if self.take(unit, lease.map(|lease| lease.revision), progress).await {
                 count += 1;
             }
@@ -115,10 +118,22 @@ impl Keeper {
         shared.metrics.parts(&self.name, self.mine.len());
     }
 
+    /// Whether everything is known here that a part's progress is about. Leases are told beside subscriptions, so that one may be seen
+    /// before what it covers, and to whoever tells without knowing that nothing of it would ever be told.
+    async fn knows(&self, covers: u64) -> bool {
+        let shared = &self.shared;
+        if shared.roll.has_told(covers) {
+            return true;
+        }
+        // What had that revision may be no more.
+        let caught_up = shared.roll.catch_up(&*shared.bucket, &format!("{} {}", shared.holder, self.name)).await;
+        caught_up.inspect_err(|error| debug!(%error, "a part can't be taken before all of its subscriptions are known")).is_ok()
+    }
+
     async fn take(&mut self, unit: Unit, revision: Option<u64>, progress: Progress) -> bool {
         let shared = Arc::clone(&self.shared);
         let who = (shared.holder.as_str(), shared.replica.as_str());
-        match Held::take(&shared.bucket, &unit, who, shared.settings.lease, revision, &progress).await {
+        match Held::take(&shared.leases, &unit, who, shared.settings.lease, revision, &progress).await {
             Ok(Some(held)) => {
                 debug!(part = unit.part.number(), broker = &*self.name, "a part is taken");
                 let release = CancellationToken::new();

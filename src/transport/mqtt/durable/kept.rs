@@ -81,6 +81,11 @@ pub(super) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
+/// In how many bytes claims are kept.
+pub(super) fn claims_bytes(claims: &Map<String, Value>) -> usize {
+    serde_json::to_string(claims).map_or(0, |text| text.len())
+}
+
 /// The key of a subscription.
 pub(super) fn key(id: &str) -> String {
     format!("{SUBSCRIPTION}{id}")

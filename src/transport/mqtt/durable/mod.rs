@@ -90,8 +90,10 @@ pub struct Parts {
     pub hub: Hub,
     /// Limits of a connection, which a client has as well.
     pub of_client: hub::Settings,
-    /// Where subscriptions and leases are.
+    /// Where subscriptions are.
     pub bucket: Arc<dyn Bucket>,
+    /// Where leases are, and what replicas tell of themselves.
+    pub leases: Arc<dyn Bucket>,
     /// The replica's name, for people.
     pub replica: String,
     /// What topics begin with.
@@ -141,13 +143,13 @@ impl Durable {
         let tasks = &self.0.tasks;
         let shared = Arc::clone(&self.0);
         self.0.following.spawn(async move {
-            shared.over.run_until_cancelled(shared.roll.follow(&*shared.bucket)).await;
+            shared.over.run_until_cancelled(shared.roll.follow(&*shared.bucket, &*shared.leases)).await;
         });
         let (shared, all) = (Arc::clone(&self.0), brokers.to_vec());
         tasks.spawn(async move {
             shared.leaving.run_until_cancelled(shared.tell_life(&all)).await;
             // So that nobody waits for this replica; without an answer it is taken for gone a moment later.
-            _ = tokio::time::timeout(Duration::from_secs(1), shared.bucket.delete(&lease::replica_key(&shared.holder))).await;
+            _ = tokio::time::timeout(Duration::from_secs(1), shared.leases.delete(&lease::replica_key(&shared.holder))).await;
         });
         for broker in brokers {
             tasks.spawn(Keeper::new(Arc::clone(&self.0), broker.clone()).run());
@@ -214,7 +216,7 @@ impl Shared {
     async fn subscribe(self: &Arc<Self>, speaker: &Speaker, asked: Subscribe, message: &[u8]) -> Result<Answer, Error> {
         let (broker, client, principal) = (speaker.broker.name(), &*speaker.client, &speaker.principal);
         let id = kept::id(broker, client, principal, message);
-        self.make_room(broker, client, &id, &asked)?;
+        self.make_room(speaker, &id, &asked)?;
         let said = asked.said.clone();
         let says_where = asked.snapshot || asked.resume.is_some();
         let most = speaker.broker.max_payload_bytes().saturating_sub(1024);
@@ -247,6 +249,10 @@ impl Shared {
             let data = message::begun(&begun, Some(("notify_topic", &topic)));
             let (revision, lifetime) = (there.map(|there| there.revision), Some(self.settings.kept_for()));
             let put = self.bucket.replace(&key, written(&kept)?, revision, lifetime).await;
+            if let Err(store::Error::Unusable(reason)) = &put {
+                tracing::error!(reason, "a subscription can't be kept");
+                return Err(no_room());
+            }
             // Somebody else may have heard the same message, or may note at this moment that its answer has arrived.
             let Some(revision) = put.map_err(|error| unreachable(&error))? else { continue };
             let entering = Entering { shared: Arc::clone(self), id, kept, revision };
@@ -265,25 +271,37 @@ impl Shared {
         Complete::of(&self.roll.leases(&kept.broker)).anew(here, &kept.began, since)
     }
 
-    fn make_room(&self, broker: &str, client: &str, id: &str, asked: &Subscribe) -> Result<(), Error> {
+    fn make_room(&self, speaker: &Speaker, id: &str, asked: &Subscribe) -> Result<(), Error> {
         let refuse = |message: String| Err(Error::new(Code::LimitExceeded, message));
         let (bytes, limits) = (asked.said.len(), &self.of_client);
         if bytes > limits.max_subscription_bytes {
             let most = limits.max_subscription_bytes;
             return refuse(format!("the subscription is said in {bytes} bytes, and {most} are allowed; filter by less"));
         }
-        let own = self.roll.of_client(broker, client);
+        let own = self.roll.of_client(speaker.broker.name(), &speaker.client);
         let others = own.iter().filter(|(other, _)| **other != *id);
-        let (count, all) = others.fold((0, bytes), |(count, all), (_, one)| (count + 1, all + one.kept.said.len()));
+        // Who the client is, is kept with each of them.
+        let needed = bytes + kept::claims_bytes(&speaker.principal.claims);
+        let (count, all) = others.fold((0, needed), |(count, all), (_, one)| (count + 1, all + one.said_bytes()));
         if count >= limits.max_subscriptions {
             return refuse(format!("a client may have {} subscriptions; end one", limits.max_subscriptions));
         }
         if all > limits.max_session_bytes {
             let most = limits.max_session_bytes;
-            return refuse(format!("the client's subscriptions are said in {all} bytes, and {most} are allowed; end one"));
+            return refuse(format!(
+                "the client's subscriptions take {all} bytes with the claims of its token, and {most} are allowed; end one"
+            ));
         }
-        if self.roll.count() >= self.settings.max_subscriptions && count == own.len() {
+        if count < own.len() {
+            return Ok(());
+        }
+        if self.roll.count() >= self.settings.max_subscriptions {
             return refuse("there are as many subscriptions of all clients as there may be; try again later".to_owned());
+        }
+        // Some room is left for what others begin at this moment, and for what is written when one ends.
+        let most = self.bucket.max_bytes().map_or(usize::MAX, |bytes| usize::try_from(bytes / 4 * 3).unwrap_or(usize::MAX));
+        if self.roll.bytes() + needed > most {
+            return Err(no_room());
         }
         Ok(())
     }
@@ -311,7 +329,7 @@ impl Shared {
             let reach: Vec<(Broker, bool)> = brokers.iter().map(reach).collect();
             let reached: Vec<&str> = reach.iter().filter(|(_, is)| *is).map(|(broker, _)| broker.name()).collect();
             let value = Bytes::from(json!(reached).to_string());
-            let put = self.bucket.put(&key, value, Some(self.settings.lease * 4)).await;
+            let put = self.leases.put(&key, value, Some(self.settings.lease * 4)).await;
             if let Err(error) = put {
                 tracing::debug!(%error, "that this replica is there can't be told for now");
                 tokio::time::sleep(RETRY).await;
@@ -327,6 +345,10 @@ fn written(kept: &Kept) -> Result<Bytes, Error> {
         tracing::error!(%error, "a subscription can't be written");
         Error::internal()
     })
+}
+
+fn no_room() -> Error {
+    Error::new(Code::LimitExceeded, "the subscriptions of all clients take as much room as there is; try again later")
 }
 
 fn unreachable(error: &store::Error) -> Error {

@@ -1,4 +1,4 @@
-//! What the bucket has, as one watcher of it was told: subscriptions, leases of parts, and replicas.
+//! What the buckets have, as one watcher of each was told: subscriptions in one, leases of parts and replicas in the other.
 //!
 //! Times are those at which this replica learned of something, by its own clock: no two clocks are ever compared.
 
@@ -22,20 +22,33 @@ const MARK_LIFETIME: Duration = Duration::from_mins(1);
 /// A watcher that is further behind is not waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// What an entry takes of a bucket beside its value.
+const ENTRY_BYTES: usize = 256;
+
+/// Which of the buckets something was told of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Of {
+    Subscriptions,
+    Leases,
+}
+
 /// The roll.
 pub(super) struct Roll {
     inner: Mutex<Inner>,
     /// The ids of subscriptions that were put or removed.
     changes: broadcast::Sender<Arc<str>>,
-    /// The revision that was told last, for who waits for one or for anything at all.
+    /// The revision of the subscriptions' bucket that was told last, for who waits for one or for anything at all.
     told: watch::Sender<u64>,
 }
 
 #[derive(Default)]
 struct Inner {
-    /// Everything was told once.
-    is_current: bool,
+    /// Everything was told once, of each bucket.
+    knows_subscriptions: bool,
+    knows_leases: bool,
     subscriptions: HashMap<Arc<str>, Entered>,
+    /// What they take of their bucket.
+    bytes: usize,
     clients: HashMap<(String, String), BTreeSet<Arc<str>>>,
     leases: HashMap<Unit, Seen<Lease>>,
     replicas: HashMap<String, Seen<Vec<String>>>,
@@ -46,6 +59,9 @@ struct Inner {
 pub(super) struct Entered {
     pub kept: Arc<Kept>,
     pub revision: u64,
+    /// What it takes of the bucket.
+    bytes: usize,
+    claims_bytes: usize,
 }
 
 /// Something that has to be renewed, and when that was seen last.
@@ -61,6 +77,11 @@ impl Entered {
     pub(super) fn since(&self) -> u64 {
         self.kept.since.unwrap_or(self.revision)
     }
+
+    /// What it takes that its client has said, and that is said of its client.
+    pub(super) fn said_bytes(&self) -> usize {
+        self.kept.said.len() + self.claims_bytes
+    }
 }
 
 impl Roll {
@@ -68,14 +89,18 @@ impl Roll {
         Self { inner: Mutex::default(), changes: broadcast::channel(CHANGES).0, told: watch::channel(0).0 }
     }
 
-    /// Follows the bucket for ever.
-    pub(super) async fn follow(&self, bucket: &dyn Bucket) {
+    /// Follows the buckets for ever.
+    pub(super) async fn follow(&self, subscriptions: &dyn Bucket, leases: &dyn Bucket) {
+        tokio::join!(self.follow_one(subscriptions, Of::Subscriptions), self.follow_one(leases, Of::Leases));
+    }
+
+    async fn follow_one(&self, bucket: &dyn Bucket, of: Of) {
         loop {
             match bucket.watch().await {
                 Ok(mut watch) => {
                     let mut anew: Option<HashSet<String>> = None;
                     while let Some(told) = watch.next().await {
-                        self.take(told, &mut anew);
+                        self.take(told, of, &mut anew);
                     }
                 }
                 Err(error) => tracing::warn!(%error, "subscriptions can't be followed for now"),
@@ -84,7 +109,7 @@ impl Roll {
         }
     }
 
-    fn take(&self, told: Told, anew: &mut Option<HashSet<String>>) {
+    fn take(&self, told: Told, of: Of, anew: &mut Option<HashSet<String>>) {
         let mut changed = Vec::new();
         let revision = match &told {
             Told::Beginning => Some(0),
@@ -104,11 +129,14 @@ impl Roll {
                 Told::Removed { key } => changed.extend(inner.remove(&key)),
                 Told::Current => {
                     if let Some(there) = anew.take() {
-                        for key in inner.keys().into_iter().filter(|key| !there.contains(key)) {
+                        for key in inner.keys(of).into_iter().filter(|key| !there.contains(key)) {
                             changed.extend(inner.remove(&key));
                         }
                     }
-                    inner.is_current = true;
+                    match of {
+                        Of::Subscriptions => inner.knows_subscriptions = true,
+                        Of::Leases => inner.knows_leases = true,
+                    }
                 }
             }
         }
@@ -116,6 +144,7 @@ impl Roll {
             // Nobody may serve a part here.
             _ = self.changes.send(id);
         }
+        let revision = revision.filter(|_| of == Of::Subscriptions);
         self.told.send_modify(|last| *last = revision.unwrap_or(*last));
     }
 
@@ -142,8 +171,14 @@ impl Roll {
         self.told.subscribe()
     }
 
+    /// Whether what had a revision of the subscriptions' bucket was told.
+    pub(super) fn has_told(&self, revision: u64) -> bool {
+        *self.told.borrow() >= revision
+    }
+
     pub(super) fn is_current(&self) -> bool {
-        self.inner().is_current
+        let inner = self.inner();
+        inner.knows_subscriptions && inner.knows_leases
     }
 
     pub(super) fn subscription(&self, id: &str) -> Option<Entered> {
@@ -172,6 +207,11 @@ impl Roll {
 
     pub(super) fn count(&self) -> usize {
         self.inner().subscriptions.len()
+    }
+
+    /// What all of them take of the bucket.
+    pub(super) fn bytes(&self) -> usize {
+        self.inner().bytes
     }
 
     pub(super) fn count_of(&self, broker: &str) -> usize {
@@ -210,8 +250,13 @@ impl Inner {
             let kept: Kept = read(entry)?;
             let id: Arc<str> = id.into();
             self.clients.entry((kept.broker.clone(), kept.client.clone())).or_default().insert(Arc::clone(&id));
-            let entered = Entered { kept: Arc::new(kept), revision: entry.revision };
-            self.subscriptions.insert(Arc::clone(&id), entered);
+            let bytes = entry.key.len() + entry.value.len() + ENTRY_BYTES;
+            let claims_bytes = kept::claims_bytes(&kept.claims);
+            let entered = Entered { kept: Arc::new(kept), revision: entry.revision, bytes, claims_bytes };
+            self.bytes += bytes;
+            if let Some(before) = self.subscriptions.insert(Arc::clone(&id), entered) {
+                self.bytes -= before.bytes;
+            }
             return Some(id);
         }
         if let Some(unit) = Unit::of_key(&entry.key) {
@@ -225,6 +270,7 @@ impl Inner {
     fn remove(&mut self, key: &str) -> Option<Arc<str>> {
         if let Some(id) = kept::id_of(key) {
             let (id, one) = self.subscriptions.remove_entry(id)?;
+            self.bytes -= one.bytes;
             let client = (one.kept.broker.clone(), one.kept.client.clone());
             if let Some(ids) = self.clients.get_mut(&client) {
                 ids.remove(&id);
@@ -242,10 +288,14 @@ impl Inner {
         None
     }
 
-    fn keys(&self) -> Vec<String> {
-        let subscriptions = self.subscriptions.keys().map(|id| kept::key(id));
-        let leases = self.leases.keys().map(Unit::key);
-        subscriptions.chain(leases).chain(self.replicas.keys().map(|name| lease::replica_key(name))).collect()
+    fn keys(&self, of: Of) -> Vec<String> {
+        match of {
+            Of::Subscriptions => self.subscriptions.keys().map(|id| kept::key(id)).collect(),
+            Of::Leases => {
+                let replicas = self.replicas.keys().map(|name| lease::replica_key(name));
+                self.leases.keys().map(Unit::key).chain(replicas).collect()
+            }
+        }
     }
 }
 
@@ -276,7 +326,7 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_has_caught_up_knows_what_the_bucket_had_before() {
-        let (roll, bucket) = (Roll::new(), MemoryBucket::default());
+        let (roll, bucket, leases) = (Roll::new(), MemoryBucket::default(), MemoryBucket::default());
         let asks = async {
             for number in 0..20 {
                 let (id, client) = (format!("s{number}"), format!("c{number}"));
@@ -285,15 +335,38 @@ mod tests {
                 }
                 roll.catch_up(&bucket, "one").await.unwrap();
                 assert_eq!(roll.of_client("b", &client).len(), 1);
+                assert!(roll.bytes() > kept(&client).len());
                 bucket.delete(&kept::key(&id)).await.unwrap();
                 roll.catch_up(&bucket, "one").await.unwrap();
                 assert!(roll.subscription(&id).is_none());
             }
         };
         tokio::select! {
-            () = roll.follow(&bucket) => panic!("it is followed for ever"),
+            () = roll.follow(&bucket, &leases) => panic!("it is followed for ever"),
             () = asks => {}
         }
-        assert_eq!(roll.count(), 0, "marks are no subscriptions");
+        assert_eq!((roll.count(), roll.bytes()), (0, 0), "marks are no subscriptions");
+    }
+
+    #[test]
+    fn what_is_told_anew_of_one_bucket_says_nothing_of_the_other() {
+        let roll = Roll::new();
+        let lease = json!({"holder": "h", "replica": "r", "position": null, "covers": 7}).to_string();
+        let unit = Unit { broker: "b".into(), part: crate::event::hub::Part::all().next().unwrap() };
+        let entry = |key: String, value: Bytes, revision: u64| Told::Put(Entry { key, value, revision });
+        let mut anew = None;
+        for told in [Told::Beginning, entry(kept::key("s"), kept("c"), 5), Told::Current] {
+            roll.take(told, Of::Subscriptions, &mut anew);
+        }
+        assert!(!roll.is_current(), "nothing is known of leases");
+        for told in [Told::Beginning, entry(unit.key(), lease.into(), 9), Told::Current] {
+            roll.take(told, Of::Leases, &mut anew);
+        }
+        assert!(roll.is_current() && roll.has_told(5) && !roll.has_told(6), "the revisions of leases are their own");
+        assert_eq!((roll.count(), roll.leases("b").len()), (1, 1));
+        for told in [Told::Beginning, Told::Current] {
+            roll.take(told, Of::Subscriptions, &mut anew);
+        }
+        assert_eq!((roll.count(), roll.leases("b").len()), (0, 1));
     }
 }

@@ -5,7 +5,7 @@ use super::begin::{Begun, Heard, Known, Unkept};
 use super::catch_up::resync;
 use super::generation::Subscription;
 use super::keeping::{Keeper, Keeping};
-use super::kept::{StoredSubscription, identity};
+use super::kept::StoredSubscription;
 use super::mailbox::Mailbox;
 use super::text::Resync;
 use crate::auth::Principal;
@@ -255,7 +255,7 @@ impl Joined {
     }
 
     fn keeper(&self) -> Keeper<'_> {
-        Keeper { kept: &self.hub.0.kept, session: self.session(), identity: identity(&self.principal) }
+        Keeper { kept: &self.hub.0.kept, session: self.session(), identity: self.principal.identity() }
     }
 
     /// What there is to be kept, by parts.

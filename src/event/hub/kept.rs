@@ -16,7 +16,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -142,7 +142,7 @@ impl Kept {
         for _ in 0..ATTEMPTS {
             let entry = self.entry(&key).await?;
             let mut head: Head = read(&entry)?;
-            if head.identity != identity(principal) {
+            if head.identity != principal.identity() {
                 return Err(unknown());
             }
             if *before.get_or_insert(head.term) != head.term {
@@ -207,18 +207,6 @@ fn taken_meanwhile() -> Error {
 
 fn contended(key: &str) -> store::Error {
     store::Error::Unavailable(format!("key '{key}' is written by others again and again"))
-}
-
-/// Who someone is, however often the token is renewed.
-pub(super) fn identity(principal: &Principal) -> Value {
-    let mut claims = principal.claims.clone();
-    if let Some(subject) = &principal.subject {
-        return json!({ "sub": subject, "iss": claims.remove("iss") });
-    }
-    for of_one_token in ["exp", "iat", "nbf", "jti"] {
-        claims.remove(of_one_token);
-    }
-    Value::Object(claims)
 }
 
 fn head_key(session: &str) -> String {

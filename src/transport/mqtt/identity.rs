@@ -96,9 +96,7 @@ impl Identity {
 
 /// Whether two are the same caller, whatever else their tokens say.
 pub(super) fn same(one: &Principal, other: &Principal) -> bool {
-    one.subject == other.subject
-        && one.claims.get("iss") == other.claims.get("iss")
-        && (one.subject.is_some() || one.claims == other.claims)
+    one.is_same_as(other.subject.as_deref(), &other.claims)
 }
 
 fn unknown(error: &store::Error) -> Error {

@@ -73,18 +73,7 @@ fn digest(principal: &Principal) -> u128 {
         hash.update(&(text.len() as u64).to_be_bytes());
         hash.update(text.as_bytes());
     };
-    if let Some(subject) = &principal.subject {
-        add("subject");
-        add(subject);
-        add(&principal.claims.get("iss").map(ToString::to_string).unwrap_or_default());
-    } else {
-        add("claims");
-        add(&principal.claims.len().to_string());
-        principal.claims.iter().for_each(|(name, value)| {
-            add(name);
-            add(&value.to_string());
-        });
-    }
+    add(&principal.identity().to_string());
     principal.roles.iter().for_each(|role| add(role));
     hash.digest128()
 }

@@ -33,8 +33,12 @@ async fn guarded(broker: &OwnMosquitto) -> Deployment {
 
 /// A token that is taken for so many seconds from now on.
 fn token(subject: &str, roles: &[&str], seconds: u64) -> String {
+    token_of(json!({"sub": subject, "roles": roles}), seconds)
+}
+
+fn token_of(mut claims: Value, seconds: u64) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
-    let claims = json!({"sub": subject, "roles": roles, "exp": now + seconds - LEEWAY});
+    claims["exp"] = (now + seconds - LEEWAY).into();
     encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(SECRET.as_bytes())).expect("a token")
 }
 
@@ -192,6 +196,30 @@ async fn a_client_id_is_nobody_elses_while_subscriptions_are_kept_under_it() {
     assert_eq!(answer(&mut ada, &all).await["data"]["unsubscribed"], 1);
     known(&[&one, &two], 0).await;
     assert_eq!(admitted(&two, "ada", &bobs).await.0, 200);
+    drop((one, two));
+    shop.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_tokens_without_subject_each_owns_what_it_began() {
+    let broker = OwnMosquitto::start("durable-nameless");
+    let shop = guarded(&broker).await;
+    let (one, two) = (replica(&shop, "one").await, replica(&shop, "two").await);
+    let (mut ada, bob) = (client(&broker, "ada").await, client(&broker, "bob").await);
+    ada.wait_for_service().await;
+    let device = |number: u64, seconds: u64| token_of(json!({"device": number, "roles": ["reader"]}), seconds);
+    let id = subscribed(&mut ada, &device(1, LONG)).await;
+    known(&[&one, &two], 1).await;
+    let end = json!({"id": "u", "type": "subscription", "operation": "unsubscribe", "subscription_id": id});
+    let refused = answer_to_other(&bob, &mut ada, &by(end.clone(), &device(2, LONG))).await;
+    assert_eq!(code(&refused), "subscription_not_found", "{refused}");
+    let all = json!({"id": "w", "type": "subscription", "operation": "unsubscribe_all"});
+    let none = answer_to_other(&bob, &mut ada, &by(all, &device(2, LONG))).await;
+    assert_eq!(none["data"]["unsubscribed"], 0, "{none}");
+    insert(&shop, 10..11).await;
+    assert_eq!(told(&mut ada).await["subscription_id"], json!(id));
+    let ended = answer(&mut ada, &by(end, &device(1, LONG + 60))).await;
+    assert_eq!(ended["data"]["unsubscribed"], true, "it is the same device by a renewed token: {ended}");
     drop((one, two));
     shop.remove().await;
 }

@@ -15,8 +15,6 @@ use crate::protocol::response::{Deleted, Removed, Written};
 use crate::protocol::{Code, Condition, Error, Options, Request, Response, RowText};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
-use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 use xxhash_rust::xxh3::xxh3_128;
@@ -55,19 +53,9 @@ impl Claim {
     }
 }
 
-/// Claims that a renewed token has anew.
-const RENEWED: [&str; 5] = ["exp", "iat", "nbf", "jti", "auth_time"];
-
-/// Whose key it is: the issuer's subject, and of a token without one whoever else has the same claims. On one line.
+/// Whose key it is, on one line.
 fn caller(principal: &Principal) -> String {
-    if principal.is_anonymous() {
-        return String::new();
-    }
-    if let Some(subject) = &principal.subject {
-        return json!({"iss": principal.claims.get("iss"), "sub": subject}).to_string();
-    }
-    let lasting: BTreeMap<_, _> = principal.claims.iter().filter(|(name, _)| !RENEWED.contains(&name.as_str())).collect();
-    json!(lasting).to_string()
+    if principal.is_anonymous() { String::new() } else { principal.identity().to_string() }
 }
 
 /// The stored form of an answer.

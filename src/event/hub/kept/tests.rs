@@ -3,6 +3,7 @@
 use super::*;
 use crate::protocol::Target;
 use crate::store::{Entry, MemoryBucket, Watch};
+use serde_json::json;
 use std::sync::Mutex;
 
 const SESSION: &str = "51f0cb6e-3f5c-4a4a-9a3e-2f8a3b1f5c77";
@@ -53,7 +54,7 @@ impl Bucket for Busy {
 }
 
 fn head(term: u64, parts: usize) -> Head {
-    Head { identity: identity(&Principal::anonymous()), term, parts }
+    Head { identity: Principal::anonymous().identity(), term, parts }
 }
 
 fn part(term: u64, offset: u64) -> Part {
@@ -143,12 +144,12 @@ fn principal(claims: &Value) -> Principal {
 
 #[test]
 fn a_new_token_is_the_same_one_and_another_subject_is_not() {
-    let ada = identity(&principal(&json!({"sub": "ada", "iss": "here", "exp": 1, "roles": ["a"]})));
-    assert_eq!(ada, identity(&principal(&json!({"sub": "ada", "iss": "here", "exp": 2, "roles": []}))));
-    assert_ne!(ada, identity(&principal(&json!({"sub": "bob", "iss": "here", "exp": 1}))));
-    assert_ne!(ada, identity(&principal(&json!({"sub": "ada", "iss": "there", "exp": 1}))));
-    let nameless = identity(&principal(&json!({"device": 7, "exp": 1, "jti": "x"})));
-    assert_eq!(nameless, identity(&principal(&json!({"device": 7, "exp": 2, "jti": "y"}))));
-    assert_ne!(nameless, identity(&principal(&json!({"device": 8, "exp": 1}))));
-    assert_ne!(nameless, identity(&Principal::anonymous()));
+    let ada = principal(&json!({"sub": "ada", "iss": "here", "exp": 1, "roles": ["a"]})).identity();
+    assert_eq!(ada, principal(&json!({"sub": "ada", "iss": "here", "exp": 2, "roles": []})).identity());
+    assert_ne!(ada, principal(&json!({"sub": "bob", "iss": "here", "exp": 1})).identity());
+    assert_ne!(ada, principal(&json!({"sub": "ada", "iss": "there", "exp": 1})).identity());
+    let nameless = principal(&json!({"device": 7, "exp": 1, "jti": "x"})).identity();
+    assert_eq!(nameless, principal(&json!({"device": 7, "exp": 2, "jti": "y"})).identity());
+    assert_ne!(nameless, principal(&json!({"device": 8, "exp": 1})).identity());
+    assert_ne!(nameless, Principal::anonymous().identity());
 }

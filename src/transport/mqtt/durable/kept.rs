@@ -57,7 +57,7 @@ impl Kept {
 
     /// Whether someone is the one whose it is, whatever else the token says.
     pub(super) fn is_of(&self, principal: &Principal) -> bool {
-        self.subject == principal.subject && self.claims.get("iss") == principal.claims.get("iss")
+        principal.is_same_as(self.subject.as_deref(), &self.claims)
     }
 
     /// Whether its client was not heard for a lifetime, by the clock of whoever heard it: a clock that is off ends it so much
@@ -98,15 +98,9 @@ pub(super) fn id_of(key: &str) -> Option<&str> {
 
 /// The same for the same wish of the same client, said by the same message: a request that is told again begins nothing more.
 pub(super) fn id(broker: &str, client: &str, principal: &Principal, message: &[u8]) -> String {
-    let issuer = principal.claims.get("iss").map(ToString::to_string).unwrap_or_default();
+    let identity = principal.identity().to_string();
     let mut hash = Xxh3::new();
-    for part in [
-        broker.as_bytes(),
-        client.as_bytes(),
-        principal.subject.as_deref().unwrap_or_default().as_bytes(),
-        issuer.as_bytes(),
-        message,
-    ] {
+    for part in [broker.as_bytes(), client.as_bytes(), identity.as_bytes(), message] {
         hash.update(&(part.len() as u64).to_be_bytes());
         hash.update(part);
     }
@@ -122,6 +116,25 @@ pub(super) fn is_id(text: &str) -> bool {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn of_tokens_without_subject_each_has_subscriptions_of_its_own() {
+        let device = |number: u64, end: u64| Principal {
+            claims: json!({"device": number, "exp": end}).as_object().cloned().unwrap(),
+            expires_at: Some(end),
+            ..Principal::default()
+        };
+        let id = |principal: &Principal| id("b", "c", principal, b"m");
+        assert_eq!(id(&device(1, 10)), id(&device(1, 20)), "a renewed token is of the same device");
+        assert_ne!(id(&device(1, 10)), id(&device(2, 10)));
+        assert_ne!(id(&device(1, 10)), id(&Principal::anonymous()));
+        let kept: Kept = serde_json::from_value(json!({"broker": "b", "client": "c", "subject": null, "roles": [],
+            "claims": {"device": 1, "exp": 10}, "schema": "main", "entity": "items", "said": {"entity": "items"},
+            "began": {"epoch": "e", "offset": 5}, "created": 1, "heard": 1}))
+        .unwrap();
+        assert!(kept.is_of(&device(1, 20)));
+        assert!(!kept.is_of(&device(2, 20)) && !kept.is_of(&Principal::anonymous()));
+    }
 
     #[test]
     fn what_a_snapshot_has_shown_counts_in_its_epoch_and_not_for_ever() {

@@ -39,6 +39,8 @@ pub enum Fate {
     Taken,
     /// The broker does not take it, so that the client never hears of it.
     Refused,
+    /// The connection was lost before it said which. It tells the request again, unless it has forgotten the client meanwhile.
+    Lost,
 }
 
 impl From<Bytes> for Answer {

@@ -262,7 +262,13 @@ async fn deliver(lanes: &Lanes, answers: Vec<Outgoing>, then: Option<Then>, done
             match told {
                 Ok(()) => fate = Fate::Taken,
                 // The broker tells the request again, or nobody waits for the answer any more.
-                Err(PublishError::Lost) => return,
+                Err(PublishError::Lost) => {
+                    drop(done);
+                    if let Some(then) = then {
+                        then(Fate::Lost).await;
+                    }
+                    return;
+                }
                 Err(error) => tracing::warn!(broker = broker.name(), %error, "an answer can't be sent"),
             }
         }

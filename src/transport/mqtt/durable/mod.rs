@@ -33,7 +33,7 @@ use crate::telemetry::DurableMetrics;
 use crate::transport::message::{self, Subscription};
 use bytes::Bytes;
 use complete::Complete;
-use entering::Entering;
+use entering::{Entering, TOLD_AGAIN};
 use futures_util::future::{self, BoxFuture};
 use keeper::Keeper;
 use kept::Kept;
@@ -240,22 +240,28 @@ impl Shared {
             heard: now,
         };
         let (key, here) = (kept::key(&id), begun.position.clone());
+        let mut was_there = false;
         loop {
-            let there = self.bucket.get(&key).await.map_err(|error| unreachable(&error))?;
+            let there = match self.bucket.get(&key).await {
+                Ok(there) => there,
+                Err(error) => return Err(self.not_kept(id, kept, was_there, &error)),
+            };
+            was_there = there.as_ref().is_some_and(is_answered);
             if !says_where {
                 begun.position = self.after_told(there.as_ref(), &here);
                 kept.began = begun.position.clone();
             }
             let data = message::begun(&begun, Some(("notify_topic", &topic)));
             let (revision, lifetime) = (there.map(|there| there.revision), Some(self.settings.kept_for()));
-            let put = self.bucket.replace(&key, written(&kept)?, revision, lifetime).await;
-            if let Err(store::Error::Unusable(reason)) = &put {
-                tracing::error!(reason, "a subscription can't be kept");
-                return Err(no_room());
-            }
-            // Somebody else may have heard the same message, or may note at this moment that its answer has arrived.
-            let Some(revision) = put.map_err(|error| unreachable(&error))? else { continue };
-            let entering = Entering { shared: Arc::clone(self), id, kept, revision };
+            let revision = match self.bucket.replace(&key, written(&kept)?, revision, lifetime).await {
+                Ok(Some(revision)) => revision,
+                // Somebody else may have heard the same message, or may note at this moment that its answer has arrived.
+                Ok(None) => continue,
+                Err(error) => return Err(self.not_kept(id, kept, was_there, &error)),
+            };
+            let (bucket, leaving) = (Arc::clone(&self.bucket), self.leaving.clone());
+            let kept_for = self.settings.kept_for();
+            let entering = Entering { bucket, leaving, kept_for, id, kept, revision, told_again: TOLD_AGAIN };
             return Ok(Answer { data, then: Some(Box::new(move |fate| Box::pin(entering.ends(fate)))) });
         }
     }
@@ -345,6 +351,11 @@ fn written(kept: &Kept) -> Result<Bytes, Error> {
         tracing::error!(%error, "a subscription can't be written");
         Error::internal()
     })
+}
+
+/// Whether a subscription that is there was begun by a client that was answered.
+fn is_answered(there: &Entry) -> bool {
+    serde_json::from_slice(&there.value).is_ok_and(|kept: Kept| kept.answering.is_none())
 }
 
 fn no_room() -> Error {

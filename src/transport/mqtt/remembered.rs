@@ -43,6 +43,8 @@ struct Kept {
 }
 
 const PAUSE: Duration = Duration::from_secs(1);
+/// How many times a client that changes under our hands is looked at again.
+const ATTEMPTS: usize = 10;
 
 impl Remembered {
     /// Of the clients of one broker, or of several, whose names stand before their clients' then.
@@ -150,12 +152,6 @@ impl Remembered {
 
     /// Remembers who a client is, unless it is somebody else by now and the newcomer has not proven that it is theirs.
     pub(super) async fn remember(&self, client: &str, principal: &Principal, proven: bool) -> Result<bool, Error> {
-        let before = self.0.known.read().unwrap_or_else(PoisonError::into_inner).get(client).map(|(revision, _)| *revision);
-        let entry = self.0.bucket.get(client).await?;
-        let earlier = entry.as_ref().and_then(|entry| read(&entry.value)).filter(lives);
-        if !proven && earlier.is_some_and(|earlier| !same(&earlier, principal)) {
-            return Ok(false);
-        }
         let kept = Kept {
             subject: principal.subject.clone(),
             roles: principal.roles.clone(),
@@ -164,12 +160,22 @@ impl Remembered {
         };
         let value = serde_json::to_vec(&kept).map_err(|error| Error::Unusable(error.to_string()))?;
         let lifetime = principal.expires_at.map(|end| Duration::from_secs(end.saturating_sub(now()).max(1)));
-        let revision = entry.map(|entry| entry.revision);
-        let kept = self.0.bucket.replace(client, Bytes::from(value.clone()), revision, lifetime).await?;
-        if let Some(revision) = kept {
-            self.know(&Entry { key: client.to_owned(), value: value.into(), revision }, before);
+        let value = Bytes::from(value);
+        for _ in 0..ATTEMPTS {
+            let before = self.0.known.read().unwrap_or_else(PoisonError::into_inner).get(client).map(|(revision, _)| *revision);
+            let entry = self.0.bucket.get(client).await?;
+            let earlier = entry.as_ref().and_then(|entry| read(&entry.value)).filter(lives);
+            if !proven && earlier.is_some_and(|earlier| !same(&earlier, principal)) {
+                return Ok(false);
+            }
+            let revision = entry.map(|entry| entry.revision);
+            if let Some(revision) = self.0.bucket.replace(client, value.clone(), revision, lifetime).await? {
+                self.know(&Entry { key: client.to_owned(), value, revision }, before);
+                return Ok(true);
+            }
+            // Another replica is asked about the same client at the same time, maybe because it connects again: who it let in counts.
         }
-        Ok(kept.is_some())
+        Err(Error::Unavailable(format!("who the client '{client}' is, is written by others again and again")))
     }
 }
 
@@ -189,7 +195,52 @@ fn now() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::MemoryBucket;
+    use crate::store::{MemoryBucket, Watch};
+    use std::sync::Mutex;
+
+    /// A bucket in which another replica is quicker once, after somebody has looked.
+    struct Raced {
+        bucket: Arc<dyn Bucket>,
+        quicker: Mutex<Option<Principal>>,
+    }
+
+    #[async_trait::async_trait]
+    impl Bucket for Raced {
+        async fn put(&self, key: &str, value: Bytes, lifetime: Option<Duration>) -> Result<u64, Error> {
+            self.bucket.put(key, value, lifetime).await
+        }
+
+        async fn replace(
+            &self,
+            key: &str,
+            value: Bytes,
+            revision: Option<u64>,
+            lifetime: Option<Duration>,
+        ) -> Result<Option<u64>, Error> {
+            self.bucket.replace(key, value, revision, lifetime).await
+        }
+
+        async fn get(&self, key: &str) -> Result<Option<Entry>, Error> {
+            let entry = self.bucket.get(key).await;
+            let quicker = self.quicker.lock().unwrap().take();
+            if let Some(quicker) = quicker {
+                assert!(Remembered::new(Arc::clone(&self.bucket), false).remember(key, &quicker, true).await?);
+            }
+            entry
+        }
+
+        async fn delete(&self, key: &str) -> Result<(), Error> {
+            self.bucket.delete(key).await
+        }
+
+        async fn remove(&self, key: &str, revision: u64) -> Result<bool, Error> {
+            self.bucket.remove(key, revision).await
+        }
+
+        async fn watch(&self) -> Result<Watch, Error> {
+            self.bucket.watch().await
+        }
+    }
 
     fn named(name: &str) -> Principal {
         Principal { subject: Some(name.to_owned()), ..Principal::anonymous() }
@@ -238,6 +289,17 @@ mod tests {
         here.hear(Told::Beginning, &mut fresh);
         here.hear(Told::Put(first), &mut fresh);
         assert_eq!(name(here.known("dev")).as_deref(), Some("bob"));
+    }
+
+    #[tokio::test]
+    async fn two_replicas_that_are_asked_at_once_let_the_same_client_in_and_nobody_else() {
+        for (quicker, let_in) in [("ann", true), ("bob", false)] {
+            let bucket: Arc<dyn Bucket> = Arc::new(MemoryBucket::default());
+            let raced: Arc<dyn Bucket> = Arc::new(Raced { bucket, quicker: Mutex::new(Some(named(quicker))) });
+            let here = Remembered::new(raced, false);
+            assert_eq!(here.remember("dev", &named("ann"), false).await.unwrap(), let_in, "{quicker}");
+            assert_eq!(name(here.ask("dev").await.unwrap()).as_deref(), Some(quicker));
+        }
     }
 
     #[tokio::test]

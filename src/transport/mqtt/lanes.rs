@@ -80,6 +80,8 @@ impl Lanes {
     /// Takes a message that came on a connection. It is done after those of the same client that came before.
     pub(super) fn take(&self, client: &str, mut message: Message, number: u64, acks: &mpsc::UnboundedSender<(u64, Ack)>) {
         let again = message.again;
+        // What will be refused for its size must not wait with all of it.
+        message.leave_out_beyond(self.0.mqtt.settings.max_message_bytes);
         let count = self.0.in_flight.fetch_add(1, Ordering::Relaxed) + 1;
         self.0.metrics.in_flight(count);
         let ack = message.ack.take().map(|ack| (number, ack));

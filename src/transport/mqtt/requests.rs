@@ -80,9 +80,9 @@ struct Asked<'a> {
 impl Asked<'_> {
     async fn answer(&self) -> Answered {
         let (lanes, bytes) = (self.lanes, &self.message.payload);
-        let most = lanes.mqtt().settings.max_message_bytes;
-        if bytes.len() > most {
-            let error = Error::new(Code::PayloadTooLarge, format!("the message has {} bytes, and {most} are taken", bytes.len()));
+        if let Some(bytes) = self.message.left_out {
+            let most = lanes.mqtt().settings.max_message_bytes;
+            let error = Error::new(Code::PayloadTooLarge, format!("the message has {bytes} bytes, and {most} are taken"));
             return self.refused("", &error).into();
         }
         let read = match message::decode(bytes) {

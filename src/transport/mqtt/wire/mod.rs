@@ -76,6 +76,8 @@ pub(super) struct Session {
 pub(super) struct Message {
     pub topic: Bytes,
     pub payload: Bytes,
+    /// How many bytes a payload had that was too large to be kept until it is answered.
+    pub left_out: Option<usize>,
     /// Whether the broker has sent it before.
     pub again: bool,
     /// Whether it was kept by the broker for whoever subscribes, and is no request of now.
@@ -211,6 +213,18 @@ impl Client {
     }
 }
 
+impl Message {
+    /// Keeps no payload beyond so many bytes, nor anything else that holds on to the packet that it came in.
+    pub(super) fn leave_out_beyond(&mut self, most: usize) {
+        let bytes = self.payload.len();
+        if bytes > most {
+            self.left_out = Some(bytes);
+            (self.payload, self.topic) = (Bytes::new(), Bytes::new());
+            self.correlation = self.correlation.as_deref().map(Bytes::copy_from_slice);
+        }
+    }
+}
+
 impl Receipt {
     /// Waits for the broker's acknowledgement.
     pub(super) async fn acknowledged(self) -> Result<(), Failure> {
@@ -230,5 +244,34 @@ impl Change {
             Change::UnsubscribeV5(notice) => v5::unsubscribed(notice).await,
             Change::UnsubscribeV4(notice) => notice.wait_completion_async().await.map_err(|_| Failure::Lost),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_what_is_too_large_only_its_length_is_kept() {
+        let packet = Bytes::from("topic payload correlation".to_owned());
+        let message = || Message {
+            topic: packet.slice(..5),
+            payload: packet.slice(6..13),
+            left_out: None,
+            again: false,
+            retained: false,
+            response_topic: None,
+            correlation: Some(packet.slice(14..)),
+            properties: Vec::new(),
+            ack: None,
+        };
+        let (mut small, mut large) = (message(), message());
+        small.leave_out_beyond(7);
+        assert_eq!((&small.payload[..], small.left_out), (&b"payload"[..], None));
+        large.leave_out_beyond(6);
+        assert_eq!((large.payload.len(), large.left_out), (0, Some(7)));
+        assert_eq!(large.correlation.as_deref(), Some(&b"correlation"[..]));
+        drop(small);
+        assert!(packet.is_unique(), "nothing of it holds on to the packet");
     }
 }

@@ -10,7 +10,7 @@ use rumqttc_v4::{
 use std::sync::Arc;
 
 /// The largest packet of the protocol. A broker can't be told a limit in this version, and a message beyond ours has to be
-/// read to be refused: closing the connection for it would bring it again.
+/// read to be refused: closing the connection for it would bring it again. It is not kept for that (`lanes`).
 const MAX_PACKET_BYTES: usize = 268_435_455;
 
 pub(super) fn open(server: &Server, settings: &Settings) -> (Client, EventLoop) {
@@ -59,6 +59,7 @@ fn received(message: rumqttc_v4::Publish) -> Message {
     Message {
         topic: message.topic,
         payload: message.payload,
+        left_out: None,
         again: message.dup,
         retained: message.retain,
         response_topic: None,

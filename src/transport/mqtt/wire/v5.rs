@@ -74,6 +74,7 @@ fn received(message: rumqttc_v5::Publish) -> Message {
     Message {
         topic: message.topic,
         payload: message.payload,
+        left_out: None,
         again: message.dup,
         retained: message.retain,
         response_topic: properties.response_topic,

@@ -13,7 +13,7 @@ use crate::event::capture::{Origin, Sight};
 use bytes::Bytes;
 use conflate::{Latest, merged};
 use futures_util::task::AtomicWaker;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
@@ -96,6 +96,8 @@ struct Inner {
     count: usize,
     bytes: usize,
     slots: Vec<Option<Slot>>,
+    /// The empty places among them; a part has very many, and all of them are begun one after the other.
+    free: BTreeSet<usize>,
     overflown: bool,
     /// Slots whose replay waits for room.
     paused: Vec<usize>,
@@ -174,7 +176,7 @@ impl Mailbox {
         let [after, taken, told] = [Place::default(); 3];
         let slot = Slot { id, after, taken, told, again: None, stage, seen: None, latest };
         let mut inner = self.inner();
-        if let Some(free) = inner.slots.iter().position(Option::is_none) {
+        if let Some(free) = inner.free.pop_first() {
             inner.slots[free] = Some(slot);
             return free;
         }
@@ -193,8 +195,11 @@ impl Mailbox {
         inner.drop_waiting(slot, |_| true);
         inner.paused.retain(|paused| *paused != slot);
         inner.slots[slot] = None;
+        inner.free.insert(slot);
         while inner.slots.last().is_some_and(Option::is_none) {
             inner.slots.pop();
+            let last = inner.slots.len();
+            inner.free.remove(&last);
         }
     }
 

@@ -246,3 +246,21 @@ fn of_what_overflowed_nothing_is_taken() {
     assert!(desk.mailbox.taken(at(9)).is_empty());
     assert_eq!(desk.mailbox.all_taken(at(9)), Place::default());
 }
+
+#[test]
+fn a_place_that_is_given_back_is_taken_again_however_many_there_are() {
+    /// If each looked through all others this would take minutes.
+    const MANY: usize = 200_000;
+    let mailbox = Mailbox::new(Limits { notifications: 1, bytes: 1 }, Arc::default());
+    let open = || mailbox.open(Arc::from("s"), false, false);
+    assert!((0..MANY).all(|number| open() == number));
+    mailbox.close(7);
+    mailbox.close(3);
+    assert_eq!((open(), open(), open()), (3, 7, MANY));
+    mailbox.close(5);
+    for last in (MANY / 2..=MANY).rev() {
+        mailbox.close(last);
+    }
+    assert_eq!(mailbox.inner().slots.len(), MANY / 2, "no room is held for what is no more");
+    assert_eq!((open(), open()), (5, MANY / 2));
+}

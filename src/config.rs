@@ -383,7 +383,14 @@ impl Settings {
         let (http, ws, live) = (self.http(), self.ws(), self.live());
         let nats = self.nats.resolve()?;
         let replica_name = self.replica_name.filter(|name| !name.is_empty()).unwrap_or_else(random_name);
+        let leaves_tokens_unbound = self.mqtt.leaves_tokens_unbound();
         let mqtt = self.mqtt.resolve(&replica_name)?;
+        // Only a claim, or the broker, knows whether a token is of the client by whose topic it comes.
+        if leaves_tokens_unbound && matches!(authentication, Authentication::Jwt(_)) {
+            return Err(Error::new(
+                "serve needs to know which clients of MQTT may use a token: name the claim that has the client's id with --mqtt-client-claim, or say --mqtt-client-claim none where brokers ask /mqtt/auth or bind client ids to users by themselves",
+            ));
+        }
         let agreed = |mqtt: &brokers::Settings| mqtt.sharing == brokers::Sharing::Agreed && !mqtt.session_expiry.is_zero();
         if nats.is_none() && mqtt.as_ref().is_some_and(agreed) {
             return Err(Error::new(

@@ -97,7 +97,8 @@ pub struct MqttArgs {
         value_name = "SECONDS"
     )]
     session_seconds: Option<u32>,
-    /// The claim of a token that names the clients that may use it, one or a list. None unless given.
+    /// The claim of a token that names the clients that may use it, one or a list; or `none`, for brokers that ask us who each client
+    /// is, or that bind client ids to users by themselves. Has to be said where tokens are checked.
     #[arg(id = "mqtt-client-claim", long = "mqtt-client-claim", env = "RESOLVESPEC_MQTT_CLIENT_CLAIM", value_name = "NAME")]
     client_claim: Option<String>,
     /// Milliseconds after which another replica tells what one that has died was to tell. [default: 3000]
@@ -165,6 +166,11 @@ impl MqttArgs {
         }
     }
 
+    /// Whether nothing is said of which clients may use a token.
+    pub(super) fn leaves_tokens_unbound(&self) -> bool {
+        !self.brokers.is_empty() && self.client_claim.as_deref().is_none_or(str::is_empty)
+    }
+
     /// The settings, complete; nothing if there are no brokers.
     pub(crate) fn resolve(self, replica: &str) -> Result<Option<Settings>, Error> {
         if self.brokers.is_empty() {
@@ -194,7 +200,7 @@ impl MqttArgs {
             max_in_flight: positive("mqtt-max-in-flight", self.max_in_flight)?.unwrap_or(usual.max_in_flight),
             max_queued: positive("mqtt-max-queued", self.max_queued)?.unwrap_or(usual.max_queued),
             session_expiry: Duration::from_secs(u64::from(self.session_seconds.unwrap_or(0))),
-            client_claim: self.client_claim.clone(),
+            client_claim: self.client_claim.clone().filter(|claim| !claim.is_empty() && claim != "none"),
             durable: self.durable()?,
             ..usual
         }))
@@ -354,6 +360,22 @@ mod tests {
         assert_eq!(told, [("broker.example:8883", true), ("broker.example:1884", false)]);
         assert!(public(&["mqtt://broker.example"]).unwrap_err().contains("one for each"));
         assert!(public(&["http://x", "mqtt://y"]).unwrap_err().contains("--mqtt-public-url"));
+    }
+
+    #[test]
+    fn which_clients_may_use_a_token_is_said_aloud() {
+        for (given, claim, unbound) in
+            [(None, None, true), (Some(""), None, true), (Some("none"), None, false), (Some("sub"), Some("sub"), false)]
+        {
+            let args = || MqttArgs {
+                brokers: vec!["mqtt://host".to_owned()],
+                client_claim: given.map(ToOwned::to_owned),
+                ..MqttArgs::default()
+            };
+            assert_eq!(args().leaves_tokens_unbound(), unbound, "{given:?}");
+            assert_eq!(args().resolve("r1").ok().flatten().and_then(|settings| settings.client_claim).as_deref(), claim);
+        }
+        assert!(!MqttArgs::default().leaves_tokens_unbound(), "there is no MQTT");
     }
 
     #[test]

@@ -44,6 +44,26 @@ fn what_a_file_can_not_say_is_told_with_its_place() {
 }
 
 #[test]
+fn where_tokens_are_checked_it_is_said_which_clients_of_mqtt_may_use_them() {
+    let shop = Shop::new("client-claim");
+    let refused = |more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_resolvespec"));
+        // Without manifests it ends in any case.
+        command.args(SERVE).args(["--mqtt-broker", "mqtt://127.0.0.1:1"]).args(more);
+        command.env("RESOLVESPEC_JWT_SECRET", "a secret of the tests that is long enough").env_remove("RESOLVESPEC_MANIFESTS");
+        let output = command.current_dir(&shop.0).output().expect("the binary runs");
+        assert!(!output.status.success());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let unsaid = refused(&[]);
+    assert!(unsaid.contains("--mqtt-client-claim"), "{unsaid}");
+    for claim in ["sub", "none"] {
+        let said = refused(&["--mqtt-client-claim", claim]);
+        assert!(said.contains("serve needs manifests"), "{said}");
+    }
+}
+
+#[test]
 fn tokens_are_held_against_a_key_set() {
     let shop = Shop::new("key-set").seeded();
     let issuer = Issuer::new("one");

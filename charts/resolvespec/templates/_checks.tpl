@@ -39,6 +39,9 @@
 {{- if and .Values.mosquitto.enabled .Values.mqtt.brokers -}}
 {{- fail "\nSet mqtt.brokers, or mosquitto.enabled for one to try it with, not both." -}}
 {{- end -}}
+{{- if and (or .Values.mosquitto.enabled .Values.mqtt.brokers) (or $a.jwtSecret.name $a.jwks) (not .Values.mqtt.clientClaim) -}}
+{{- fail "\nWhich clients of MQTT may use a token has to be said: set mqtt.clientClaim to the claim that has the client's id, or to none where brokers ask /mqtt/auth or bind client ids to users by themselves." -}}
+{{- end -}}
 {{- if ne (empty .Values.mqtt.credentials.secretName) (empty .Values.mqtt.credentials.user) -}}
 {{- fail "\nmqtt.credentials.secretName and mqtt.credentials.user go together." -}}
 {{- end -}}

@@ -18,6 +18,17 @@ fn who_may_enter_has_to_be_said() {
 }
 
 #[test]
+fn which_clients_of_mqtt_may_use_a_token_has_to_be_said() {
+    let broker = "mqtt.brokers={mqtt://broker:1883}";
+    refused("minimal", &[broker], "mqtt.clientClaim");
+    refused("minimal", &["mosquitto.enabled=true"], "mqtt.clientClaim");
+    for claim in ["mqtt.clientClaim=sub", "mqtt.clientClaim=none"] {
+        render("minimal", &[broker, claim]);
+    }
+    render("minimal", &[broker, "authentication.jwks=", "authentication.allowAnonymous=true"]);
+}
+
+#[test]
 fn nats_has_to_be_somewhere() {
     refused("minimal", &["nats.servers=null"], "nats.servers");
     refused("minimal", &["nats.enabled=true"], "not both");

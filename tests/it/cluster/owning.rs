@@ -23,6 +23,7 @@ const LONG: u64 = 3600;
 /// A shop that wants to know who asks, and shows its items to readers alone.
 async fn guarded(broker: &OwnMosquitto) -> Deployment {
     let shop = Deployment::new().await.with("RESOLVESPEC_MQTT_BROKERS", broker.url()).with("RESOLVESPEC_JWT_SECRET", SECRET);
+    let shop = shop.with("RESOLVESPEC_MQTT_CLIENT_CLAIM", "none");
     let (open, closed) = ("{source: shop}", "{source: shop, operations: {read: {roles: [reader]}}}");
     assert!(captured().contains(open));
     shop.write(&captured().replace(open, closed));

@@ -126,6 +126,30 @@ async fn the_shipped_mosquitto_holds_every_client_to_its_own_topics() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn behind_the_shipped_mosquitto_a_token_is_good_on_its_own_clients_topic_only() {
+    let (broker, clients, service) = shipped("shipped-claim", &["ann"]);
+    let shop = Shop::guarded(&service, |mut settings| {
+        settings.prefix = "spec".to_owned();
+        settings.sharing = Sharing::Group("known-to-replicas-only".to_owned());
+        settings.client_claim = Some("sub".to_owned());
+        settings
+    })
+    .await;
+    for spoken in [Spoken::V5, Spoken::V4] {
+        let mut ann = Station::enter(at(&clients.replace("//", "//ann:ann@"), "ann", spoken)).await.expect("ann may enter");
+        ann.subscribe("spec/ann/response").await.expect("her answers");
+        ann.wait_for_service().await;
+        let refused = ann.ask(&with_token(create("1", "by bob"), &token(SECRET, "bob", 600))).await;
+        assert_eq!(code(&refused), "forbidden", "{refused}");
+        assert_eq!(code(&ann.ask(&create("2", "by nobody")).await), "unauthorized");
+        let done = ann.ask(&with_token(read("3"), &token(SECRET, "ann", 600))).await;
+        assert_eq!(done["success"], true, "{done}");
+    }
+    shop.close().await;
+    drop(broker);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_refuses_us_leaves_the_replica_ready() {
     let url = mqtt::shared();
     let wrong =

@@ -90,23 +90,26 @@ fn published(source: &JudgedSource, rivals: &HashMap<&str, &str>) -> Option<Decl
     Some(outgoing)
 }
 
-/// Sources without an entity are not published: a replica would connect to them, and wait for them, for nothing.
+/// Sources without an entity are not published: a replica would connect to them, and wait for them, for nothing. One whose changes
+/// were captured is, until it is undone: somebody has to relay what goes on being written down, or it fills the database's disk.
 fn carried(validated: &Validated, rivals: &HashMap<&str, &str>) -> Result<Vec<Carried>, String> {
-    let published: HashSet<&str> =
+    let outgoing_sources: HashSet<&str> =
         validated.sources.iter().filter(|one| one.outgoing.is_some()).map(|one| one.key.as_str()).collect();
     let outgoing = || {
-        let reachable = validated.entities.iter().filter(|entity| published.contains(entity.source.as_str()));
+        let reachable = validated.entities.iter().filter(|entity| outgoing_sources.contains(entity.source.as_str()));
         reachable.filter_map(|entity| Some((entity.outgoing.as_ref()?, entity)))
     };
     let used: HashSet<&str> = outgoing().map(|(_, entity)| entity.source.as_str()).collect();
-    let sources = validated.sources.iter().filter(|source| used.contains(source.key.as_str()));
+    let is_relayed =
+        |source: &JudgedSource| source.was_captured && published(source, rivals).as_ref().is_some_and(captures_changes);
+    let sources = validated.sources.iter().filter(|source| used.contains(source.key.as_str()) || is_relayed(source));
     let names: HashSet<String> = outgoing().map(|(declared, _)| declared.key()).collect();
     let policies = validated
         .policies
         .iter()
         .filter(|policy| policy.outgoing.as_ref().is_some_and(|declared| names.contains(&policy::entity_key(declared))));
     let manifests = Manifests {
-        sources: sources.filter_map(|source| self::published(source, rivals)).collect(),
+        sources: sources.filter_map(|source| published(source, rivals)).collect(),
         entities: outgoing().map(|(declared, _)| declared.clone()).collect(),
         policies: policies.filter_map(|policy| policy.outgoing.clone()).collect(),
     };
@@ -129,7 +132,7 @@ fn urls(validated: &Validated) -> BTreeMap<String, Secret> {
 fn captures(validated: &Validated, rivals: &HashMap<&str, &str>) -> (Vec<Capture>, Vec<Undone>) {
     // Also of those that are paused, or can't be served now: what they have captured goes on.
     let captures_still = |source: &&JudgedSource| {
-        let now = source.resource.spec.capture.mode != CaptureMode::None;
+        let now = source.resource.spec.capture.mode != CaptureMode::None && !source.is_shut();
         !is_leaving(&*source.resource) && (now || source.outgoing.as_ref().is_some_and(captures_changes))
     };
     let kept = validated.illegible.iter().filter(|one| !is_leaving(&*one.resource));
@@ -158,7 +161,8 @@ fn captures(validated: &Validated, rivals: &HashMap<&str, &str>) -> (Vec<Capture
         // One that is still published as it was, captured, is over when it is not: until it has been looked at, say.
         let is_off =
             source.resource.spec.capture.mode == CaptureMode::None && !source.outgoing.as_ref().is_some_and(captures_changes);
-        let is_over = is_leaving(&*source.resource) || (is_off && !source.is_paused);
+        // Nobody relays what one that is not to be used at all goes on writing down.
+        let is_over = is_leaving(&*source.resource) || (is_off && !source.is_paused) || source.is_shut();
         if is_over {
             undone.push(Undone {
                 resource: Arc::clone(&source.resource),

@@ -275,11 +275,12 @@ impl Turns {
         if is_over && self.is_served() { Untold::Discarded } else { Untold::Kept }
     }
 
-    /// Publishes what differs from what is there. Nothing at all is published first only by a cluster without entities, whose
+    /// Publishes what differs from what is there. A catalog without entities is published first only by a cluster without entities, whose
     /// replicas are ready by it: a NATS that has lost the catalog looks the same, and replicas serve on what it had.
     async fn publish(&mut self, carried: Vec<Carried>, declares_nothing: bool) -> Result<(), Error> {
         let wanted = Generation::after(None, carried.clone()).digest;
-        let is_too_early = carried.is_empty() && self.memory.there.is_none() && !declares_nothing;
+        let is_bare = carried.iter().all(|one| one.resource["kind"] != "Entity");
+        let is_too_early = is_bare && self.memory.there.is_none() && !declares_nothing;
         if is_too_early || self.memory.there.as_ref().is_some_and(|there| there.digest == wanted) {
             return Ok(());
         }

@@ -12,6 +12,8 @@ use k8s_openapi::jiff::Timestamp;
 use std::path::Path;
 
 const PLACE: &str = "postgres://me:hush@host/shop";
+/// The same without a password, which may stand in a manifest.
+const OPEN: &str = "postgres://me@host/shop";
 
 fn manifests(text: &str) -> Manifests {
     read::text(Path::new("cluster.yaml"), text).expect("good manifests")
@@ -50,9 +52,17 @@ fn unknown(source: DataSource, handed: Option<&str>) -> SourceFound {
 
 /// What is to be there for these sources, the oldest first, all of which were published.
 fn judged(sources: Vec<SourceFound>, illegible: Vec<Illegible>) -> Validated {
-    let published = |one: &SourceFound| manifest(&one.resource.metadata.name.clone().unwrap_or_default(), "file: /run/url");
-    let published = manifests(&sources.iter().map(published).collect::<String>());
-    let published = Generation::after(None, carry(&published).expect("they can be published"));
+    let names: Vec<String> = sources.iter().filter_map(|one| one.resource.metadata.name.clone()).collect();
+    judged_after(sources, illegible, Some(generation(&names)))
+}
+
+/// One in which these sources are captured, and nothing is served.
+fn generation(names: &[String]) -> Generation {
+    let published = manifests(&names.iter().map(|name| manifest(name, "file: /run/url")).collect::<String>());
+    Generation::after(None, carry(&published).expect("they can be published"))
+}
+
+fn judged_after(sources: Vec<SourceFound>, illegible: Vec<Illegible>, published: Option<Generation>) -> Validated {
     let found = Dereferenced {
         sources,
         entities: Vec::new(),
@@ -60,7 +70,7 @@ fn judged(sources: Vec<SourceFound>, illegible: Vec<Illegible>) -> Validated {
         grants: Vec::new(),
         unreadable: Vec::new(),
         illegible,
-        published: Some(Arc::new(published)),
+        published: published.map(Arc::new),
         trials: HashMap::new(),
     };
     validate(found).expect("judged")
@@ -124,4 +134,64 @@ fn one_that_is_still_published_as_captured_is_not_over() {
     assert_eq!(undone(&kept), []);
     let leaves = judged(vec![unknown(leaving(off()), Some(PLACE))], Vec::new());
     assert_eq!(undone(&leaves), [("apps/shop".to_owned(), false)]);
+}
+
+/// The sources that are published, by their names.
+fn carried_by(validated: &Validated) -> Vec<String> {
+    let carried = build(validated).expect("built").carried;
+    carried.iter().filter_map(|one| one.resource["metadata"]["name"].as_str()).map(ToOwned::to_owned).collect()
+}
+
+/// By a URL that stands in it, so that nothing has to be handed over.
+fn open(mut source: DataSource) -> SourceFound {
+    source.spec.connection = crate::manifest::data_source::Connection { url: Some(OPEN.to_owned()), ..Default::default() };
+    known(source, OPEN)
+}
+
+#[test]
+fn whose_changes_were_captured_is_relayed_though_nothing_of_it_is_served() {
+    let shop = || vec![open(source("shop"))];
+    assert_eq!(carried_by(&judged(shop(), Vec::new())), ["shop"]);
+    let other = Some(generation(&["bank".to_owned()]));
+    assert_eq!(carried_by(&judged_after(shop(), Vec::new(), other)), [""; 0], "nothing of it was served");
+    assert_eq!(carried_by(&judged_after(shop(), Vec::new(), None)), ["shop"], "it may have been, for all that is known");
+    let off = || {
+        let mut source = source("shop");
+        source.spec.capture.mode = CaptureMode::None;
+        source
+    };
+    for over in [open(off()), open(leaving(source("shop")))] {
+        let over = judged(vec![over], Vec::new());
+        assert_eq!((carried_by(&over), undone(&over)), (Vec::new(), vec![("apps/shop".to_owned(), false)]));
+    }
+    assert_eq!(
+        carried_by(&judged(vec![open(source("old")), open(source("new"))], Vec::new())),
+        ["old"],
+        "a rival has nothing to relay"
+    );
+}
+
+#[test]
+fn what_one_that_is_not_to_be_used_at_all_has_captured_is_undone() {
+    let contradicts = || {
+        let mut source = source("shop");
+        source.spec.capture.max_waiting_rows = Some(1);
+        source
+    };
+    let borrows = || {
+        let mut source = source("shop");
+        source.spec.connection.secret_key_ref.as_mut().expect("a Secret").namespace = Some("bank".to_owned());
+        source
+    };
+    for shut in [contradicts, borrows] as [fn() -> DataSource; 2] {
+        let found = SourceFound { look: Look::default(), ..known(shut(), PLACE) };
+        let judged = judged(vec![found], Vec::new());
+        assert_eq!((carried_by(&judged), undone(&judged)), (Vec::new(), vec![("apps/shop".to_owned(), false)]));
+    }
+    // What is wrong with its Secret or its database says nothing of itself.
+    let away = judged_after(vec![unknown(source("shop"), None)], Vec::new(), None);
+    assert_eq!(undone(&away), []);
+    let mut paused = contradicts();
+    paused.metadata.annotations = Some([("resolvespec.dev/paused".to_owned(), "true".to_owned())].into());
+    assert_eq!(undone(&judged(vec![known(paused, PLACE)], Vec::new())), []);
 }

@@ -14,13 +14,16 @@ pub(super) use source::{alone as source_alone, declared as declared_source, secr
 
 use super::database::Look;
 use super::dereference::{Dereferenced, Place};
+use super::finalizer;
 use super::illegible::Illegible;
 use super::seen::Unreadable;
 use super::verdict::{Finding, Verdict};
 use crate::auth::Secret;
 use crate::catalog::Catalog;
 use crate::generation::Generation;
+use crate::manifest::data_source::CaptureMode;
 use crate::manifest::declared::key;
+use crate::manifest::status::Truth;
 use crate::manifest::{AccessPolicy, DataSource, Declared, Entity, Problem};
 use kube::ResourceExt;
 use std::collections::HashMap;
@@ -63,6 +66,17 @@ pub(super) struct JudgedSource {
     pub(super) handed: Option<Secret>,
     /// It is paused, and nothing is said of it.
     pub(super) is_paused: bool,
+    /// Its changes were captured, for all that is known.
+    pub(super) was_captured: bool,
+}
+
+impl JudgedSource {
+    /// Whether it is itself what keeps it from being published, and not that its database is away or its Secret can't be read.
+    pub(super) fn is_shut(&self) -> bool {
+        let is_bad = self.verdict.accepted.truth == Truth::False || self.verdict.resolved.truth == Truth::False;
+        let is_judged = !self.is_paused && !is_leaving(&*self.resource);
+        is_judged && is_bad && self.outgoing.is_none() && self.look.fault.is_none()
+    }
 }
 
 /// An entity, judged.
@@ -113,6 +127,8 @@ pub(super) fn is_leaving(resource: &impl ResourceExt) -> bool {
 
 /// What is published now, by the resources' keys.
 struct Before {
+    /// Whether anything is, as far as it can be read.
+    is_known: bool,
     sources: HashMap<String, DataSource>,
     entities: HashMap<String, Entity>,
     policies: HashMap<String, AccessPolicy>,
@@ -130,8 +146,11 @@ impl Before {
             Some((key(field("namespace")?, field("name")?), carried.table.clone()?))
         });
         let tables = tables.collect();
-        let manifests = published.and_then(|published| published.unpack().ok()).unwrap_or_default();
+        let manifests = published.and_then(|published| published.unpack().ok());
+        let is_known = manifests.is_some();
+        let manifests = manifests.unwrap_or_default();
         Self {
+            is_known,
             sources: manifests.sources.into_iter().map(|declared| (declared.key(), declared.resource)).collect(),
             entities: manifests.entities.into_iter().map(|declared| (declared.key(), declared.resource)).collect(),
             policies: manifests.policies.into_iter().map(|declared| (declared.key(), declared.resource)).collect(),
@@ -141,6 +160,14 @@ impl Before {
 
     fn source(&self, key: &str, origin: &str) -> Option<Declared<DataSource>> {
         self.sources.get(key).map(|resource| Declared::without_lines(resource.clone(), origin))
+    }
+
+    /// Whether a source's changes were captured. Where nothing tells what was published, whoever is kept for it has it to undo.
+    fn captured(&self, key: &str, resource: &DataSource) -> bool {
+        match self.sources.get(key) {
+            Some(published) => published.spec.capture.mode != CaptureMode::None,
+            None => !self.is_known && finalizer::keeps(&resource.metadata),
+        }
     }
 
     fn entity(&self, key: &str, origin: &str) -> Option<Declared<Entity>> {

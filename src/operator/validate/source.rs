@@ -28,6 +28,7 @@ pub(super) fn judge(found: &SourceFound, grants: &[Arc<ReferenceGrant>], before:
         look: found.look.clone(),
         handed: found.handed.clone(),
         is_paused: is_paused(&**resource),
+        was_captured: before.captured(&key, resource),
     };
     if is_leaving(&**resource) {
         return judged(Verdict::good(), None, None);

@@ -13,11 +13,18 @@ use tokio_util::task::TaskTracker;
 
 const TRIGGERS: &str = "select to_json(count(*)) from pg_trigger where tgname like '0_resolvespec_%'";
 
-pub(super) async fn triggers(url: &str) -> String {
+const OUTBOX: &str = "select to_json(count(*)) from resolvespec_outbox";
+
+/// What one statement says.
+pub(super) async fn said(url: &str, statement: &str) -> String {
     let database = Database::connect(&Settings::new("test", url)).await.expect("the database answers");
-    let count = database.fetch_texts(Statement::new(TRIGGERS)).await.expect("the database answers").concat();
+    let said = database.fetch_texts(Statement::new(statement.to_owned())).await.expect("the database answers").concat();
     database.close().await;
-    count
+    said
+}
+
+pub(super) async fn triggers(url: &str) -> String {
+    said(url, TRIGGERS).await
 }
 
 pub(super) fn captured() -> Value {
@@ -70,6 +77,53 @@ async fn a_mode_that_is_taken_away_takes_its_triggers_along() {
     until("no finalizer", async || stage.finalizers("shop").await.is_empty()).await;
     stage.ready("Entity", "items").await;
     assert_eq!(one.status_of("items").await, 200);
+    drop((operator, one));
+    stage.remove().await;
+}
+
+/// Somebody has to relay what is written down, or it fills the database's disk.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_without_entities_is_relayed_until_it_is_undone() {
+    let (stage, operator, one, url) = captured_shop().await;
+    stage.delete("Entity", "items").await;
+    until("not being served", async || one.status_of("items").await == 404).await;
+    stage.deployment.run_script("insert into items select n, 'pen' from generate_series(2, 500) n").await;
+    until("an empty outbox", async || said(&url, OUTBOX).await == "0").await;
+    stage.ready("DataSource", "shop").await;
+    assert_ne!(triggers(&url).await, "0", "or this tries nothing");
+
+    // Nor is it left by replicas that come later.
+    let two = stage.replica("two");
+    until("another replica", async || two.is_ready().await).await;
+    drop(one);
+    stage.deployment.run_script("delete from items where id > 1").await;
+    until("an empty outbox", async || said(&url, OUTBOX).await == "0").await;
+
+    stage.delete("DataSource", "shop").await;
+    until("the end of the source", async || stage.is_gone("DataSource", "shop").await).await;
+    assert_eq!(triggers(&url).await, "0");
+    assert_eq!(stage.times("shop", "CaptureLeftBehind").await, 0);
+    drop((operator, two));
+    stage.remove().await;
+}
+
+/// Nobody relays for one that is not to be used at all.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_source_that_nobody_consents_to_has_captured_is_undone() {
+    let (stage, operator, one, url) = captured_shop().await;
+    let mut spec = captured();
+    spec["connection"]["secretKeyRef"]["namespace"] = json!("elsewhere");
+    stage.apply("DataSource", "shop", spec).await;
+    stage.told("DataSource", "shop", "ResolvedRefs", "False", "RefNotPermitted").await;
+    until("not being served", async || one.status_of("items").await == 404).await;
+    until("no triggers", async || triggers(&url).await == "0").await;
+    until("no finalizer", async || stage.finalizers("shop").await.is_empty()).await;
+    // One that is mended captures again.
+    stage.apply("DataSource", "shop", captured()).await;
+    stage.ready("Entity", "items").await;
+    until("the triggers", async || triggers(&url).await != "0").await;
+    stage.delete("DataSource", "shop").await;
+    until("the end of the source", async || stage.is_gone("DataSource", "shop").await).await;
     drop((operator, one));
     stage.remove().await;
 }

@@ -1,22 +1,14 @@
 //! Every mode of capture, and both kinds of server: what the operator makes in a database, takes away again, and what it says of a
 //! database that can't have it.
 
-use super::capturing::{captured, captured_shop, triggers};
+use super::capturing::{captured, captured_shop, said, triggers};
 use super::stage::{Stage, source};
 use crate::cluster::until;
 use crate::support::database::{Fresh, Kind};
 use kube::Api;
 use kube::api::DeleteParams;
-use resolvespec::database::{Database, Settings, Statement};
+use resolvespec::database::{Database, Settings};
 use serde_json::{Value, json};
-
-/// What one statement says.
-async fn said(url: &str, statement: &'static str) -> String {
-    let database = Database::connect(&Settings::new("test", url)).await.expect("the database answers");
-    let said = database.fetch_texts(Statement::new(statement)).await.expect("the database answers").concat();
-    database.close().await;
-    said
-}
 
 async fn run(url: &str, script: &str) {
     let database = Database::connect(&Settings::new("test", url)).await.expect("the database answers");
@@ -56,6 +48,39 @@ async fn the_log_of_postgresql_is_captured() {
     let counted = "select to_json((select count(*) from pg_publication)
         + (select count(*) from pg_replication_slots where database = current_database()))";
     comes_and_goes(Kind::Postgres, "wal", counted, "2").await;
+}
+
+/// While nobody confirms what it has read, a slot makes the server keep its log.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_slot_of_a_source_without_entities_moves_on() {
+    let stage = Stage::new().await;
+    let database = Fresh::create(Kind::Postgres).await;
+    run(&database.url, "create table coins (id int primary key)").await;
+    stage.secret("bank-database", &database.url).await;
+    let (operator, one) = (stage.operator("one"), stage.replica("one"));
+    stage.apply("DataSource", "bank", over("bank-database", "postgres", "wal")).await;
+    stage.apply("Entity", "coins", json!({"source": "bank"})).await;
+    stage.ready("Entity", "coins").await;
+    stage.delete("Entity", "coins").await;
+    until("not being served", async || one.status_of("coins").await == 404).await;
+    run(&database.url, "insert into coins values (1)").await;
+    let written = said(&database.url, "select to_json(pg_current_wal_lsn()::text)").await;
+    run(&database.url, "insert into coins values (2)").await;
+    let position = written.trim_matches('"');
+    let confirmed = format!(
+        "select to_json(count(*)) from pg_replication_slots
+         where database = current_database() and confirmed_flush_lsn >= '{position}'::pg_lsn"
+    );
+    until("being confirmed", async || said(&database.url, &confirmed).await == "1").await;
+    stage.ready("DataSource", "bank").await;
+
+    stage.delete("DataSource", "bank").await;
+    until("the end of the source", async || stage.is_gone("DataSource", "bank").await).await;
+    let slots = "select to_json(count(*)) from pg_replication_slots where database = current_database()";
+    assert_eq!(said(&database.url, slots).await, "0");
+    drop((operator, one));
+    database.remove().await;
+    stage.remove().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

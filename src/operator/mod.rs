@@ -183,6 +183,9 @@ impl Leading<'_> {
                 if let Err(error) = turns.recall().await {
                     warn!(%error, "what is published can't be looked at");
                 }
+                if let Err(error) = turns.look_at_handed().await {
+                    warn!(%error, "the Secret of the databases can't be looked at");
+                }
             }
         }
     }

@@ -28,7 +28,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tracing::info;
+use tracing::{info, warn};
 
 /// Why a turn has failed; the next one tries again.
 #[derive(Debug, thiserror::Error)]
@@ -102,9 +102,18 @@ impl Turns {
         Ok(())
     }
 
+    /// Looks again at what replicas were handed.
+    pub(super) async fn look_at_handed(&mut self) -> Result<(), Error> {
+        Ok(self.handing.look().await?)
+    }
+
     /// Takes one turn.
     pub(super) async fn take(&mut self) -> Result<(), Error> {
         let recalled = if self.memory.is_known { Ok(()) } else { self.recall().await };
+        let replicas = self.replicas.borrow().clone();
+        if let Err(error) = self.handing.look_if_lacked(&replicas).await {
+            warn!(%error, "the Secret of the databases can't be looked at");
+        }
         // dereference
         let snapshot = self.world.snapshot();
         self.trials.forget(&snapshot.entities);

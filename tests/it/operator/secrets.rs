@@ -5,9 +5,12 @@ use super::capturing::captured;
 use super::stage::Stage;
 use crate::cluster::until;
 use axum::http::Method;
-use kube::api::ListParams;
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use resolvespec::database::{Database, Settings};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio_util::task::TaskTracker;
@@ -81,6 +84,42 @@ async fn no_password_is_told_anywhere() {
     stage.delete("DataSource", "shop").await;
     until("the end of the source", async || stage.is_gone("DataSource", "shop").await).await;
     drop((operator, one));
+    stage.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_handed_over_comes_back_when_somebody_takes_it_away() {
+    let stage = Stage::new().await;
+    let (operator, one) = (stage.operator("one"), stage.replica("one"));
+    stage.apply_source().await;
+    stage.apply_entity("items").await;
+    stage.ready("Entity", "items").await;
+    let secrets: Api<Secret> = Api::namespaced(stage.client.clone(), &stage.namespace);
+    let handed = async || {
+        let there = secrets.get_opt("resolvespec-databases").await.expect("an answer");
+        there.and_then(|there| there.data).unwrap_or_default()
+    };
+    let before = handed().await;
+    assert_eq!(before.len(), 1);
+
+    secrets.delete("resolvespec-databases", &DeleteParams::default()).await.expect("deleted");
+    let two = stage.replica("two");
+    until("being handed over again", async || handed().await == before).await;
+    until("another replica", async || two.is_ready().await && two.status_of("items").await == 200).await;
+    let told = async || {
+        stage.deployment.told("two").await.is_some_and(|told| told["databases"].as_array().is_some_and(|all| all.len() == 1))
+    };
+    until("having it", told).await;
+    stage.ready("DataSource", "shop").await;
+    stage.ready("Entity", "items").await;
+
+    // Nor is what somebody else writes there believed.
+    let wrong: BTreeMap<&String, &str> = before.keys().map(|key| (key, "bm93aGVyZQ==")).collect();
+    let patch = Patch::Merge(json!({"data": wrong}));
+    secrets.patch("resolvespec-databases", &PatchParams::default(), &patch).await.expect("taken");
+    until("being as it was", async || handed().await == before).await;
+    assert_eq!(one.status_of("items").await, 200);
+    drop((operator, one, two));
     stage.remove().await;
 }
 

@@ -25,6 +25,7 @@ pub(super) struct Prepared {
 }
 
 /// A database whose changes have to be captured.
+#[derive(Clone)]
 pub(super) struct Capture {
     pub(super) resource: Arc<DataSource>,
     pub(super) key: String,
@@ -36,6 +37,7 @@ pub(super) struct Capture {
 }
 
 /// A database whose changes have to be captured no more.
+#[derive(Clone)]
 pub(super) struct Undone {
     pub(super) resource: Arc<DataSource>,
     pub(super) key: String,
@@ -55,7 +57,9 @@ pub(super) fn build(validated: &Validated) -> Result<Prepared, String> {
 fn rivals(validated: &Validated) -> HashMap<&str, &str> {
     let mut first: HashMap<String, &str> = HashMap::new();
     let mut rivals = HashMap::new();
-    let is_captured = |source: &&JudgedSource| source.outgoing.as_ref().is_some_and(captures_changes);
+    // What is held captures soon, whatever was published of it.
+    let is_about_to = |source: &JudgedSource| source.is_held && source.resource.spec.capture.mode != CaptureMode::None;
+    let is_captured = |source: &&JudgedSource| is_about_to(source) || source.outgoing.as_ref().is_some_and(captures_changes);
     for source in validated.sources.iter().filter(is_captured) {
         let Some(place) = place(source) else { continue };
         if let Some(older) = first.get(&place) {

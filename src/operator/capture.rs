@@ -1,22 +1,26 @@
-//! Installing what captures changes, and undoing it, in the databases themselves.
+//! Installing what captures changes, and undoing it, in the databases themselves, beside the turns.
 //!
 //! What is there already is left alone. A database that refuses is asked again ever more seldom; one that is gone for good keeps no
-//! resource from being deleted.
+//! resource from being deleted. In one database one thing is done at a time.
 
+use super::beside::Beside;
 use super::build::{Capture, Undone};
 use super::handing::Handing;
 use super::validate::is_leaving;
+use crate::auth::Secret;
 use crate::catalog::Catalog;
-use crate::database::Database;
+use crate::database::{Database, place_of};
 use crate::event::capture::setup;
 use crate::manifest::{self, DataSource};
-use futures_util::future::join_all;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
+use tokio_util::task::TaskTracker;
+use tracing::info;
 
 /// For all statements of one source.
 const LONGEST: Duration = Duration::from_secs(10);
@@ -28,8 +32,25 @@ const AGAIN: Duration = Duration::from_mins(1);
 /// What was done to each source's database.
 pub(super) struct Captures {
     done: HashMap<String, Done>,
+    /// What has come to an end of undoing, by the sources' keys, until the turn that has read it is over.
+    undone: HashMap<String, Ended>,
+    work: Beside<Outcome>,
     /// How long a deletion waits for a database that is away.
     give_up: Duration,
+}
+
+/// What came of a piece of work.
+enum Outcome {
+    Installed(Capture, Result<Vec<String>, String>),
+    Undone { undone: Undone, is_late: bool, outcome: Result<(), String> },
+}
+
+/// The end of undoing.
+pub(super) struct Ended {
+    /// Of which resource, since another one can have its name by now.
+    uid: Option<String>,
+    /// Why something is left behind, if it is.
+    pub(super) left: Option<String>,
 }
 
 struct Done {
@@ -49,19 +70,9 @@ pub(super) enum Untold {
     Discarded,
 }
 
-/// How far undoing has come.
-pub(super) enum Undoing {
-    /// Nothing is captured any more.
-    Over,
-    /// It can't be done, and is not waited for any longer; why.
-    GivenUp(String),
-    /// It is tried again.
-    Waiting(String),
-}
-
 impl Captures {
-    pub(super) fn new(give_up: Duration) -> Self {
-        Self { done: HashMap::new(), give_up }
+    pub(super) fn new(give_up: Duration, changed: Arc<Notify>, tasks: TaskTracker) -> Self {
+        Self { done: HashMap::new(), undone: HashMap::new(), work: Beside::new(changed, tasks), give_up }
     }
 
     /// Why a source's changes can't be captured.
@@ -69,10 +80,17 @@ impl Captures {
         self.done.get(key)?.outcome.as_ref().err().map(String::as_str)
     }
 
-    /// Whether there is something to do now.
+    /// Whether there is something to do now, and nothing else is being done in that database.
     pub(super) fn is_due(&self, capture: &Capture) -> bool {
         let done = self.done.get(&capture.key);
-        done.is_none_or(|done| done.fingerprint != capture.fingerprint || Instant::now() >= done.again_at)
+        let is_wanted = done.is_none_or(|done| done.fingerprint != capture.fingerprint || Instant::now() >= done.again_at);
+        // Of a rival nothing is asked.
+        is_wanted && (capture.rival.is_some() || !self.work.is_running(&capture.place()))
+    }
+
+    /// Whether it is known what came of it, as it is wanted now.
+    pub(super) fn is_settled(&self, capture: &Capture) -> bool {
+        self.done.get(&capture.key).is_some_and(|done| done.fingerprint == capture.fingerprint)
     }
 
     /// When something is to be looked at again.
@@ -80,17 +98,39 @@ impl Captures {
         self.done.values().map(|done| done.again_at).min()
     }
 
-    /// Installs what is missing, in all databases at once: one that hangs keeps no other waiting. What there is to know of it
-    /// and was not told at the last time.
-    pub(super) async fn install(&mut self, due: &[&Capture], catalog: &Catalog) -> Vec<(Arc<DataSource>, String)> {
-        let outcomes = join_all(due.iter().map(|capture| installed(capture, catalog))).await;
+    /// Begins to install what is missing.
+    pub(super) fn install(&mut self, capture: &Capture, catalog: &Arc<Catalog>) {
+        if let Some(rival) = &capture.rival {
+            let reason = format!(
+                "the DataSource '{rival}' captures the same database, which only one can; set `capture.mode` to none here"
+            );
+            self.note(capture, Err(reason));
+            return;
+        }
+        let (place, capture, catalog) = (capture.place(), capture.clone(), Arc::clone(catalog));
+        self.work.begin(&place, async move {
+            let outcome = match timeout(LONGEST, install(&capture.database, &catalog, &capture.key)).await {
+                Ok(outcome) => outcome.map_err(|error| error.to_string()),
+                Err(_) => Err(TOO_SLOW.to_owned()),
+            };
+            Outcome::Installed(capture, outcome)
+        });
+    }
+
+    /// Takes note of what has come to an end. What there is to know of it and was not told at the last time.
+    pub(super) async fn gather(&mut self) -> Vec<(Arc<DataSource>, String)> {
         let mut news = Vec::new();
-        for (capture, outcome) in due.iter().zip(outcomes) {
-            let before = self.done.get(&capture.key).and_then(|done| done.outcome.as_ref().ok());
-            let is_news = |warning: &&String| !before.is_some_and(|before| before.contains(warning));
-            let warnings = outcome.iter().flatten().filter(is_news);
-            news.extend(warnings.map(|warning| (Arc::clone(&capture.resource), warning.clone())));
-            self.note(capture, outcome);
+        for outcome in self.work.gather().await {
+            match outcome {
+                Outcome::Installed(capture, outcome) => {
+                    let before = self.done.get(&capture.key).and_then(|done| done.outcome.as_ref().ok());
+                    let is_news = |warning: &&String| !before.is_some_and(|before| before.contains(warning));
+                    let warnings = outcome.iter().flatten().filter(is_news);
+                    news.extend(warnings.map(|warning| (Arc::clone(&capture.resource), warning.clone())));
+                    self.note(&capture, outcome);
+                }
+                Outcome::Undone { undone, is_late, outcome } => self.note_undone(&undone, is_late, outcome),
+            }
         }
         news
     }
@@ -117,41 +157,63 @@ impl Captures {
         })
     }
 
-    /// Undoes everything, if it is time to try.
-    pub(super) async fn undo(&mut self, undone: &Undone, handing: &Handing, untold: Untold) -> Undoing {
-        if undone.is_shared {
-            self.done.remove(&undone.key);
-            return Undoing::Over;
+    /// Begins to undo everything, if it is time to try and nothing else is being done in that database.
+    pub(super) fn undo(&mut self, undone: &Undone, handing: &Handing, untold: Untold) {
+        if self.undone.contains_key(&undone.key) {
+            return;
         }
-        let is_rest = |done: &&Done| done.fingerprint == UNDOING && Instant::now() < done.again_at;
-        if let Some(Done { outcome: Err(reason), .. }) = self.done.get(&undone.key).filter(is_rest) {
-            return Undoing::Waiting(reason.clone());
+        if undone.is_shared {
+            self.end(undone, None);
+            return;
+        }
+        let is_rest = |done: &Done| done.fingerprint == UNDOING && Instant::now() < done.again_at;
+        if self.done.get(&undone.key).is_some_and(is_rest) {
+            return;
         }
         let is_late = self.is_late(undone);
         let untold = if is_late { Untold::Discarded } else { untold };
-        let outcome = match timeout(LONGEST, undo(undone, handing, untold)).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err("the database did not finish in time".to_owned()),
-        };
-        match outcome {
+        let (undone, url) = (undone.clone(), undone.url(handing));
+        let place = url.as_ref().and_then(Secret::text).map_or_else(|| undone.key.clone(), place_of);
+        self.work.begin(&place, async move {
+            let outcome = match timeout(LONGEST, undo(&undone, url, untold)).await {
+                Ok(outcome) => outcome,
+                Err(_) => Err(TOO_SLOW.to_owned()),
+            };
+            Outcome::Undone { undone, is_late, outcome }
+        });
+    }
+
+    fn note_undone(&mut self, undone: &Undone, is_late: bool, outcome: Result<(), String>) {
+        let reason = match outcome {
             Ok(()) => {
-                self.done.remove(&undone.key);
-                Undoing::Over
+                info!(source = undone.key, "nothing is captured any more");
+                return self.end(undone, None);
             }
-            Err(reason) if is_late => {
-                self.done.remove(&undone.key);
-                Undoing::GivenUp(reason)
-            }
-            Err(reason) => {
-                let before = self.done.get(&undone.key).filter(|before| before.fingerprint == UNDOING).map(|before| before.pause);
-                let longest = if is_leaving(&*undone.resource) { self.give_up / 4 } else { LONGEST_PAUSE };
-                let pause = before.map_or(FIRST_PAUSE, |pause| pause * 2).min(longest.max(FIRST_PAUSE));
-                let again_at = Instant::now() + pause;
-                let outcome = Err(reason.clone());
-                self.done.insert(undone.key.clone(), Done { fingerprint: UNDOING, again_at, pause, outcome });
-                Undoing::Waiting(reason)
-            }
-        }
+            Err(reason) if is_late => return self.end(undone, Some(reason)),
+            Err(reason) => reason,
+        };
+        info!(source = undone.key, reason, "capture can't be undone yet");
+        let before = self.done.get(&undone.key).filter(|before| before.fingerprint == UNDOING).map(|before| before.pause);
+        let longest = if is_leaving(&*undone.resource) { self.give_up / 4 } else { LONGEST_PAUSE };
+        let pause = before.map_or(FIRST_PAUSE, |pause| pause * 2).min(longest.max(FIRST_PAUSE));
+        let again_at = Instant::now() + pause;
+        self.done.insert(undone.key.clone(), Done { fingerprint: UNDOING, again_at, pause, outcome: Err(reason) });
+    }
+
+    /// Takes note that a source need not be held any more; what is left behind.
+    fn end(&mut self, undone: &Undone, left: Option<String>) {
+        self.done.remove(&undone.key);
+        self.undone.insert(undone.key.clone(), Ended { uid: undone.resource.uid(), left });
+    }
+
+    /// Whether undoing has come to an end, be it good or bad.
+    pub(super) fn ended(&mut self, undone: &Undone) -> Option<Ended> {
+        self.undone.remove(&undone.key).filter(|ended| ended.uid == undone.resource.uid())
+    }
+
+    /// Forgets what has come to an end: what was not acted upon is undone once more, since its source may be changed by then.
+    pub(super) fn forget_ended(&mut self) {
+        self.undone.clear();
     }
 
     /// Forgets sources that nothing is to be done for now.
@@ -163,15 +225,24 @@ impl Captures {
 /// What stands in the place of a fingerprint while something is undone.
 const UNDOING: u128 = 0;
 
-async fn installed(capture: &Capture, catalog: &Catalog) -> Result<Vec<String>, String> {
-    if let Some(rival) = &capture.rival {
-        return Err(format!(
-            "the DataSource '{rival}' captures the same database, which only one can; set `capture.mode` to none here"
-        ));
+const TOO_SLOW: &str = "the database did not finish in time";
+
+impl Capture {
+    fn place(&self) -> String {
+        place_of(&self.database.settings().url)
     }
-    match timeout(LONGEST, install(&capture.database, catalog, &capture.key)).await {
-        Ok(outcome) => outcome.map_err(|error| error.to_string()),
-        Err(_) => Err("the database did not finish in time".to_owned()),
+}
+
+impl Undone {
+    /// Where the database is: what its source says, or else what replicas were handed last, since the Secret may have been deleted
+    /// together with its source.
+    fn url(&self, handing: &Handing) -> Option<Secret> {
+        if let Some(database) = &self.database {
+            return Some(Secret::new(database.settings().url.clone()));
+        }
+        let (namespace, name) = (self.resource.namespace().unwrap_or_default(), self.resource.name_any());
+        let written = self.resource.spec.connection.url.clone().map(Secret::new);
+        written.or_else(|| handing.latest(&namespace, &name))
     }
 }
 
@@ -182,12 +253,12 @@ async fn install(database: &Database, catalog: &Catalog, source: &str) -> Result
     Ok(survey.warnings)
 }
 
-async fn undo(undone: &Undone, handing: &Handing, untold: Untold) -> Result<(), String> {
+async fn undo(undone: &Undone, url: Option<Secret>, untold: Untold) -> Result<(), String> {
     let opened;
     let database = if let Some(database) = &undone.database {
         database
     } else {
-        opened = open(undone, handing).await?;
+        opened = open(&undone.resource, url).await?;
         &opened
     };
     let removal = setup::removal(database).await.map_err(|error| error.to_string())?;
@@ -197,13 +268,8 @@ async fn undo(undone: &Undone, handing: &Handing, untold: Untold) -> Result<(), 
     database.run_all(&removal.statements).await.map_err(|error| error.to_string())
 }
 
-/// The database at the URL that replicas were handed last: the Secret may have been deleted together with its source.
-async fn open(undone: &Undone, handing: &Handing) -> Result<Database, String> {
-    let resource = &undone.resource;
-    let (namespace, name) = (resource.namespace().unwrap_or_default(), resource.name_any());
-    let handed = handing.latest(&namespace, &name);
-    let handed = handed.as_ref().and_then(|url| url.text());
-    let url = resource.spec.connection.url.as_deref().or(handed).ok_or("nothing tells where the database is")?;
+async fn open(resource: &DataSource, url: Option<Secret>) -> Result<Database, String> {
+    let url = url.as_ref().and_then(Secret::text).ok_or("nothing tells where the database is")?;
     let declared = super::validate::declared_source(resource);
     let settings =
         manifest::connection::settings_at(&declared, url).map_err(|_| "the URL of the database can't be used".to_owned())?;

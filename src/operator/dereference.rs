@@ -4,9 +4,10 @@ use super::database::Look;
 use super::grant::ReferenceGrant;
 use super::illegible::Illegible;
 use super::seen::Unreadable;
+use super::trial::Trial;
 use crate::auth::Secret;
 use crate::generation::Generation;
-use crate::manifest::{AccessPolicy, DataSource, Entity, Problem};
+use crate::manifest::{AccessPolicy, DataSource, Entity};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -22,7 +23,7 @@ pub(super) struct Dereferenced {
     /// What is published now.
     pub(super) published: Option<Arc<Generation>>,
     /// What databases say to the SQL that entities declare, by the entities' origins.
-    pub(super) trials: HashMap<String, Vec<Problem>>,
+    pub(super) trials: HashMap<String, Trial>,
 }
 
 /// A source, and what is known of its database.
@@ -33,6 +34,8 @@ pub(super) struct SourceFound {
     pub(super) place: Option<Place>,
     /// The URL that replicas were handed last, while its Secret does not tell one.
     pub(super) handed: Option<Secret>,
+    /// What captures its changes is not installed yet, and its database is slow to take it.
+    pub(super) is_held: bool,
 }
 
 /// Where replicas find a URL.

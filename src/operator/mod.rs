@@ -7,6 +7,7 @@
 //! resource. The data path needs nothing of this: replicas follow what is published.
 
 pub mod admission;
+mod beside;
 mod build;
 mod capture;
 mod condition;
@@ -211,8 +212,8 @@ impl Leading<'_> {
                         replicas: replicas.clone(),
                         catalog: Arc::clone(&shared.catalog),
                         handing,
-                        captures: capture::Captures::new(settings.give_up),
-                        trials: trial::Trials::default(),
+                        captures: capture::Captures::new(settings.give_up, Arc::clone(self.changed), self.tasks.clone()),
+                        trials: trial::Trials::new(Arc::clone(self.changed), self.tasks.clone()),
                         teller: tell::Teller::new(client.clone(), &settings.identity, self.metrics.clone()),
                         memory: turn::Memory::default(),
                     };

@@ -1,89 +1,162 @@
 //! Has databases read the SQL that entities declare, once for each entity and table as they are.
+//!
+//! Each entity is tried beside the turns. Until its database has answered, it goes out as it did before: replicas try it as well,
+//! and would refuse everything.
 
+use super::beside::Beside;
 use super::validate::{JudgedEntity, Validated, origin};
+use crate::catalog::Catalog;
+use crate::database::Database;
 use crate::load::try_declared;
 use crate::manifest::entity::EntitySpec;
-use crate::manifest::{Entity, Problem};
-use futures_util::future::join_all;
-use std::collections::HashMap;
+use crate::manifest::{Declared, Entity, Problem};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout};
+use tokio_util::task::TaskTracker;
 
-/// For one source's entities, in one turn.
+/// For one entity.
 const LONGEST: Duration = Duration::from_secs(5);
 /// How long a fault is believed: the database may have changed since.
 const BELIEVED: Duration = Duration::from_secs(30);
+/// When a database that has not answered is asked again.
+const FIRST_PAUSE: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+
+/// What is known of the SQL of one entity.
+#[derive(Debug, Clone)]
+pub(super) enum Trial {
+    /// What its database has said; nothing if all is well.
+    Answered(Vec<Problem>),
+    /// It is being asked.
+    Running,
+    /// It did not answer in time.
+    Unanswered,
+}
 
 /// What databases said, by the entities' origins.
-#[derive(Default)]
 pub(super) struct Trials {
     said: HashMap<String, Said>,
+    /// Who is waited for in this turn.
+    running: HashSet<String>,
+    work: Beside<Said>,
 }
 
 struct Said {
+    origin: String,
     spec: EntitySpec,
     table: Option<String>,
-    problems: Vec<Problem>,
+    /// Nothing, if it did not answer.
+    problems: Option<Vec<Problem>>,
     at: Instant,
+    pause: Duration,
 }
 
 impl Trials {
-    /// Forgets what was said of entities that are gone or others now, and faults that may be mended.
-    pub(super) fn forget(&mut self, entities: &[Arc<Entity>]) {
+    pub(super) fn new(changed: Arc<Notify>, tasks: TaskTracker) -> Self {
+        Self { said: HashMap::new(), running: HashSet::new(), work: Beside::new(changed, tasks) }
+    }
+
+    /// Takes note of what was answered by now, and forgets what was said of entities that are gone or others now, and faults that
+    /// may be mended.
+    pub(super) fn catch_up(&mut self, entities: &[Arc<Entity>]) {
+        self.said.extend(self.work.ended().into_iter().map(|said| (said.origin.clone(), said)));
         let there: HashMap<String, &EntitySpec> = entities.iter().map(|entity| (origin(&**entity), &entity.spec)).collect();
         self.said.retain(|origin, said| {
-            let is_believed = said.problems.is_empty() || said.at.elapsed() < BELIEVED;
+            let is_believed = said.problems.as_ref().is_none_or(Vec::is_empty) || said.at.elapsed() < BELIEVED;
             is_believed && there.get(origin).is_some_and(|spec| **spec == said.spec)
         });
+        self.running.clear();
     }
 
-    /// The problems.
-    pub(super) fn problems(&self) -> HashMap<String, Vec<Problem>> {
-        self.said.iter().map(|(origin, said)| (origin.clone(), said.problems.clone())).collect()
+    /// What is known.
+    pub(super) fn known(&self) -> HashMap<String, Trial> {
+        let said = self.said.iter().filter_map(|(origin, said)| match &said.problems {
+            Some(problems) => Some((origin.clone(), Trial::Answered(problems.clone()))),
+            None => said.is_rest().then(|| (origin.clone(), Trial::Unanswered)),
+        });
+        said.chain(self.running.iter().map(|origin| (origin.clone(), Trial::Running))).collect()
     }
 
-    /// Tries what was not tried yet, in all databases at once; whether anything is wrong that was judged good.
+    /// When somebody is to be asked again.
+    pub(super) fn again_at(&self) -> Option<Instant> {
+        self.said.values().filter(|said| said.problems.is_none()).map(|said| said.at + said.pause).min()
+    }
+
+    /// Tries what was not tried yet; whether anything else is known now than what was judged by.
     pub(super) async fn run(&mut self, validated: &Validated) -> bool {
-        let mut by_source: HashMap<&str, Vec<&JudgedEntity>> = HashMap::new();
-        for entity in validated.entities.iter().filter(|entity| declares_sql(entity) && !entity.is_former) {
-            let is_known = self.said.get(&origin(&*entity.resource)).is_some_and(|said| said.table == entity.table);
-            if !is_known {
-                by_source.entry(entity.source.as_str()).or_default().push(entity);
+        let mut wanted = HashMap::new();
+        for asked in validated.entities.iter().filter_map(|entity| Asked::of(entity, validated)) {
+            let before = self.said.get(&asked.origin).filter(|said| said.table == asked.table);
+            if before.is_some_and(|said| said.problems.is_some() || said.is_rest()) {
+                continue;
+            }
+            let pause = before.map_or(FIRST_PAUSE, |said| (said.pause * 2).min(LONGEST_PAUSE));
+            let origin = asked.origin.clone();
+            wanted.insert(origin.clone(), (asked.spec.clone(), asked.table.clone()));
+            self.work.begin(&origin, asked.answered(pause));
+        }
+        let mut is_news = false;
+        for said in self.work.gather().await {
+            // What was begun before the entity has changed says nothing of it as it is; it is tried in the next turn.
+            if wanted.get(&said.origin).is_some_and(|(spec, table)| *spec == said.spec && *table == said.table) {
+                is_news |= said.problems.as_ref().is_none_or(|problems| !problems.is_empty());
+                wanted.remove(&said.origin);
+                self.said.insert(said.origin.clone(), said);
             }
         }
-        let tried = join_all(by_source.into_values().map(|entities| try_those(entities, validated))).await;
-        let mut found_faults = false;
-        for (entity, problems) in tried.into_iter().flatten() {
-            found_faults |= !problems.is_empty();
-            let (spec, table) = (entity.resource.spec.clone(), entity.table.clone());
-            self.said.insert(origin(&*entity.resource), Said { spec, table, problems, at: Instant::now() });
+        self.running = wanted.into_keys().collect();
+        is_news || !self.running.is_empty()
+    }
+}
+
+impl Said {
+    /// Whether it is not to be asked again yet.
+    fn is_rest(&self) -> bool {
+        self.at.elapsed() < self.pause
+    }
+}
+
+/// One entity's SQL, and whom to ask.
+struct Asked {
+    origin: String,
+    spec: EntitySpec,
+    table: Option<String>,
+    declared: Declared<Entity>,
+    catalog: Arc<Catalog>,
+    named: (String, String),
+    database: Database,
+}
+
+impl Asked {
+    /// Nothing if there is nothing to try, or nobody to be asked now.
+    fn of(entity: &JudgedEntity, validated: &Validated) -> Option<Self> {
+        let spec = &entity.resource.spec;
+        if (spec.computed.is_empty() && spec.operators.is_empty()) || entity.is_former {
+            return None;
         }
-        found_faults
+        let look = &validated.sources.iter().find(|source| source.key == entity.source)?.look;
+        Some(Self {
+            origin: origin(&*entity.resource),
+            spec: spec.clone(),
+            table: entity.table.clone(),
+            declared: entity.outgoing.clone()?,
+            catalog: Arc::clone(&validated.catalog),
+            named: entity.named.clone()?,
+            database: look.database.clone().filter(|_| look.fault.is_none())?,
+        })
     }
-}
 
-fn declares_sql(entity: &JudgedEntity) -> bool {
-    !entity.resource.spec.computed.is_empty() || !entity.resource.spec.operators.is_empty()
-}
-
-/// What one source's database says of its entities, as far as it says so in time; the others are tried in another turn.
-async fn try_those<'v>(entities: Vec<&'v JudgedEntity>, validated: &Validated) -> Vec<(&'v JudgedEntity, Vec<Problem>)> {
-    let last = Instant::now() + LONGEST;
-    let mut said = Vec::new();
-    for entity in entities {
-        let Ok(tried) = timeout_at(last, try_one(entity, validated)).await else { break };
-        said.extend(tried.map(|problems| (entity, problems)));
+    /// What its database says, if it says so in time.
+    async fn answered(self, pause: Duration) -> Said {
+        let Self { origin, spec, table, declared, catalog, named: (schema, name), database } = self;
+        let tried = async {
+            let compiled = catalog.named(&schema, &name)?;
+            try_declared(&declared, compiled, &database).await.ok()
+        };
+        let problems = timeout(LONGEST, tried).await.unwrap_or_default();
+        Said { origin, spec, table, problems, at: Instant::now(), pause }
     }
-    said
-}
-
-/// What its database says; nothing if it is away, or is not to be asked now.
-async fn try_one(entity: &JudgedEntity, validated: &Validated) -> Option<Vec<Problem>> {
-    let declared = entity.outgoing.as_ref()?;
-    let (schema, name) = entity.named.as_ref()?;
-    let compiled = validated.catalog.named(schema, name)?;
-    let look = &validated.sources.iter().find(|source| source.key == entity.source)?.look;
-    let database = look.database.as_ref().filter(|_| look.fault.is_none())?;
-    try_declared(declared, compiled, database).await.ok()
 }

@@ -4,7 +4,7 @@
 //! what has changed, so that one that was missed or has failed is made up for by the next.
 
 use super::build::{self, Prepared, Undone};
-use super::capture::{Captures, Undoing, Untold};
+use super::capture::{Captures, Untold};
 use super::database::{Look, Looks, Question};
 use super::dereference::{Dereferenced, EntityFound, Place, SourceFound};
 use super::finalizer::{self, Removal};
@@ -116,17 +116,22 @@ impl Turns {
         }
         // dereference
         let snapshot = self.world.snapshot();
-        self.trials.forget(&snapshot.entities);
+        self.trials.catch_up(&snapshot.entities);
         self.ask(&snapshot);
-        let mut validated = self.judge(&snapshot)?;
+        let mut validated = self.judge(&snapshot, &HashSet::new())?;
         // The databases read the SQL that entities declare, which only a compiled entity can be asked about.
         if self.trials.run(&validated).await {
-            validated = self.judge(&snapshot)?;
+            validated = self.judge(&snapshot, &HashSet::new())?;
         }
         // build
-        let prepared = build::build(&validated).map_err(Error::Fault)?;
-        // apply
-        let applied = self.apply(&prepared, &validated, recalled).await;
+        let mut prepared = build::build(&validated).map_err(Error::Fault)?;
+        // apply: what captures comes before what is captured is served, and who is slow to take it goes out as before
+        let (slow, kept) = self.capture(&prepared, &validated).await;
+        if !slow.is_empty() {
+            validated = self.judge(&snapshot, &slow)?;
+            prepared = build::build(&validated).map_err(Error::Fault)?;
+        }
+        let applied = self.apply(&prepared, &validated, recalled).await.and(kept);
         // status: what is wrong with a resource is told, whatever else has failed
         let told = self.tell(&validated, &prepared, applied.as_ref().err()).await;
         applied.and(told)
@@ -134,7 +139,7 @@ impl Turns {
 
     /// When there is something to do though nothing has changed.
     pub(super) fn again_at(&self) -> Option<Instant> {
-        self.captures.again_at()
+        self.captures.again_at().into_iter().chain(self.trials.again_at()).min()
     }
 
     /// Asks about every source's database, and anew where an entity has come or changed.
@@ -171,14 +176,16 @@ impl Turns {
         self.looks.retain(|key| keys.contains(key));
     }
 
-    fn judge(&self, snapshot: &Snapshot) -> Result<Validated, Error> {
+    /// Judges everything; sources whose databases are slow to take what captures are held as they are.
+    fn judge(&self, snapshot: &Snapshot, slow: &HashSet<String>) -> Result<Validated, Error> {
         let replicas = self.replicas.borrow().clone();
         let sources = snapshot.sources.iter().map(|resource| {
-            let look = self.looks.latest(&validate::declared_source(resource).key());
+            let key = validate::declared_source(resource).key();
+            let look = self.looks.latest(&key);
             let place = self.place(resource, &look, &replicas);
             let handed = || self.handing.latest(&resource.namespace()?, &resource.name_any());
             let handed = if look.url.is_none() { handed() } else { None };
-            SourceFound { resource: Arc::clone(resource), look, place, handed }
+            SourceFound { resource: Arc::clone(resource), look, place, handed, is_held: slow.contains(&key) }
         });
         let entities = snapshot.entities.iter().map(|resource| {
             let source = validate::declared_entity(resource).source_key();
@@ -194,7 +201,7 @@ impl Turns {
             illegible: illegible::illegible(&snapshot.unreadable, &self.handing),
             unreadable: snapshot.unreadable.clone(),
             published: self.memory.last.clone(),
-            trials: self.trials.problems(),
+            trials: self.trials.known(),
         };
         // validate
         validate::validate(found).map_err(Error::Fault)
@@ -208,27 +215,23 @@ impl Turns {
         Some(Place { file: self.handing.file(&key), key, is_handed })
     }
 
-    /// Makes it so: hands over URLs, installs capture, publishes if what is there could be recalled, and undoes capture where it
-    /// is over. Whatever of it fails is told in the end, and holds up neither other sources nor their deletion.
-    async fn apply(&mut self, prepared: &Prepared, validated: &Validated, recalled: Result<(), Error>) -> Result<(), Error> {
-        let mut needed = self.needed();
-        // The URL may be in no other place by the time that capture can be undone.
-        let undone = prepared.undone.iter().map(|undone| &undone.resource);
-        for resource in undone.chain(validated.illegible.iter().map(|one| &one.resource)) {
-            needed.extend(self.handing.keys_of(&resource.namespace().unwrap_or_default(), &resource.name_any()));
-        }
-        let handed = self.handing.hand(&prepared.urls, &needed).await.map(|_| ()).map_err(Error::from);
+    /// Begins to install what captures changes. The sources whose databases have not taken it by now, and what else keeps it back.
+    async fn capture(&mut self, prepared: &Prepared, validated: &Validated) -> (HashSet<String>, Result<(), Error>) {
         let captures = prepared.captures.iter().map(|one| one.key.as_str());
         let known: HashSet<&str> = captures.chain(prepared.undone.iter().map(|one| one.key.as_str())).collect();
         self.captures.retain(|key| known.contains(key));
+        // What has come to an end makes room for what is to be done next in its database.
+        self.gather().await;
         // Before it is known what is published, what would be captured lacks what is kept as it was.
-        let is_due = |capture: &&build::Capture| self.memory.is_known && self.captures.is_due(capture);
-        let due_now: Vec<&build::Capture> = prepared.captures.iter().filter(is_due).collect();
-        let (mut due, mut kept) = (Vec::new(), Ok(()));
-        for capture in due_now {
+        if !self.memory.is_known {
+            return (HashSet::new(), Ok(()));
+        }
+        let due: Vec<&build::Capture> = prepared.captures.iter().filter(|capture| self.captures.is_due(capture)).collect();
+        let mut kept = Ok(());
+        for capture in due {
             // Before anything is made that has to be undone.
             match finalizer::add(&self.client, &capture.resource).await {
-                Ok(()) => due.push(capture),
+                Ok(()) => self.captures.install(capture, &validated.catalog),
                 Err(error) => {
                     // An API server that is away or busy says nothing about the resource.
                     if finalizer::is_refusal(&error) {
@@ -238,22 +241,54 @@ impl Turns {
                 }
             }
         }
-        for (resource, warning) in self.captures.install(&due, &validated.catalog).await {
+        self.gather().await;
+        let slow = prepared.captures.iter().filter(|capture| !self.captures.is_settled(capture));
+        (slow.map(|capture| capture.key.clone()).collect(), kept)
+    }
+
+    /// Takes note of what has come of installing and undoing.
+    async fn gather(&mut self) {
+        for (resource, warning) in self.captures.gather().await {
             self.teller.warn(&resource.object_ref(&()), "CaptureWarning", &warning).await;
         }
-        let mut outcome = match recalled.and(handed) {
+    }
+
+    /// Makes it so: hands over URLs, publishes if what is there could be recalled, and undoes capture where it is over. Whatever of
+    /// it fails is told in the end, and holds up neither other sources nor their deletion.
+    async fn apply(&mut self, prepared: &Prepared, validated: &Validated, recalled: Result<(), Error>) -> Result<(), Error> {
+        let mut needed = self.needed();
+        // The URL may be in no other place by the time that capture can be undone.
+        let undone = prepared.undone.iter().map(|undone| &undone.resource);
+        for resource in undone.chain(validated.illegible.iter().map(|one| &one.resource)) {
+            needed.extend(self.handing.keys_of(&resource.namespace().unwrap_or_default(), &resource.name_any()));
+        }
+        let handed = self.handing.hand(&prepared.urls, &needed).await.map(|_| ()).map_err(Error::from);
+        let outcome = match recalled.and(handed) {
             Ok(()) => self.publish(prepared.carried.clone(), validated.declares_nothing()).await,
             Err(error) => Err(error),
         };
-        let is_published = outcome.is_ok();
-        for undone in &prepared.undone {
+        let undone = self.undo(&prepared.undone, outcome.is_ok()).await;
+        outcome.and(undone)
+    }
+
+    /// Begins to undo capture, and lets go whom it is undone for.
+    async fn undo(&mut self, all: &[Undone], is_published: bool) -> Result<(), Error> {
+        for undone in all {
             // Replicas that were not told otherwise serve it as captured, until it has waited for long enough.
             if is_published || self.captures.is_late(undone) {
-                let undone = self.undo(undone).await;
-                outcome = outcome.and(undone);
+                let untold = self.untold(&undone.key);
+                self.captures.undo(undone, &self.handing, untold);
             }
         }
-        outcome.and(kept)
+        self.gather().await;
+        let mut outcome = Ok(());
+        for undone in all {
+            if let Some(ended) = self.captures.ended(undone) {
+                outcome = outcome.and(self.let_go(undone, ended.left).await);
+            }
+        }
+        self.captures.forget_ended();
+        outcome
     }
 
     /// The URLs that replicas need besides those that are wanted: until all of them serve what is published, every one that
@@ -305,19 +340,8 @@ impl Turns {
         Ok(())
     }
 
-    async fn undo(&mut self, undone: &Undone) -> Result<(), Error> {
-        let untold = self.untold(&undone.key);
-        let left = match self.captures.undo(undone, &self.handing, untold).await {
-            Undoing::Over => {
-                info!(source = undone.key, "nothing is captured any more");
-                None
-            }
-            Undoing::Waiting(reason) => {
-                info!(source = undone.key, reason, "capture can't be undone yet");
-                return Ok(());
-            }
-            Undoing::GivenUp(reason) => Some(reason),
-        };
+    /// Lets a source go; what is left behind in its database is told.
+    async fn let_go(&self, undone: &Undone, left: Option<String>) -> Result<(), Error> {
         let removal = finalizer::remove(&self.client, undone.resource.meta()).await?;
         // One that has changed meanwhile is held still: the change brings another turn, which tries again.
         if let Some(reason) = left

@@ -41,13 +41,13 @@ fn leaving(mut source: DataSource) -> DataSource {
 /// Its Secret tells a URL.
 fn known(source: DataSource, url: &str) -> SourceFound {
     let look = Look { url: Some(Secret::new(url)), ..Look::default() };
-    SourceFound { resource: Arc::new(source), look, place: None, handed: None }
+    SourceFound { resource: Arc::new(source), look, place: None, handed: None, is_held: false }
 }
 
 /// Its Secret can't be read, and replicas were handed a URL before.
 fn unknown(source: DataSource, handed: Option<&str>) -> SourceFound {
     let look = Look { fault: Some(Fault::NoSecret("it is gone".to_owned())), ..Look::default() };
-    SourceFound { resource: Arc::new(source), look, place: None, handed: handed.map(Secret::new) }
+    SourceFound { resource: Arc::new(source), look, place: None, handed: handed.map(Secret::new), is_held: false }
 }
 
 /// What is to be there for these sources, the oldest first, all of which were published.

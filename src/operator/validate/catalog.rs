@@ -77,7 +77,7 @@ pub(super) fn compile_all(sources: &[JudgedSource], mut candidates: Vec<Candidat
             facts.table(entity.table.schema.as_str(), entity.table.name.as_str()).map(fingerprint)
         });
         // While its database is not known, it goes out as it did.
-        let table = if entity.is_none() { candidate.published_table.clone() } else { table };
+        let table = if entity.is_none() || candidate.is_held { candidate.published_table.clone() } else { table };
         let source = by_key.get(candidate.source.as_str()).copied();
         entities.push(candidate.judged(source, named, table));
     }

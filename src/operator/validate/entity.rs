@@ -1,5 +1,6 @@
 //! One entity before it is held against its database: whether it may be, and as what.
 
+use super::source::NOT_CAPTURED;
 use super::{Before, JudgedSource, is_leaving, is_paused, origin};
 use crate::catalog::compile;
 use crate::manifest::problem::Cause;
@@ -9,10 +10,14 @@ use crate::operator::database::Fault;
 use crate::operator::dereference::{Dereferenced, EntityFound};
 use crate::operator::grant::Reference;
 use crate::operator::seen::Unreadable;
+use crate::operator::trial::Trial;
 use crate::operator::verdict::{Finding, NO_RELATION, UNAVAILABLE, Verdict, reason, told};
 use kube::ResourceExt;
 use std::collections::HashMap;
 use std::sync::Arc;
+
+/// What is told of one whose database does not say what it thinks of its SQL.
+const UNTRIED: &str = "its database has not answered yet whether it takes the SQL that is declared here";
 
 /// What entities stand on.
 pub(super) struct Ground<'f> {
@@ -34,6 +39,8 @@ pub(super) struct Candidate {
     pub(super) published_table: Option<String>,
     /// Relations that were left out, since they lead nowhere.
     pub(super) dropped: Vec<Problem>,
+    /// It waits for its database, and goes out as it did in every way.
+    pub(super) is_held: bool,
 }
 
 /// As what an entity is served.
@@ -61,7 +68,9 @@ impl Ground<'_> {
             published: published.clone(),
             published_table: self.before.tables.get(&declared_key).cloned(),
             dropped: Vec::new(),
+            is_held: false,
         };
+        let held = |candidate: Candidate| Candidate { is_held: true, ..candidate };
         let before = || published.clone().map_or(Form::Out, Form::Published);
         if let Some(finding) = self.reference(&declared) {
             return candidate(Some(Verdict::unresolved(finding)), Form::Out);
@@ -81,10 +90,27 @@ impl Ground<'_> {
             // What it had when it was last seen judges nobody.
             Some(fault) => candidate(Some(unknown(resource, &source, fault)), before()),
             None if !is_known || !found.is_looked_at => candidate(None, before()),
-            None => match self.found.trials.get(&origin(&**resource)) {
-                Some(problems) if !problems.is_empty() => candidate(Some(refused(resource, problems)), before()),
-                _ => candidate(Some(Verdict::good()), Form::Current(declared)),
-            },
+            None => {
+                let is_as_before = published.as_ref().is_some_and(|published| published.resource.spec == declared.resource.spec);
+                let observed = resource.status.as_ref().and_then(|status| status.observed_generation);
+                // What was told of it as it is holds until there is more to say.
+                let pending = |message: &str| {
+                    let accepted = Finding::unknown("Pending", message);
+                    (observed != resource.metadata.generation).then(|| Verdict { accepted, ..Verdict::good() })
+                };
+                let is_held = judged.is_some_and(|source| source.is_held);
+                match self.found.trials.get(&origin(&**resource)) {
+                    Some(Trial::Answered(problems)) if !problems.is_empty() => {
+                        candidate(Some(refused(resource, problems)), before())
+                    }
+                    Some(Trial::Running) => held(candidate(None, before())),
+                    // One that is served as it is was tried then.
+                    Some(Trial::Unanswered) if !is_as_before => held(candidate(pending(UNTRIED), before())),
+                    _ if is_held && is_as_before => held(candidate(Some(Verdict::good()), before())),
+                    _ if is_held => held(candidate(pending(NOT_CAPTURED), before())),
+                    _ => candidate(Some(Verdict::good()), Form::Current(declared)),
+                }
+            }
         }
     }
 

@@ -41,7 +41,7 @@ pub(super) struct Validated {
     /// What is known all the same of sources that can't be read, and whose changes are captured.
     pub(super) illegible: Vec<Illegible>,
     /// The entities that could be held against their databases.
-    pub(super) catalog: Catalog,
+    pub(super) catalog: Arc<Catalog>,
 }
 
 impl Validated {
@@ -68,6 +68,8 @@ pub(super) struct JudgedSource {
     pub(super) is_paused: bool,
     /// Its changes were captured, for all that is known.
     pub(super) was_captured: bool,
+    /// It goes out as it did before, until what captures its changes is installed.
+    pub(super) is_held: bool,
 }
 
 impl JudgedSource {
@@ -109,7 +111,14 @@ pub(super) fn validate(found: Dereferenced) -> Result<Validated, String> {
     let catalog::Compiled { catalog, entities, at_sources } = catalog::compile_all(&sources, candidates)?;
     let sources = sources.into_iter().map(|source| source::with_problems(source, &at_sources)).collect();
     let policies = found.policies.iter().map(|policy| policy::judge(policy, &entities, &catalog, &before)).collect();
-    Ok(Validated { sources, entities, policies, unreadable: found.unreadable, illegible: found.illegible, catalog })
+    Ok(Validated {
+        sources,
+        entities,
+        policies,
+        unreadable: found.unreadable,
+        illegible: found.illegible,
+        catalog: Arc::new(catalog),
+    })
 }
 
 /// What problems and what is published call a resource.

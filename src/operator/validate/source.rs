@@ -11,6 +11,9 @@ use crate::operator::verdict::{Finding, Verdict};
 use kube::ResourceExt;
 use std::sync::Arc;
 
+/// What is told while a database takes its time with what captures its changes.
+pub(super) const NOT_CAPTURED: &str = "its database has not taken yet what captures changes, which comes before it is served";
+
 /// Judges one source.
 pub(super) fn judge(found: &SourceFound, grants: &[Arc<ReferenceGrant>], before: &Before) -> JudgedSource {
     let resource = &found.resource;
@@ -29,6 +32,7 @@ pub(super) fn judge(found: &SourceFound, grants: &[Arc<ReferenceGrant>], before:
         handed: found.handed.clone(),
         is_paused: is_paused(&**resource),
         was_captured: before.captured(&key, resource),
+        is_held: found.is_held,
     };
     if is_leaving(&**resource) {
         return judged(Verdict::good(), None, None);
@@ -56,6 +60,10 @@ pub(super) fn judge(found: &SourceFound, grants: &[Arc<ReferenceGrant>], before:
         (Some(_), Some(place)) if !place.is_handed => {
             let waits = Finding::no("HandingOver", "not every replica has been handed the URL of its database yet");
             judged(verdict, published, Some(waits))
+        }
+        (Some(ready), _) if found.is_held => {
+            let is_as_before = published.as_ref().is_some_and(|published| published.resource.spec == ready.resource.spec);
+            judged(verdict, published, (!is_as_before).then(|| Finding::no("Pending", NOT_CAPTURED)))
         }
         (Some(ready), _) => judged(verdict, Some(ready), None),
         (None, _) => judged(verdict, published, None),

@@ -9,6 +9,7 @@ use crate::manifest::values::carry;
 use crate::manifest::{Manifests, read};
 use crate::operator::database::Fault;
 use crate::operator::dereference::{EntityFound, SourceFound};
+use crate::operator::trial::Trial;
 use std::path::Path;
 
 const SHOP: &str = "
@@ -63,6 +64,7 @@ fn found(text: &str, look: &Look) -> Dereferenced {
         look: look.clone(),
         place: None,
         handed: None,
+        is_held: false,
     };
     let entity = |declared: Declared<Entity>| EntityFound { resource: Arc::new(declared.resource), is_looked_at: true };
     Dereferenced {
@@ -232,6 +234,97 @@ fn what_is_not_known_yet_is_not_judged() {
     assert_eq!(served(&validated), ["items"]);
     assert!(validated.entities.iter().all(|entity| entity.verdict.is_none()));
     assert_eq!(judged(&validated, "items").named, Some(("public".to_owned(), "items".to_owned())), "as it was published");
+}
+
+/// Which entities go out as what they are, and what is told of them.
+fn told(validated: &Validated) -> Vec<(String, Option<String>, Option<String>)> {
+    let one = |entity: &JudgedEntity| {
+        let spec = entity.outgoing.as_ref().map(|outgoing| &outgoing.resource.spec);
+        let path = spec.map(|spec| spec.name.clone().unwrap_or_else(|| entity.resource.name_any()));
+        let accepted = entity.verdict.as_ref().map(|verdict| verdict.accepted.reason.clone());
+        (entity.resource.name_any(), path, accepted)
+    };
+    validated.entities.iter().map(one).collect()
+}
+
+fn line(name: &str, path: Option<&str>, accepted: Option<&str>) -> (String, Option<String>, Option<String>) {
+    (name.to_owned(), path.map(ToOwned::to_owned), accepted.map(ToOwned::to_owned))
+}
+
+#[test]
+fn a_source_that_is_slow_to_capture_goes_out_as_it_did() {
+    let captured = SHOP.replace("}}\n", "}, capture: {mode: trigger}}\n");
+    let before = format!("{SHOP}{}{}", entity("items", ""), entity("orders", ""));
+    let now = format!(
+        "{captured}{}{}{}",
+        entity("items", ""),
+        entity("orders", ", name: sales"),
+        entity("more", ", table: items, name: more")
+    );
+    let judge = |is_held: bool| {
+        let mut found = after(found(&now, &facts()), &before);
+        found.sources[0].is_held = is_held;
+        let published = Arc::make_mut(found.published.as_mut().expect("published"));
+        published.manifests.iter_mut().for_each(|one| one.table = Some("as it was".to_owned()));
+        // One that was told of already is told nothing else meanwhile.
+        let told = EntityStatus { observed_generation: Some(1), ..EntityStatus::default() };
+        if let Some(more) = found.entities.get_mut(1) {
+            Arc::make_mut(&mut more.resource).status = Some(told);
+        }
+        validate(found).expect("judged")
+    };
+    let held = judge(true);
+    let good = Verdict::good().accepted.reason;
+    assert_eq!(
+        told(&held),
+        [line("items", Some("items"), Some(&good)), line("orders", Some("orders"), None), line("more", None, Some("Pending"))]
+    );
+    let outgoing = held.sources[0].outgoing.as_ref().expect("as it was");
+    assert_eq!(outgoing.resource.spec.capture.mode, CaptureMode::None, "no replica looks for what is not there");
+    assert_eq!(held.sources[0].waits.as_ref().map(|waits| waits.reason.as_str()), Some("Pending"));
+    assert_eq!(judged(&held, "items").table.as_deref(), Some("as it was"));
+    let settled = judge(false);
+    assert_eq!(served(&settled), ["items", "orders", "more"]);
+    assert!(settled.sources[0].waits.is_none());
+    assert_eq!(told(&settled)[1], line("orders", Some("sales"), Some(&good)));
+    assert_ne!(judged(&settled, "items").table.as_deref(), Some("as it was"));
+}
+
+#[test]
+fn declared_sql_that_nobody_has_answered_for_does_not_go_out() {
+    let computed = ", computed: [{name: twice, type: integer, expression: 'item * 2'}]";
+    let before = format!("{SHOP}{}{}", entity("items", ""), entity("orders", computed));
+    let now = format!(
+        "{SHOP}{}{}{}",
+        entity("items", ", name: goods"),
+        entity("orders", computed),
+        entity("more", ", table: items, name: more")
+    );
+    let known = |trial: Trial| {
+        let mut found = after(found(&now, &facts()), &before);
+        found.trials = found.entities.iter().map(|entity| (origin(&*entity.resource), trial.clone())).collect();
+        told(&validate(found).expect("judged"))
+    };
+    let good = Verdict::good().accepted.reason;
+    let answered = [
+        line("items", Some("goods"), Some(&good)),
+        line("orders", Some("orders"), Some(&good)),
+        line("more", Some("more"), Some(&good)),
+    ];
+    assert_eq!(known(Trial::Answered(Vec::new())), answered);
+    assert_eq!(
+        known(Trial::Running),
+        [line("items", Some("items"), None), line("orders", Some("orders"), None), line("more", None, None)]
+    );
+    // What replicas serve as it is was tried before.
+    assert_eq!(
+        known(Trial::Unanswered),
+        [
+            line("items", Some("items"), Some("Pending")),
+            line("orders", Some("orders"), Some(&good)),
+            line("more", None, Some("Pending"))
+        ]
+    );
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod capturing;
 mod crds;
 mod departing;
 mod faults;
+mod hanging;
 mod leading;
 mod modes;
 mod nats;

@@ -19,9 +19,11 @@ use tokio::sync::watch;
 use tracing::{debug, warn};
 
 /// How long what a replica told is there after it has gone without a word.
-const LIFETIME: Duration = Duration::from_secs(30);
+pub const LIFETIME: Duration = Duration::from_secs(30);
 /// How often it is told again.
 const INTERVAL: Duration = Duration::from_secs(10);
+/// How soon it is told again where that has failed: a NATS that is back may have lost what it had.
+const AGAIN: Duration = Duration::from_secs(1);
 const AT_THE_END: Duration = Duration::from_secs(1);
 /// How often it is looked whether a file has come.
 const LOOK: Duration = Duration::from_millis(500);
@@ -55,7 +57,8 @@ impl Announcer {
         loop {
             let served = self.served.borrow_and_update().clone();
             let databases = self.databases();
-            if let Err(error) = self.tell(served.as_deref(), databases.as_ref()).await {
+            let told = self.tell(served.as_deref(), databases.as_ref()).await;
+            if let Err(error) = &told {
                 // NATS itself is told of elsewhere, and this is tried again soon.
                 debug!(%error, "what is served can't be told");
             }
@@ -75,7 +78,7 @@ impl Announcer {
                     () = other_files(folder.as_deref(), databases.as_ref()) => Ok(()),
                 }
             };
-            let changed = tokio::time::timeout(INTERVAL, changed).await;
+            let changed = tokio::time::timeout(if told.is_ok() { INTERVAL } else { AGAIN }, changed).await;
             if matches!(changed, Ok(Err(_))) {
                 // Nobody follows any more, and what is served stays.
                 tokio::time::sleep(INTERVAL).await;

@@ -10,7 +10,7 @@ mod document;
 mod follow;
 mod publish;
 
-pub use announce::Announcer;
+pub use announce::{Announcer, LIFETIME as ANNOUNCEMENT_LIFETIME};
 pub use document::Generation;
 pub use follow::{Follower, Refusal};
 pub use publish::{Error, Published, Publisher};

@@ -4,8 +4,10 @@ use super::capturing::{captured, triggers};
 use super::stage::Stage;
 use crate::cluster::until;
 use crate::support::nats::OwnNats;
+use kube::api::ListParams;
 use resolvespec::store::Bucket;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nats_that_is_away_is_told_and_holds_no_deletion_up() {
@@ -73,6 +75,51 @@ async fn nats_that_has_lost_the_catalog_gets_back_what_was_served() {
         assert_eq!(one.status_of(entity).await, status, "{entity}");
     }
     stage.told("Entity", "tags", "Degraded", "True", "FormerServed").await;
+    drop((operator, one));
+    stage.remove().await;
+}
+
+/// Replicas serve on whatever NATS has lost, and tell again within a few seconds: none of it is news for resources.
+#[tokio::test(flavor = "multi_thread")]
+async fn nats_that_has_lost_everything_changes_nothing_for_resources_at_rest() {
+    let nats = OwnNats::start("operator-wiped");
+    let stage = Stage::over(nats.url()).await;
+    let (operator, one) = (stage.operator("one"), stage.replica("one"));
+    stage.apply_source().await;
+    stage.apply_entity("items").await;
+    stage.ready("Entity", "items").await;
+    stage.ready("DataSource", "shop").await;
+    let turns = async || operator.metric("resolvespec_operator_reconciles_total").await;
+    let writes = async || operator.metric("resolvespec_operator_status_writes_total").await;
+    let versions = async || {
+        let mut versions = BTreeMap::new();
+        for kind in ["DataSource", "Entity"] {
+            let all = stage.api(kind).list(&ListParams::default()).await.expect("an answer").items;
+            versions.extend(all.into_iter().map(|one| (one.metadata.name, one.metadata.resource_version)));
+        }
+        versions
+    };
+    // The last status is written before the turn that finds nothing more to write.
+    let taken = turns().await;
+    until("being at rest", async || turns().await >= taken + 2.0).await;
+    let (before, written) = (versions().await, writes().await);
+    let told = stage.all_events().await.len();
+
+    nats.kill();
+    nats.lose();
+    nats.restart();
+    // Only looked at, since whoever opens a bucket makes it.
+    let has = async |stream: &str, text: &str| {
+        let everything = stage.deployment.everything_in_nats().await;
+        everything.iter().any(|(name, held)| name.ends_with(stream) && held.contains(text))
+    };
+    until("the catalog", async || has("_catalog", "wanted").await).await;
+    until("the replica", async || has("_replicas", r#""replica":"one""#).await).await;
+    let taken = turns().await;
+    until("being looked at", async || turns().await >= taken + 3.0).await;
+    assert_eq!(versions().await, before);
+    assert_eq!((writes().await <= written, stage.all_events().await.len()), (true, told));
+    assert_eq!(one.status_of("items").await, 200);
     drop((operator, one));
     stage.remove().await;
 }

@@ -96,6 +96,11 @@ impl OwnNats {
         self.copy("saved/jetstream", &format!("{}/jetstream", self.server));
     }
 
+    /// Loses everything that it has on its disk. It has to be down.
+    pub(crate) fn lose(&self) {
+        std::fs::remove_dir_all(self.folder.join(self.server).join("jetstream")).expect("its data is there");
+    }
+
     fn script(&self) -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/servers/{}.sh", self.server))
     }

@@ -126,10 +126,13 @@ fn carried(validated: &Validated, rivals: &HashMap<&str, &str>) -> Result<Vec<Ca
     Ok(carried)
 }
 
+/// What one that is not to be used has told is handed over no longer; replicas that serve by it still keep it for as long as they do.
 fn urls(validated: &Validated) -> BTreeMap<String, Secret> {
-    let sources = validated.sources.iter().filter(|source| {
-        !is_leaving(&*source.resource) && source.verdict.accepted.truth != crate::manifest::status::Truth::False
-    });
+    let is_used = |source: &&JudgedSource| {
+        let is_refused = source.verdict.accepted.truth == crate::manifest::status::Truth::False || source.is_shut();
+        !is_leaving(&*source.resource) && !is_refused
+    };
+    let sources = validated.sources.iter().filter(is_used);
     sources.filter_map(|source| Some((source.place.as_ref()?.key.clone(), source.look.url.clone()?))).collect()
 }
 

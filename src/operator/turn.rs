@@ -163,17 +163,19 @@ impl Turns {
             self.memory.waits_for.insert(version, *asked);
         }
         let manifests = Manifests { sources: Vec::new(), entities, policies: Vec::new() };
+        let mut looked_at = HashSet::new();
         for (resource, declared) in snapshot.sources.iter().zip(sources) {
             let key = declared.key();
+            // Whose consent was taken back is read no more, and what it told is known no more.
             let Ok(secret) = validate::secret(resource, &snapshot.grants) else { continue };
+            looked_at.insert(key.clone());
             if validate::unsupported(resource).is_some() {
                 continue;
             }
             let number = self.memory.asked.get(&key).copied().unwrap_or_default();
             self.looks.ask(&key, Question { scope: scope(&manifests, &key), source: declared, secret, number });
         }
-        let keys: HashSet<String> = snapshot.sources.iter().map(|source| validate::declared_source(source).key()).collect();
-        self.looks.retain(|key| keys.contains(key));
+        self.looks.retain(|key| looked_at.contains(key));
     }
 
     /// Judges everything; sources whose databases are slow to take what captures are held as they are.

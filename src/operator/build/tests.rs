@@ -1,6 +1,6 @@
 //! Whose database it is, and what is to be undone there, with sources that are written down here.
 
-use super::super::dereference::{Dereferenced, SourceFound};
+use super::super::dereference::{Dereferenced, Place, SourceFound};
 use super::super::illegible::Illegible;
 use super::super::validate::validate;
 use super::*;
@@ -194,4 +194,17 @@ fn what_one_that_is_not_to_be_used_at_all_has_captured_is_undone() {
     let mut paused = contradicts();
     paused.metadata.annotations = Some([("resolvespec.dev/paused".to_owned(), "true".to_owned())].into());
     assert_eq!(undone(&judged(vec![known(paused, PLACE)], Vec::new())), []);
+}
+
+#[test]
+fn the_url_of_a_secret_that_nobody_consents_to_is_not_handed_over() {
+    let urls = |namespace: &str| {
+        let mut source = source("shop");
+        source.spec.connection.secret_key_ref.as_mut().expect("a Secret").namespace = Some(namespace.to_owned());
+        let place = Place { key: "apps.shop.1".to_owned(), file: "/run/apps.shop.1".to_owned(), is_handed: true };
+        let judged = judged(vec![SourceFound { place: Some(place), ..known(source, PLACE) }], Vec::new());
+        build(&judged).expect("built").urls.into_keys().collect::<Vec<_>>()
+    };
+    assert_eq!(urls("apps"), ["apps.shop.1"]);
+    assert_eq!(urls("bank"), [""; 0]);
 }

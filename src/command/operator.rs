@@ -2,7 +2,7 @@
 
 use crate::cli::Error;
 use crate::config::{NatsConfig, OperatorArgs, OperatorConfig, Webhook};
-use crate::operator::{self, Cluster, Settings, Shared, admission as judging};
+use crate::operator::{self, Cluster, OwnSecret, Settings, Shared, admission as judging};
 use crate::telemetry::{self, Metrics, OperatorMetrics};
 use crate::transport::{admin, admission};
 use crate::{cluster, drain};
@@ -28,7 +28,7 @@ pub async fn operator(args: OperatorArgs) -> Result<(), Error> {
     let telling = axum::serve(listener, admin::process_router(metrics.clone(), Arc::clone(&is_ready)));
     // Whether this one leads, and whether NATS is there, makes no difference to what is said of a resource by itself.
     let (over, lingers) = (CancellationToken::new(), webhook.is_some());
-    let asked = answer(webhook, metrics.operator(), &over);
+    let asked = answer(webhook, settings.own_secret(), metrics.operator(), &over);
     let mut asked = std::pin::pin!(asked);
     let working = work(&nats, settings, metrics.operator(), &is_ready, &end);
     let mut working = std::pin::pin!(working);
@@ -56,7 +56,12 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
 }
 
 /// Answers the API server until the end, if it asks here.
-async fn answer(webhook: Option<Webhook>, metrics: OperatorMetrics, end: &CancellationToken) -> Result<(), Error> {
+async fn answer(
+    webhook: Option<Webhook>,
+    own: Option<OwnSecret>,
+    metrics: OperatorMetrics,
+    end: &CancellationToken,
+) -> Result<(), Error> {
     let Some(Webhook { listen, files }) = webhook else {
         end.cancelled().await;
         return Ok(());
@@ -65,7 +70,7 @@ async fn answer(webhook: Option<Webhook>, metrics: OperatorMetrics, end: &Cancel
     let listener = bind(listen).await?;
     tracing::info!(address = %listener.local_addr()?, path = admission::PATH, "the API server can ask");
     let judge: admission::Judge = Arc::new(move |body| {
-        let reviewed = judging::review(body);
+        let reviewed = judging::review(body, own.as_ref());
         let (kind, outcome) = reviewed.as_ref().map_or(("other", "malformed"), |reviewed| (reviewed.kind, reviewed.outcome));
         metrics.admission(kind, outcome);
         reviewed.map(|reviewed| reviewed.body)

@@ -4,9 +4,10 @@
 //! to the conditions, so that no state is needed, every operator says the same, and the order in which resources are applied does
 //! not matter. Nothing here asks anybody, and what is there already is never refused again: only what changes a spec is judged.
 
+use super::handing::OwnSecret;
 use super::seen::Seen;
 use super::status::NOT_ENFORCED;
-use super::validate::{entity_alone, is_leaving, is_paused, policy_alone, source_alone, without_relations};
+use super::validate::{entity_alone, is_leaving, is_paused, of_the_operator, policy_alone, source_alone, without_relations};
 use super::verdict::told;
 use crate::manifest::{AccessPolicy, DataSource, Entity};
 use kube::Resource;
@@ -29,8 +30,8 @@ pub struct Reviewed {
     pub outcome: &'static str,
 }
 
-/// Answers an AdmissionReview. The error says, for people, why it is none.
-pub fn review(body: &[u8]) -> Result<Reviewed, String> {
+/// Answers an AdmissionReview, where it is known which Secret is the operator's own. The error says, for people, why it is none.
+pub fn review(body: &[u8], own: Option<&OwnSecret>) -> Result<Reviewed, String> {
     let review: AdmissionReview<DynamicObject> =
         serde_json::from_slice(body).map_err(|error| format!("this is no AdmissionReview: {error}"))?;
     if (review.types.api_version.as_str(), review.types.kind.as_str()) != (META_API_VERSION_V1, META_KIND) {
@@ -39,7 +40,7 @@ pub fn review(body: &[u8]) -> Result<Reviewed, String> {
     }
     let request: AdmissionRequest<DynamicObject> =
         review.try_into().map_err(|_| "this AdmissionReview has no request".to_owned())?;
-    let judgement = judge(&request)?;
+    let judgement = judge(&request, own)?;
     let kind = kind_of(&request).unwrap_or("other");
     let response = AdmissionResponse::from(&request);
     let (response, outcome) = match judgement {
@@ -83,7 +84,7 @@ fn kind_of(request: &AdmissionRequest<DynamicObject>) -> Option<&'static str> {
     kinds.into_iter().find(|kind| is_ours && request.kind.kind == *kind)
 }
 
-fn judge(request: &AdmissionRequest<DynamicObject>) -> Result<Judgement, String> {
+fn judge(request: &AdmissionRequest<DynamicObject>, own: Option<&OwnSecret>) -> Result<Judgement, String> {
     let allowed = || Ok(Judgement::Allowed(Vec::new()));
     let is_applied = matches!(request.operation, Operation::Create | Operation::Update);
     // Statuses and the like are the operator's own, and others may write them as well.
@@ -100,7 +101,7 @@ fn judge(request: &AdmissionRequest<DynamicObject>) -> Result<Judgement, String>
         return Ok(Judgement::Allowed(vec![if is_policy { NOT_ENFORCED } else { PAUSED }.to_owned()]));
     }
     let judged = match kind {
-        "DataSource" => read(object).map(|resource| source(&resource)),
+        "DataSource" => read(object).map(|resource| source(&resource, own)),
         "Entity" => read(object).map(|resource| entity(&resource)),
         _ => read(object).map(|resource| policy(&resource)),
     };
@@ -116,8 +117,11 @@ fn read<K: DeserializeOwned>(object: &DynamicObject) -> Result<K, String> {
     seen.map_err(|error| error.to_string())?.0.map_err(|unreadable| unreadable.told())
 }
 
-fn source(resource: &DataSource) -> Judgement {
-    source_alone(resource).map_or(Judgement::Allowed(Vec::new()), |finding| Judgement::Refused(finding.message))
+fn source(resource: &DataSource, own: Option<&OwnSecret>) -> Judgement {
+    let of_the_operator = own.and_then(|own| of_the_operator(resource, own));
+    of_the_operator
+        .or_else(|| source_alone(resource))
+        .map_or(Judgement::Allowed(Vec::new()), |finding| Judgement::Refused(finding.message))
 }
 
 fn entity(resource: &Entity) -> Judgement {

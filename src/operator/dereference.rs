@@ -2,6 +2,7 @@
 
 use super::database::Look;
 use super::grant::ReferenceGrant;
+use super::handing::OwnSecret;
 use super::illegible::Illegible;
 use super::seen::Unreadable;
 use super::trial::Trial;
@@ -17,6 +18,8 @@ pub(super) struct Dereferenced {
     pub(super) entities: Vec<EntityFound>,
     pub(super) policies: Vec<Arc<AccessPolicy>>,
     pub(super) grants: Vec<Arc<ReferenceGrant>>,
+    /// The Secret that no source may name.
+    pub(super) own: OwnSecret,
     pub(super) unreadable: Vec<(&'static str, Unreadable)>,
     /// What is known all the same of sources that can't be read, and whose changes are captured.
     pub(super) illegible: Vec<Illegible>,

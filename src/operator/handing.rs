@@ -13,10 +13,19 @@ use kube::api::{ObjectMeta, Patch, PatchParams};
 use kube::{Api, Client};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Which Secret that is. No DataSource may name it: it has the URLs of all of them, whoever consents to whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnSecret {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
 /// The Secret.
 pub(super) struct Handing {
     api: Api<v1::Secret>,
-    name: String,
+    own: OwnSecret,
     /// The folder where replicas have it.
     folder: String,
     /// What was handed over, and is known still should somebody take the Secret away.
@@ -32,13 +41,19 @@ impl Handing {
     pub(super) async fn begin(client: Client, namespace: &str, name: &str, folder: &str) -> Result<Self, kube::Error> {
         let api: Api<v1::Secret> = Api::namespaced(client, namespace);
         let there = data(api.get_opt(name).await?);
-        let (name, folder) = (name.to_owned(), folder.to_owned());
-        Ok(Self { api, name, folder, handed: there.clone(), there, lacked: BTreeSet::new() })
+        let own = OwnSecret { namespace: namespace.to_owned(), name: name.to_owned() };
+        let folder = folder.to_owned();
+        Ok(Self { api, own, folder, handed: there.clone(), there, lacked: BTreeSet::new() })
+    }
+
+    /// Which Secret it is.
+    pub(super) fn own(&self) -> &OwnSecret {
+        &self.own
     }
 
     /// Looks at the Secret again: somebody else may have changed it or taken it away.
     pub(super) async fn look(&mut self) -> Result<(), kube::Error> {
-        self.there = data(self.api.get_opt(&self.name).await?);
+        self.there = data(self.api.get_opt(&self.own.name).await?);
         Ok(())
     }
 
@@ -111,11 +126,11 @@ impl Handing {
             return Ok(false);
         }
         let secret = v1::Secret {
-            metadata: ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() },
+            metadata: ObjectMeta { name: Some(self.own.name.clone()), ..ObjectMeta::default() },
             data: Some(handed.iter().map(|(key, value)| (key.clone(), ByteString(value.clone()))).collect()),
             ..v1::Secret::default()
         };
-        let written = self.api.patch(&self.name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&secret)).await?;
+        let written = self.api.patch(&self.own.name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&secret)).await?;
         (self.handed, self.there) = (handed, data(Some(written)));
         Ok(true)
     }

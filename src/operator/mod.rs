@@ -35,6 +35,7 @@ use crate::cli::Error;
 use crate::store::Bucket;
 use crate::telemetry::OperatorMetrics;
 use handing::Handing;
+pub use handing::OwnSecret;
 use kube::{Client, Config};
 use lease::Lease;
 use std::sync::Arc;
@@ -73,6 +74,15 @@ pub struct Settings {
     pub survey: Duration,
     /// How long a deletion waits for a database that is away.
     pub give_up: Duration,
+}
+
+impl Settings {
+    /// The Secret that no DataSource may name, if it is set where it is.
+    #[must_use]
+    pub fn own_secret(&self) -> Option<OwnSecret> {
+        let namespace = self.namespace.clone()?;
+        Some(OwnSecret { namespace, name: self.databases_secret.clone() })
+    }
 }
 
 /// What the operator shares with the replicas.

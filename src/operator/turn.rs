@@ -167,7 +167,7 @@ impl Turns {
         for (resource, declared) in snapshot.sources.iter().zip(sources) {
             let key = declared.key();
             // Whose consent was taken back is read no more, and what it told is known no more.
-            let Ok(secret) = validate::secret(resource, &snapshot.grants) else { continue };
+            let Ok(secret) = validate::secret(resource, &snapshot.grants, self.handing.own()) else { continue };
             looked_at.insert(key.clone());
             if validate::unsupported(resource).is_some() {
                 continue;
@@ -200,6 +200,7 @@ impl Turns {
             entities: entities.collect(),
             policies: snapshot.policies.clone(),
             grants: snapshot.grants.clone(),
+            own: self.handing.own().clone(),
             illegible: illegible::illegible(&snapshot.unreadable, &self.handing),
             unreadable: snapshot.unreadable.clone(),
             published: self.memory.last.clone(),

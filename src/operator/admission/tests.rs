@@ -21,6 +21,10 @@ fn asked(kind: &str, spec: &Value) -> Value {
     })
 }
 
+fn own() -> OwnSecret {
+    OwnSecret { namespace: "shop".to_owned(), name: "databases".to_owned() }
+}
+
 /// The same as an update of what was so before.
 fn updated(kind: &str, before: &Value, spec: &Value) -> Value {
     let mut review = asked(kind, spec);
@@ -31,7 +35,7 @@ fn updated(kind: &str, before: &Value, spec: &Value) -> Value {
 }
 
 fn response(review: &Value) -> Value {
-    let reviewed = super::review(review.to_string().as_bytes()).expect("a review");
+    let reviewed = super::review(review.to_string().as_bytes(), Some(&own())).expect("a review");
     let answer: Value = serde_json::from_slice(&reviewed.body).expect("JSON");
     assert_eq!((&answer["apiVersion"], &answer["kind"]), (&review["apiVersion"], &review["kind"]));
     assert_eq!(answer["response"]["uid"], "u-1");
@@ -65,7 +69,7 @@ fn refuses(kind: &str, spec: &Value, expected: &str) {
     assert_eq!(response["allowed"], false, "{response:#}");
     let status = json!({"message": expected, "reason": "Invalid", "code": 422});
     assert_eq!(response["status"], status);
-    let reviewed = super::review(review.to_string().as_bytes()).expect("a review");
+    let reviewed = super::review(review.to_string().as_bytes(), Some(&own())).expect("a review");
     assert_eq!(reviewed.kind, kind);
     // What is there already is not refused again, whatever else is changed of it, nor is what goes.
     let mut labelled = updated(kind, spec, spec);
@@ -82,7 +86,7 @@ fn refuses(kind: &str, spec: &Value, expected: &str) {
     status["request"]["subResource"] = json!("status");
     allows(&status);
     // But what was wrong before is refused when it is changed into something that is wrong.
-    let changed = super::review(updated(kind, &json!({}), spec).to_string().as_bytes()).expect("a review");
+    let changed = super::review(updated(kind, &json!({}), spec).to_string().as_bytes(), None).expect("a review");
     assert_eq!(changed.outcome, "refused");
     let mut paused = asked(kind, spec);
     paused["request"]["object"]["metadata"]["annotations"] = json!({"resolvespec.dev/paused": "true"});
@@ -251,7 +255,7 @@ fn what_is_none_of_ours_is_allowed() {
 
 #[test]
 fn what_is_no_review_is_told_so() {
-    let error = |body: &str| super::review(body.as_bytes()).err().expect("it is none");
+    let error = |body: &str| super::review(body.as_bytes(), None).err().expect("it is none");
     for body in ["", "{", "[]", "null", "{\"kind\": \"AdmissionReview\"}", &format!("{}{}", "[".repeat(5000), "]".repeat(5000))] {
         assert!(error(body).starts_with("this is no AdmissionReview: "), "{body:.20}: {}", error(body));
     }
@@ -266,4 +270,17 @@ fn what_is_no_review_is_told_so() {
     assert_eq!(error(&review.to_string()), "this AdmissionReview has no object");
     review.as_object_mut().expect("an object").remove("request");
     assert_eq!(error(&review.to_string()), "this AdmissionReview has no request");
+}
+
+#[test]
+fn the_secret_that_has_all_urls_is_refused() {
+    let source =
+        |reference: Value| asked("DataSource", &json!({"engine": "postgres", "connection": {"secretKeyRef": reference}}));
+    let named = source(json!({"name": "databases", "key": "bank.shop.1"}));
+    let response = response(&named);
+    let message = response["status"]["message"].as_str().unwrap_or_default();
+    assert!(response["allowed"] == false && message.contains("'shop/databases' is the operator's own"), "{response:#}");
+    allows(&source(json!({"name": "databases", "namespace": "bank", "key": "url"})));
+    let unknown = super::review(named.to_string().as_bytes(), None).expect("a review");
+    assert_eq!(unknown.outcome, "allowed", "conditions tell it then");
 }

@@ -7,6 +7,7 @@ use super::*;
 use crate::generation::Generation;
 use crate::manifest::read;
 use crate::operator::database::{Fault, Look};
+use crate::operator::handing::OwnSecret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use std::path::Path;
@@ -68,6 +69,7 @@ fn judged_after(sources: Vec<SourceFound>, illegible: Vec<Illegible>, published:
         entities: Vec::new(),
         policies: Vec::new(),
         grants: Vec::new(),
+        own: OwnSecret { namespace: "apps".to_owned(), name: "databases".to_owned() },
         unreadable: Vec::new(),
         illegible,
         published: published.map(Arc::new),

@@ -10,7 +10,7 @@ mod source;
 
 pub(super) use entity::{alone as entity_alone, declared as declared_entity, without_relations};
 pub(super) use policy::{JudgedPolicy, alone as policy_alone};
-pub(super) use source::{alone as source_alone, declared as declared_source, secret, unsupported};
+pub(super) use source::{alone as source_alone, declared as declared_source, of_the_operator, secret, unsupported};
 
 use super::database::Look;
 use super::dereference::{Dereferenced, Place};
@@ -103,7 +103,8 @@ pub(super) struct JudgedEntity {
 /// Judges everything. An error is a fault of the operator itself.
 pub(super) fn validate(found: Dereferenced) -> Result<Validated, String> {
     let before = Before::of(found.published.as_deref());
-    let sources: Vec<JudgedSource> = found.sources.iter().map(|source| source::judge(source, &found.grants, &before)).collect();
+    let sources: Vec<JudgedSource> =
+        found.sources.iter().map(|source| source::judge(source, &found.grants, &found.own, &before)).collect();
     let by_key: HashMap<&str, &JudgedSource> = sources.iter().map(|source| (source.key.as_str(), source)).collect();
     let standing = entity::Ground { found: &found, sources: &by_key, before: &before };
     let candidates: Vec<entity::Candidate> =

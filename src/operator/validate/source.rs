@@ -7,6 +7,7 @@ use crate::manifest::{DataSource, Declared, Problem, obstacles};
 use crate::operator::database::{Fault, SecretPlace};
 use crate::operator::dereference::SourceFound;
 use crate::operator::grant::{Reference, ReferenceGrant};
+use crate::operator::handing::OwnSecret;
 use crate::operator::verdict::{Finding, Verdict};
 use kube::ResourceExt;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 pub(super) const NOT_CAPTURED: &str = "its database has not taken yet what captures changes, which comes before it is served";
 
 /// Judges one source.
-pub(super) fn judge(found: &SourceFound, grants: &[Arc<ReferenceGrant>], before: &Before) -> JudgedSource {
+pub(super) fn judge(found: &SourceFound, grants: &[Arc<ReferenceGrant>], own: &OwnSecret, before: &Before) -> JudgedSource {
     let resource = &found.resource;
     let origin = origin(&**resource);
     let declared = declared(resource);
@@ -43,7 +44,7 @@ pub(super) fn judge(found: &SourceFound, grants: &[Arc<ReferenceGrant>], before:
     if let Some(refusal) = unsupported(resource) {
         return judged(Verdict::refused(refusal), published, None);
     }
-    if let Err(reference) = secret(resource, grants) {
+    if let Err(reference) = secret(resource, grants, own) {
         return judged(Verdict::unresolved(reference), None, None);
     }
     let problems = contradictions(&declared);
@@ -85,14 +86,18 @@ pub(in crate::operator) fn declared(resource: &DataSource) -> Declared<DataSourc
     Declared::without_lines(bare, origin(resource))
 }
 
-/// Where its URL is kept, if its own namespace or the other one agrees.
-pub(in crate::operator) fn secret(resource: &DataSource, grants: &[Arc<ReferenceGrant>]) -> Result<Option<SecretPlace>, Finding> {
+/// Where its URL is kept, if its own namespace or the other one agrees, and it is not where the URLs of all are.
+pub(in crate::operator) fn secret(
+    resource: &DataSource,
+    grants: &[Arc<ReferenceGrant>],
+    own: &OwnSecret,
+) -> Result<Option<SecretPlace>, Finding> {
     let Some(reference) = &resource.spec.connection.secret_key_ref else { return Ok(None) };
-    let own = resource.namespace().unwrap_or_default();
-    let namespace = reference.namespace.clone().unwrap_or_else(|| own.clone());
+    let home = resource.namespace().unwrap_or_default();
+    let namespace = reference.namespace.clone().unwrap_or_else(|| home.clone());
     let asked = Reference {
         kind: "DataSource",
-        namespace: &own,
+        namespace: &home,
         to_group: "",
         to_kind: "Secret",
         to_namespace: &namespace,
@@ -101,7 +106,23 @@ pub(in crate::operator) fn secret(resource: &DataSource, grants: &[Arc<Reference
     if !asked.is_permitted(grants) {
         return Err(Finding::no("RefNotPermitted", asked.advice()));
     }
+    if let Some(refusal) = of_the_operator(resource, own) {
+        return Err(refusal);
+    }
     Ok(Some(SecretPlace { namespace, name: reference.name.clone(), key: reference.key.clone() }))
+}
+
+/// What is wrong with one that names the Secret in which replicas get the URLs of all sources, be they of namespaces that never agreed.
+pub(in crate::operator) fn of_the_operator(resource: &DataSource, own: &OwnSecret) -> Option<Finding> {
+    let reference = resource.spec.connection.secret_key_ref.as_ref()?;
+    let namespace = reference.namespace.clone().or_else(|| resource.namespace()).unwrap_or_default();
+    (namespace == own.namespace && reference.name == own.name).then(|| {
+        let message = format!(
+            "the Secret '{namespace}/{}' is the operator's own, which hands the URLs of all databases over to replicas; name one that is kept for this database",
+            own.name
+        );
+        Finding::no("RefNotPermitted", message)
+    })
 }
 
 /// What is wrong with one by itself.

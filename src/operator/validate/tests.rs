@@ -9,6 +9,7 @@ use crate::manifest::values::carry;
 use crate::manifest::{Manifests, read};
 use crate::operator::database::Fault;
 use crate::operator::dereference::{EntityFound, SourceFound};
+use crate::operator::handing::OwnSecret;
 use crate::operator::trial::Trial;
 use std::path::Path;
 
@@ -72,6 +73,7 @@ fn found(text: &str, look: &Look) -> Dereferenced {
         entities: entities.into_iter().map(entity).collect(),
         policies: policies.into_iter().map(|declared| Arc::new(declared.resource)).collect(),
         grants: Vec::new(),
+        own: OwnSecret { namespace: "apps".to_owned(), name: "databases".to_owned() },
         unreadable: Vec::new(),
         illegible: Vec::new(),
         published: None,
@@ -336,6 +338,26 @@ fn a_source_that_cannot_be_used_says_so_to_its_entities() {
     let lost = "---\napiVersion: resolvespec.dev/v1alpha1\nkind: Entity\nmetadata: {name: lost, namespace: apps}\nspec: {source: shop, sourceNamespace: data}\n";
     let validated = validate(found(&format!("{SHOP}{lost}"), &facts())).expect("judged");
     assert_eq!(reason(&validated, "lost"), "RefNotPermitted");
+}
+
+#[test]
+fn the_secret_that_has_all_urls_is_nobodys_source() {
+    let shop = |connection: &str| SHOP.replace("{url: 'postgres://me@host/db'}", connection);
+    for borrowed in [
+        "{secretKeyRef: {name: databases, key: bank.shop.1}}",
+        "{secretKeyRef: {namespace: apps, name: databases, key: bank.shop.1}}",
+    ] {
+        let text = format!("{}{}", shop(borrowed), entity("items", ""));
+        let validated = validate(found(&text, &Look::default())).expect("judged");
+        let resolved = &validated.sources[0].verdict.resolved;
+        assert_eq!((resolved.truth, resolved.reason.as_str()), (Truth::False, "RefNotPermitted"));
+        assert!(resolved.message.contains("the Secret 'apps/databases' is the operator's own"), "{}", resolved.message);
+        assert!(validated.sources[0].outgoing.is_none());
+        assert_eq!(reason(&validated, "items"), "DataSourceNotReady");
+    }
+    let own = "{secretKeyRef: {name: shop-database, key: url}}";
+    let validated = validate(found(&shop(own), &Look::default())).expect("judged");
+    assert!(validated.sources[0].verdict.resolved.holds());
 }
 
 #[test]

@@ -93,6 +93,11 @@ impl Captures {
         self.done.get(&capture.key).is_some_and(|done| done.fingerprint == capture.fingerprint)
     }
 
+    /// Whether it is known how far a source's changes can be captured.
+    pub(super) fn is_tried(&self, key: &str) -> bool {
+        self.done.contains_key(key)
+    }
+
     /// When something is to be looked at again.
     pub(super) fn again_at(&self) -> Option<Instant> {
         self.done.values().map(|done| done.again_at).min()

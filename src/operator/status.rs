@@ -14,7 +14,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::core::ObjectMeta;
 use kube::{Resource, ResourceExt};
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// What was applied, as far as statuses tell of it.
@@ -27,7 +27,11 @@ pub(super) struct Applied {
     pub(super) unpublished: HashMap<String, Finding>,
     /// Why changes of sources can't be captured, by their keys.
     pub(super) capture_faults: HashMap<String, String>,
+    /// Sources of which this operator does not know that yet.
+    pub(super) capture_untried: HashSet<String>,
 }
+
+const CAPTURE_FAILED: &str = "CaptureFailed";
 
 /// What every policy is told until there is more to say.
 pub(super) const NOT_ENFORCED: &str = "policies can't be enforced yet; nobody may use the entity while this one is there";
@@ -70,7 +74,8 @@ fn is_about_to_be_known(source: &JudgedSource) -> bool {
     let resource = &source.resource;
     let observed = resource.status.as_ref().and_then(|status| status.observed_generation);
     let is_seen = source.look.facts.is_some() || source.look.fault.is_some();
-    source.verdict.accepted.truth == Truth::Unknown && !is_seen && observed == resource.metadata.generation
+    let is_unknown = source.verdict.accepted.truth == Truth::Unknown && source.verdict.resolved.truth != Truth::False;
+    is_unknown && !is_seen && observed == resource.metadata.generation
 }
 
 /// The same of a policy: whether its entity is only about to be looked at.
@@ -92,7 +97,8 @@ fn data_source(source: &JudgedSource, entities: usize, applied: &Applied, replic
     } else {
         programmed(&origin(&*source.resource), applied, replicas)
     };
-    let capture = applied.capture_faults.get(&source.key).map(|fault| Finding::yes("CaptureFailed", fault.clone()));
+    let fault = applied.capture_faults.get(&source.key).cloned();
+    let capture = fault.or_else(|| known_fault(source, applied)).map(|fault| Finding::yes(CAPTURE_FAILED, fault));
     let conditions = Conditions {
         accepted: verdict.accepted.clone(),
         resolved: verdict.resolved.clone(),
@@ -110,6 +116,16 @@ fn data_source(source: &JudgedSource, entities: usize, applied: &Applied, replic
     };
     let same = (after.observed_generation, after.entities) == (before.observed_generation, before.entities);
     said(resource, before.conditions, after.conditions.clone(), json!(after), same)
+}
+
+/// Why its changes could not be captured when another operator led, until this one has tried.
+fn known_fault(source: &JudgedSource, applied: &Applied) -> Option<String> {
+    if !applied.capture_untried.contains(&source.key) {
+        return None;
+    }
+    let conditions = &source.resource.status.as_ref()?.conditions;
+    let is_it = |one: &&Condition| one.kind == "Degraded" && one.status == Truth::True && one.reason == CAPTURE_FAILED;
+    Some(conditions.iter().find(is_it)?.message.clone())
 }
 
 fn entity(
@@ -339,6 +355,7 @@ mod tests {
             since,
             unpublished: HashMap::from([("Entity a/c".to_owned(), Finding::no("PublishFailed", "NATS is away"))]),
             capture_faults: HashMap::new(),
+            capture_untried: HashSet::new(),
         };
         let replicas = replicas.iter().map(|(name, told)| ((*name).to_owned(), told.clone())).collect();
         assert_eq!(programmed("Entity a/c", &applied, &replicas).reason, "PublishFailed", "whatever replicas serve");

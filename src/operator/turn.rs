@@ -14,7 +14,7 @@ use super::replicas::Replicas;
 use super::status::{Applied, serves, statuses};
 use super::tell::Teller;
 use super::trial::Trials;
-use super::validate::{self, Validated};
+use super::validate::{self, JudgedSource, Validated};
 use super::verdict::Finding;
 use super::watch::{Snapshot, World};
 use crate::catalog::scope;
@@ -364,11 +364,14 @@ impl Turns {
             .sources
             .iter()
             .filter_map(|source| Some((source.key.clone(), self.captures.fault(&source.key)?.to_owned())));
+        let is_captured = |source: &JudgedSource| source.resource.spec.capture.mode != CaptureMode::None;
+        let untried = validated.sources.iter().filter(|source| is_captured(source) && !self.captures.is_tried(&source.key));
         let applied = Applied {
             wanted: self.memory.last.clone(),
             since: self.memory.since(),
             unpublished: failed.map(|error| self.memory.unpublished(&prepared.carried, error)).unwrap_or_default(),
             capture_faults: faults.collect(),
+            capture_untried: untried.map(|source| source.key.clone()).collect(),
         };
         let replicas = self.replicas.borrow().clone();
         let now = jiff::Timestamp::now().round(jiff::Unit::Second).unwrap_or_default().to_string();

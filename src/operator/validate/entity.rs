@@ -93,10 +93,11 @@ impl Ground<'_> {
             None => {
                 let is_as_before = published.as_ref().is_some_and(|published| published.resource.spec == declared.resource.spec);
                 let observed = resource.status.as_ref().and_then(|status| status.observed_generation);
-                // What was told of it as it is holds until there is more to say.
+                // What was told of one that is served as it is holds until there is more to say.
                 let pending = |message: &str| {
                     let accepted = Finding::unknown("Pending", message);
-                    (observed != resource.metadata.generation).then(|| Verdict { accepted, ..Verdict::good() })
+                    let is_news = observed != resource.metadata.generation || published.is_none();
+                    is_news.then(|| Verdict { accepted, ..Verdict::good() })
                 };
                 let is_held = judged.is_some_and(|source| source.is_held);
                 match self.found.trials.get(&origin(&**resource)) {

@@ -122,7 +122,7 @@ async fn consent_that_is_taken_back_leaves_nothing_of_a_secret_behind() {
         let patch = Patch::Apply(resource(kind, name, spec));
         api(&stage.client, &apps, kind).patch(name, &PatchParams::apply("tests"), &patch).await.expect("taken");
     }
-    until("being served", async || one.status_of("coins").await == 200).await;
+    until("being served", async || one.read("coins").await.is_ok_and(|answer| answer.status == 200)).await;
     until("the triggers", async || triggers(&bank.url).await != "0").await;
     let secrets: Api<Secret> = Api::namespaced(stage.client.clone(), &stage.namespace);
     let handed = async || {

@@ -125,8 +125,8 @@ impl World {
         let mut command = self.command(&["serve", "--allow-anonymous", "--replica-name", ["one", "two", "three"][number]]);
         command.args(["--listen", &address.to_string(), "--admin-listen", &admin.to_string()]);
         command.env("RESOLVESPEC_MQTT_BROKERS", self.mosquitto.url());
-        // So that sessions advance, and are written down, in a short storm as well.
-        command.env("RESOLVESPEC_WS_PING_SECONDS", "1").env("RESOLVESPEC_WS_SESSION_SECONDS", "30");
+        // So that sessions advance and are written down, and outlive a database that takes its time to come back.
+        command.env("RESOLVESPEC_WS_PING_SECONDS", "1").env("RESOLVESPEC_WS_SESSION_SECONDS", "90");
         command.stderr(log.expect("the log can be written")).stdout(Stdio::null());
         self.replicas[number].child = Some(command.spawn().expect("the binary runs"));
     }

@@ -112,6 +112,7 @@ impl Captures {
             self.note(capture, Err(reason));
             return;
         }
+        self.rest(&capture.key);
         let (place, capture, catalog) = (capture.place(), capture.clone(), Arc::clone(catalog));
         self.work.begin(&place, async move {
             let outcome = match timeout(LONGEST, install(&capture.database, &catalog, &capture.key)).await {
@@ -120,6 +121,13 @@ impl Captures {
             };
             Outcome::Installed(capture, outcome)
         });
+    }
+
+    /// While something is done, there is nothing to look at: what comes of it begins a turn.
+    fn rest(&mut self, key: &str) {
+        if let Some(done) = self.done.get_mut(key) {
+            done.again_at = Instant::now() + LONGEST;
+        }
     }
 
     /// Takes note of what has come to an end. What there is to know of it and was not told at the last time.
@@ -177,6 +185,9 @@ impl Captures {
         }
         let is_late = self.is_late(undone);
         let untold = if is_late { Untold::Discarded } else { untold };
+        // From now on it is not known to be installed.
+        self.done.retain(|key, done| *key != undone.key || done.fingerprint == UNDOING);
+        self.rest(&undone.key);
         let (undone, url) = (undone.clone(), undone.url(handing));
         let place = url.as_ref().and_then(Secret::text).map_or_else(|| undone.key.clone(), place_of);
         self.work.begin(&place, async move {

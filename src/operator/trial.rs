@@ -82,7 +82,9 @@ impl Trials {
 
     /// When somebody is to be asked again.
     pub(super) fn again_at(&self) -> Option<Instant> {
-        self.said.values().filter(|said| said.problems.is_none()).map(|said| said.at + said.pause).min()
+        // What comes of one that is running begins a turn.
+        let is_waited_for = |said: &&Said| said.problems.is_none() && !self.work.is_running(&said.origin);
+        self.said.values().filter(is_waited_for).map(|said| said.at + said.pause).min()
     }
 
     /// Tries what was not tried yet; whether anything else is known now than what was judged by.

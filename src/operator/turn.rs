@@ -364,7 +364,8 @@ impl Turns {
             .sources
             .iter()
             .filter_map(|source| Some((source.key.clone(), self.captures.fault(&source.key)?.to_owned())));
-        let is_captured = |source: &JudgedSource| source.resource.spec.capture.mode != CaptureMode::None;
+        // Nothing is tried of one that is not to be used at all.
+        let is_captured = |source: &JudgedSource| source.resource.spec.capture.mode != CaptureMode::None && !source.is_shut();
         let untried = validated.sources.iter().filter(|source| is_captured(source) && !self.captures.is_tried(&source.key));
         let applied = Applied {
             wanted: self.memory.last.clone(),

@@ -164,7 +164,7 @@ impl Relay {
         let mut standstill = Standstill::default();
         loop {
             let turn = async {
-                standstill.begin();
+                standstill.begin(Instant::now(), (self.settings.longest_backoff + self.settings.stand_by) * 4);
                 match Box::pin(self.lead(&mut memory, &mut standstill, &mut backoff)).await {
                     Ok(()) => {
                         self.metrics.forget_backlog();

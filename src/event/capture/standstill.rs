@@ -11,14 +11,19 @@ use tokio::time::Instant;
 #[derive(Debug, Default)]
 pub(super) struct Standstill {
     since: Option<Instant>,
+    /// The latest failure.
+    failed: Option<Instant>,
     /// Whether the outbox was asked in this lead.
     asked: bool,
 }
 
 impl Standstill {
-    /// A lead begins.
-    pub(super) fn begin(&mut self) {
+    /// A lead begins. A failure that was longer ago than this is another matter: somebody else has led meanwhile, or nobody had to.
+    pub(super) fn begin(&mut self, now: Instant, patience: Duration) {
         self.asked = false;
+        if self.failed.is_some_and(|failed| now.saturating_duration_since(failed) > patience) {
+            self.since = None;
+        }
     }
 
     /// The outbox was asked: somebody has told something so many whole seconds ago, if anybody has.
@@ -33,6 +38,7 @@ impl Standstill {
 
     /// Nothing could be told.
     pub(super) fn fail(&mut self, now: Instant) {
+        self.failed = Some(now);
         self.since = self.asked.then(|| self.since.unwrap_or(now));
     }
 
@@ -52,6 +58,7 @@ mod tests {
     use super::*;
 
     const MINUTE: Duration = Duration::from_mins(1);
+    const SOON: Duration = Duration::from_secs(24);
 
     /// One that stands still from now on.
     fn stuck(now: Instant) -> Standstill {
@@ -77,12 +84,21 @@ mod tests {
         let mut standstill = stuck(start);
         for second in 1..60 {
             let now = start + Duration::from_secs(second);
-            standstill.begin();
+            standstill.begin(now, SOON);
             standstill.observe(now, Some(second + 1000));
             standstill.fail(now);
             assert!(!standstill.has_lasted(now, MINUTE));
         }
         assert!(standstill.has_lasted(start + MINUTE, MINUTE));
+    }
+
+    #[test]
+    fn what_failed_before_another_one_led_is_no_matter_any_more() {
+        let start = Instant::now();
+        let mut standstill = stuck(start);
+        standstill.begin(start + MINUTE, SOON);
+        standstill.observe(start + MINUTE, None);
+        assert!(!standstill.has_lasted(start + MINUTE, MINUTE), "it has not tried yet");
     }
 
     #[test]
@@ -99,7 +115,7 @@ mod tests {
     fn while_the_outbox_is_away_no_time_passes() {
         let start = Instant::now();
         let mut standstill = stuck(start);
-        standstill.begin();
+        standstill.begin(start + MINUTE, SOON);
         standstill.fail(start + MINUTE);
         standstill.observe(start + MINUTE, Some(120));
         assert!(!standstill.has_lasted(start + MINUTE, MINUTE), "it may go on now");

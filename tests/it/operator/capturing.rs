@@ -118,6 +118,7 @@ async fn what_a_source_that_nobody_consents_to_has_captured_is_undone() {
     until("not being served", async || one.status_of("items").await == 404).await;
     until("no triggers", async || triggers(&url).await == "0").await;
     until("no finalizer", async || stage.finalizers("shop").await.is_empty()).await;
+    until("no trace of undoing", async || stage.condition("DataSource", "shop", "Degraded").await.1 != "CaptureFailed").await;
     // One that is mended captures again.
     stage.apply("DataSource", "shop", captured()).await;
     stage.ready("Entity", "items").await;

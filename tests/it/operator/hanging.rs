@@ -58,10 +58,10 @@ async fn a_table_that_is_locked_delays_only_what_it_is_captured_for() {
     lock.execute(Statement::new("lock table coins in row exclusive mode")).await.expect("the lock");
     stage.apply("DataSource", "bank", over("bank-database", "trigger")).await;
     stage.apply("Entity", "coins", json!({"source": "bank"})).await;
-    somebody_waits(&bank.url).await;
-    // Before the database gives it up, and the entity is served without.
+    // Before the database gives it up after five seconds, and the entity is served without.
     stage.told("Entity", "coins", "Accepted", "Unknown", "Pending").await;
     assert_eq!(one.status_of("coins").await, 404, "what captures it comes first");
+    somebody_waits(&bank.url).await;
     is_served_soon(&stage, &one, "tags").await;
     lock.rollback().await.expect("the lock is gone");
     stage.ready("Entity", "coins").await;

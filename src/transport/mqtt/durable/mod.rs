@@ -240,7 +240,8 @@ impl Shared {
             heard: now,
         };
         let (key, here) = (kept::key(&id), begun.position.clone());
-        let mut was_there = false;
+        // As far as is known before the bucket has said it.
+        let mut was_there = self.roll.subscription(&id).is_some_and(|one| one.kept.answering.is_none());
         loop {
             let there = match self.bucket.get(&key).await {
                 Ok(there) => there,

@@ -232,6 +232,11 @@ impl Turns {
         let due: Vec<&build::Capture> = prepared.captures.iter().filter(|capture| self.captures.is_due(capture)).collect();
         let mut kept = Ok(());
         for capture in due {
+            // Nothing is made for a rival, and nothing of it has to be undone.
+            if capture.rival.is_some() {
+                self.captures.install(capture, &validated.catalog);
+                continue;
+            }
             // Before anything is made that has to be undone.
             match finalizer::add(&self.client, &capture.resource).await {
                 Ok(()) => self.captures.install(capture, &validated.catalog),

@@ -5,11 +5,14 @@ use super::{EXAMPLES, RELEASE, chart, helm, name_of, pods, render_in, repository
 use serde_json::{Value, json};
 use std::io::Write;
 use std::process::{Command, Stdio};
+use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Kinds that a cluster has from others, by their files among what tests/run has fetched.
-const OTHERS: [&str; 4] = [
+const OTHERS: [&str; 5] = [
     "gateway.networking.k8s.io_httproutes",
+    // What other tests need, so that it does not come while something of its group is asked for.
+    "gateway.networking.k8s.io_referencegrants",
     "gateway.networking.k8s.io_grpcroutes",
     "monitoring.coreos.com_servicemonitors",
     "monitoring.coreos.com_prometheusrules",
@@ -20,15 +23,19 @@ pub(crate) fn definition(name: &str) -> String {
     format!("{}/{name}.yaml", std::env::var("TEST_KINDS").expect("TEST_KINDS is set by tests/run"))
 }
 
-/// Has the cluster know these kinds; of one that it knows it keeps its own definition.
+/// Has the cluster know these kinds; of one that it knows it keeps its own definition. Once, and before anybody else asks: while a
+/// kind comes, kubectl does not find out what a name stands for.
 fn ensure_kinds_of_others() {
-    for name in OTHERS {
-        let (file, (group, plural)) = (definition(name), name.split_once('_').expect("group and kind"));
-        if let Err(error) = try_kubectl(&["create", "-f", &file], None) {
-            assert!(error.contains("already exists"), "{file}: {error}");
+    static ENSURED: Once = Once::new();
+    ENSURED.call_once(|| {
+        for name in OTHERS {
+            let (file, (group, plural)) = (definition(name), name.split_once('_').expect("group and kind"));
+            if let Err(error) = try_kubectl(&["create", "-f", &file], None) {
+                assert!(error.contains("already exists"), "{file}: {error}");
+            }
+            kubectl(&["wait", "--for=condition=Established", "--timeout=60s", &format!("crd/{plural}.{group}")], None);
         }
-        kubectl(&["wait", "--for=condition=Established", "--timeout=60s", &format!("crd/{plural}.{group}")], None);
-    }
+    });
 }
 
 pub(super) fn try_kubectl(arguments: &[&str], input: Option<&Value>) -> Result<String, String> {
@@ -61,6 +68,7 @@ pub(super) struct Namespace(pub(super) String);
 
 impl Namespace {
     pub(super) fn new() -> Self {
+        ensure_kinds_of_others();
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let name = format!("it-chart-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let labels = json!({"pod-security.kubernetes.io/enforce": "restricted"});
@@ -88,7 +96,6 @@ impl Drop for Namespace {
 #[test]
 fn the_api_server_takes_every_resource() {
     let namespace = Namespace::new();
-    ensure_kinds_of_others();
     for example in EXAMPLES {
         for resource in &namespace.render(example) {
             let arguments = ["apply", "--server-side", "--dry-run=server", "--validate=strict", "--force-conflicts", "-f", "-"];
@@ -129,7 +136,6 @@ fn whoever_turns_autoscaling_on_keeps_the_replicas_that_there_are() {
 #[test]
 fn routes_and_monitors_are_held_against_their_own_definitions() {
     let namespace = Namespace::new();
-    ensure_kinds_of_others();
     let rendered = namespace.render("full");
     for (kind, place, wrong, words) in [
         ("HTTPRoute", "/spec/rules/0/backendRefs/0/port", json!(70_000), "backendRefs[0].port"),

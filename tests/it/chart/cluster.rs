@@ -68,8 +68,8 @@ pub(super) struct Namespace(pub(super) String);
 
 impl Namespace {
     pub(super) fn new() -> Self {
-        ensure_kinds_of_others();
         static NUMBER: AtomicU32 = AtomicU32::new(0);
+        ensure_kinds_of_others();
         let name = format!("it-chart-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let labels = json!({"pod-security.kubernetes.io/enforce": "restricted"});
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}});

@@ -183,13 +183,17 @@ impl Captures {
         if self.done.get(&undone.key).is_some_and(is_rest) {
             return;
         }
+        let url = undone.url(handing);
+        let place = url.as_ref().and_then(Secret::text).map_or_else(|| undone.key.clone(), place_of);
+        if self.work.is_running(&place) {
+            return;
+        }
         let is_late = self.is_late(undone);
         let untold = if is_late { Untold::Discarded } else { untold };
         // From now on it is not known to be installed.
         self.done.retain(|key, done| *key != undone.key || done.fingerprint == UNDOING);
         self.rest(&undone.key);
-        let (undone, url) = (undone.clone(), undone.url(handing));
-        let place = url.as_ref().and_then(Secret::text).map_or_else(|| undone.key.clone(), place_of);
+        let undone = undone.clone();
         self.work.begin(&place, async move {
             let outcome = match timeout(LONGEST, undo(&undone, url, untold)).await {
                 Ok(outcome) => outcome,

@@ -73,9 +73,8 @@ pub(super) fn statuses(validated: &Validated, applied: &Applied, replicas: &Repl
 fn is_about_to_be_known(source: &JudgedSource) -> bool {
     let resource = &source.resource;
     let observed = resource.status.as_ref().and_then(|status| status.observed_generation);
-    let is_seen = source.look.facts.is_some() || source.look.fault.is_some();
     let is_unknown = source.verdict.accepted.truth == Truth::Unknown && source.verdict.resolved.truth != Truth::False;
-    is_unknown && !is_seen && observed == resource.metadata.generation
+    is_unknown && !source.is_seen() && observed == resource.metadata.generation
 }
 
 /// The same of a policy: whether its entity is only about to be looked at.

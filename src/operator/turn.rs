@@ -270,6 +270,11 @@ impl Turns {
         for resource in undone.chain(validated.illegible.iter().map(|one| &one.resource)) {
             needed.extend(self.handing.keys_of(&resource.namespace().unwrap_or_default(), &resource.name_any()));
         }
+        // Nor may one be taken back that is only about to be looked at.
+        let is_unseen = |source: &&JudgedSource| !source.is_seen() && !source.is_shut();
+        for source in validated.sources.iter().filter(is_unseen) {
+            needed.extend(self.handing.keys_of(&source.resource.namespace().unwrap_or_default(), &source.resource.name_any()));
+        }
         let handed = self.handing.hand(&prepared.urls, &needed).await.map(|_| ()).map_err(Error::from);
         let outcome = match recalled.and(handed) {
             Ok(()) => self.publish(prepared.carried.clone(), validated.declares_nothing()).await,

@@ -73,6 +73,11 @@ pub(super) struct JudgedSource {
 }
 
 impl JudgedSource {
+    /// Whether its database was looked at, be it without success. That of an operator which has just begun was not.
+    pub(super) fn is_seen(&self) -> bool {
+        self.look.facts.is_some() || self.look.fault.is_some()
+    }
+
     /// Whether it is itself what keeps it from being published, and not that its database is away or its Secret can't be read.
     pub(super) fn is_shut(&self) -> bool {
         let is_bad = self.verdict.accepted.truth == Truth::False || self.verdict.resolved.truth == Truth::False;

@@ -13,19 +13,21 @@ use std::time::Duration;
 
 const ENTITIES: usize = 500;
 /// What is wrong with one thing or another.
-const FAULTY: usize = 8;
+const FAULTY: usize = 9;
 
 /// Resources with whatever can be wrong with one, each told what it is: a table, a source, a Secret and a database that are not
-/// there, a path that is an older one's, relations that lead nowhere, a policy that can't be read.
+/// there, a path and a database that are an older one's, relations that lead nowhere, a policy that can't be read.
 async fn faulty(stage: &Stage) {
     stage.deployment.run_script("create table astray (id int primary key)").await;
     stage.secret("away-database", "postgres://nobody:nothing@127.0.0.1:1/none").await;
-    let over = |secret: &str| {
+    stage.secret("twin-database", stage.deployment.database_url()).await;
+    let over = |secret: &str, mode: &str| {
         let connection = json!({"secretKeyRef": {"name": secret, "key": "url"}});
-        json!({"engine": "postgres", "connection": connection, "pool": {"maxConnections": 4}})
+        json!({"engine": "postgres", "connection": connection, "capture": {"mode": mode}, "pool": {"maxConnections": 4}})
     };
-    stage.apply("DataSource", "poor", over("no-database")).await;
-    stage.apply("DataSource", "away", over("away-database")).await;
+    stage.apply("DataSource", "poor", over("no-database", "none")).await;
+    stage.apply("DataSource", "away", over("away-database", "none")).await;
+    stage.apply("DataSource", "twin", over("twin-database", "trigger")).await;
     stage.apply("Entity", "missing", json!({"source": "shop"})).await;
     stage.apply("Entity", "lost", json!({"source": "bank"})).await;
     stage.apply("Entity", "second", json!({"source": "shop", "table": "astray", "name": "t0"})).await;
@@ -36,6 +38,7 @@ async fn faulty(stage: &Stage) {
     for (kind, name, condition, status, reason) in [
         ("DataSource", "poor", "ResolvedRefs", "False", "SecretNotFound"),
         ("DataSource", "away", "Ready", "False", "DatabaseUnavailable"),
+        ("DataSource", "twin", "Degraded", "True", "CaptureFailed"),
         ("Entity", "missing", "Accepted", "False", "TableNotFound"),
         ("Entity", "lost", "ResolvedRefs", "False", "DataSourceNotFound"),
         ("Entity", "second", "Accepted", "False", "PathConflict"),
@@ -105,6 +108,7 @@ async fn five_hundred_entities_at_rest_are_not_written() {
     .await;
     let (written, before, told) = (writes().await, versions().await, events().await);
     assert_eq!(before.len(), 1 + ENTITIES + FAULTY);
+    assert!(told.len() > ENTITIES + FAULTY, "each was told something");
     assert_eq!(stage.events("missing").await, ["TableNotFound"]);
     let taken = turns().await;
     // A minute, in which the operator looks at everything again and again.
@@ -123,6 +127,8 @@ async fn five_hundred_entities_at_rest_are_not_written() {
     assert_eq!(changed(&told, &events().await), NOTHING, "nothing is told");
     stage.delete("DataSource", "shop").await;
     until("the end of the source", async || stage.is_gone("DataSource", "shop").await).await;
+    stage.delete("DataSource", "twin").await;
+    until("the end of the other", async || stage.is_gone("DataSource", "twin").await).await;
     drop((operator, next, one));
     stage.remove().await;
 }

@@ -3,9 +3,13 @@
 //! The compiled catalog is one large value, sessions are many small ones with a lifetime. A bucket knows nothing of either.
 //! Two implementations pass the same conformance suite: memory, and NATS.
 
+#[cfg(test)]
+mod busy;
 mod memory;
 mod nats;
 
+#[cfg(test)]
+pub(crate) use busy::Busy;
 pub use memory::MemoryBucket;
 pub use nats::{BucketSettings, NatsBucket};
 

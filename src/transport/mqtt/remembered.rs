@@ -195,52 +195,7 @@ fn now() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{MemoryBucket, Watch};
-    use std::sync::Mutex;
-
-    /// A bucket in which another replica is quicker once, after somebody has looked.
-    struct Raced {
-        bucket: Arc<dyn Bucket>,
-        quicker: Mutex<Option<Principal>>,
-    }
-
-    #[async_trait::async_trait]
-    impl Bucket for Raced {
-        async fn put(&self, key: &str, value: Bytes, lifetime: Option<Duration>) -> Result<u64, Error> {
-            self.bucket.put(key, value, lifetime).await
-        }
-
-        async fn replace(
-            &self,
-            key: &str,
-            value: Bytes,
-            revision: Option<u64>,
-            lifetime: Option<Duration>,
-        ) -> Result<Option<u64>, Error> {
-            self.bucket.replace(key, value, revision, lifetime).await
-        }
-
-        async fn get(&self, key: &str) -> Result<Option<Entry>, Error> {
-            let entry = self.bucket.get(key).await;
-            let quicker = self.quicker.lock().unwrap().take();
-            if let Some(quicker) = quicker {
-                assert!(Remembered::new(Arc::clone(&self.bucket), false).remember(key, &quicker, true).await?);
-            }
-            entry
-        }
-
-        async fn delete(&self, key: &str) -> Result<(), Error> {
-            self.bucket.delete(key).await
-        }
-
-        async fn remove(&self, key: &str, revision: u64) -> Result<bool, Error> {
-            self.bucket.remove(key, revision).await
-        }
-
-        async fn watch(&self) -> Result<Watch, Error> {
-            self.bucket.watch().await
-        }
-    }
+    use crate::store::{Busy, MemoryBucket};
 
     fn named(name: &str) -> Principal {
         Principal { subject: Some(name.to_owned()), ..Principal::anonymous() }
@@ -294,9 +249,12 @@ mod tests {
     #[tokio::test]
     async fn two_replicas_that_are_asked_at_once_let_the_same_client_in_and_nobody_else() {
         for (quicker, let_in) in [("ann", true), ("bob", false)] {
-            let bucket: Arc<dyn Bucket> = Arc::new(MemoryBucket::default());
-            let raced: Arc<dyn Bucket> = Arc::new(Raced { bucket, quicker: Mutex::new(Some(named(quicker))) });
-            let here = Remembered::new(raced, false);
+            let elsewhere: Arc<dyn Bucket> = Arc::new(MemoryBucket::default());
+            assert!(Remembered::new(Arc::clone(&elsewhere), false).remember("dev", &named(quicker), true).await.unwrap());
+            let written = elsewhere.get("dev").await.unwrap().unwrap().value;
+            let bucket = Busy::default();
+            *bucket.then.lock().unwrap() = Some(("dev".to_owned(), written));
+            let here = Remembered::new(Arc::new(bucket), false);
             assert_eq!(here.remember("dev", &named("ann"), false).await.unwrap(), let_in, "{quicker}");
             assert_eq!(name(here.ask("dev").await.unwrap()).as_deref(), Some(quicker));
         }

@@ -2,56 +2,10 @@
 
 use super::*;
 use crate::protocol::Target;
-use crate::store::{Entry, MemoryBucket, Watch};
+use crate::store::Busy;
 use serde_json::json;
-use std::sync::Mutex;
 
 const SESSION: &str = "51f0cb6e-3f5c-4a4a-9a3e-2f8a3b1f5c77";
-
-/// A bucket in which something happens after somebody has looked at a key.
-#[derive(Default)]
-struct Busy {
-    inner: MemoryBucket,
-    then: Mutex<Option<(String, Bytes)>>,
-}
-
-#[async_trait::async_trait]
-impl Bucket for Busy {
-    async fn put(&self, key: &str, value: Bytes, lifetime: Option<Duration>) -> Result<u64, store::Error> {
-        self.inner.put(key, value, lifetime).await
-    }
-
-    async fn replace(
-        &self,
-        key: &str,
-        value: Bytes,
-        revision: Option<u64>,
-        lifetime: Option<Duration>,
-    ) -> Result<Option<u64>, store::Error> {
-        self.inner.replace(key, value, revision, lifetime).await
-    }
-
-    async fn get(&self, key: &str) -> Result<Option<Entry>, store::Error> {
-        let found = self.inner.get(key).await;
-        let then = self.then.lock().unwrap().take_if(|(own, _)| own == key);
-        if let Some((key, value)) = then {
-            self.inner.put(&key, value, None).await?;
-        }
-        found
-    }
-
-    async fn delete(&self, key: &str) -> Result<(), store::Error> {
-        self.inner.delete(key).await
-    }
-
-    async fn remove(&self, key: &str, revision: u64) -> Result<bool, store::Error> {
-        self.inner.remove(key, revision).await
-    }
-
-    async fn watch(&self) -> Result<Watch, store::Error> {
-        self.inner.watch().await
-    }
-}
 
 fn head(term: u64, parts: usize) -> Head {
     Head { identity: Principal::anonymous().identity(), term, parts }

@@ -426,15 +426,18 @@ impl Inner {
             batch.push(waiting.notification);
         }
         if self.queue.is_empty() {
-            self.clear();
+            self.queue = VecDeque::new();
         }
     }
 
     fn drop_waiting(&mut self, slot: usize, drops: impl Fn(&Waiting) -> bool) {
-        for place in &mut self.queue {
+        for (number, place) in (self.first..).zip(&mut self.queue) {
             if let Some(waiting) = place.take_if(|waiting| waiting.slot == slot && drops(waiting)) {
                 self.count -= 1;
                 self.bytes -= waiting.notification.tail.len() + OVERHEAD;
+                if let (Some(key), Some(slot)) = (&waiting.key, self.slots.get_mut(slot).and_then(Option::as_mut)) {
+                    slot.latest.taken(key, number);
+                }
             }
         }
     }

@@ -70,7 +70,7 @@ impl Entering {
             return Ok(true);
         }
         // It counts from here on: what was there before is left out by watchers that come late, and then later ones come first.
-        let kept = Kept { answering: None, since: None, ..self.kept.clone() };
+        let kept = Kept { answering: None, attempt: None, since: None, ..self.kept.clone() };
         let Ok(value) = written(&kept) else { return Ok(true) };
         if self.bucket.replace(&key, value, Some(self.revision), Some(self.kept_for)).await?.is_some() {
             return Ok(true);
@@ -114,7 +114,7 @@ impl Doubtful {
         let Some(there) = self.bucket.get(&key).await?.filter(|there| there.value == *value) else { return Ok(()) };
         // If somebody else is quicker it is theirs.
         if self.was_there {
-            let kept = Kept { answering: None, ..self.kept.clone() };
+            let kept = Kept { answering: None, attempt: None, ..self.kept.clone() };
             let Ok(value) = written(&kept) else { return Ok(()) };
             self.bucket.replace(&key, value, Some(there.revision), Some(self.kept_for)).await?;
         } else {
@@ -214,5 +214,11 @@ mod tests {
         entering(&bucket).await;
         doubtful(false).ends().await;
         assert!(there(&bucket).await.is_none());
+
+        // The same words are said again, and that is another attempt.
+        let again = Kept { attempt: Some(2), ..kept(Some("here")) };
+        bucket.put(&kept::key("s"), written(&again).unwrap(), Some(HOUR)).await.unwrap();
+        doubtful(false).ends().await;
+        assert!(there(&bucket).await.is_some(), "it is not that one's to take back");
     }
 }

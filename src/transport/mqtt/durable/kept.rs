@@ -43,6 +43,9 @@ pub(super) struct Kept {
     /// The process that answers its client, until the broker has the answer: nothing is told before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answering: Option<String>,
+    /// Which attempt to begin it that is, by a number of its own: the same words may be said again within the second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<u64>,
     /// When its client began it, and when it was heard last, in seconds since 1970.
     pub created: u64,
     pub heard: u64,

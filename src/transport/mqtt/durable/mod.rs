@@ -236,6 +236,7 @@ impl Shared {
             seen,
             since: None,
             answering: Some(self.holder.clone()),
+            attempt: Some(Uuid::new_v4().as_u64_pair().0),
             created: now,
             heard: now,
         };

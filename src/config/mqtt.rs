@@ -86,7 +86,8 @@ pub struct MqttArgs {
     /// Requests of a broker that are worked on at once; MQTT 5 brokers hold back what comes beyond. [default: 200]
     #[arg(id = "mqtt-max-in-flight", long = "mqtt-max-in-flight", env = "RESOLVESPEC_MQTT_MAX_IN_FLIGHT", value_name = "COUNT")]
     max_in_flight: Option<u16>,
-    /// Requests of one client that may wait behind the one that is worked on; what comes beyond is answered 'unavailable'. [default: 16]
+    /// Requests of one client that may wait behind the one that is worked on for more than five seconds; what is beyond is answered
+    /// 'unavailable'. [default: 16]
     #[arg(id = "mqtt-max-queued", long = "mqtt-max-queued", env = "RESOLVESPEC_MQTT_MAX_QUEUED", value_name = "COUNT")]
     max_queued: Option<usize>,
     /// Seconds that a broker keeps our session when the connection is lost. Needs a client id that lasts. [default: 0]

@@ -11,6 +11,7 @@ use super::place::{Mark, Place};
 use super::route::Route;
 use super::text::{Common, Resync};
 use crate::event::bus::{self, Delivery};
+use crate::event::matcher::BATCH;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use std::sync::Arc;
@@ -119,12 +120,10 @@ impl<'m> Replay<'m> {
         let deliveries = hub.parts.bus.follow(&self.mark.position(self.from)).await?;
         let mut chunks = deliveries.ready_chunks(CHUNK);
         while let Some(chunk) = chunks.next().await {
-            let mut reached = None;
             let mut woken = Woken::default();
-            for delivery in chunk {
-                let delivery = delivery?;
-                self.tell(hub, &delivery, &mut woken);
-                reached = Some(self.mark.at(delivery.offset));
+            let whole: Vec<Delivery> = chunk.into_iter().collect::<Result<_, _>>()?;
+            for deliveries in whole.chunks(BATCH) {
+                self.tell(hub, deliveries, &mut woken);
             }
             woken.wake();
             hub.parts.metrics.overflowed(woken.overflows);
@@ -132,6 +131,7 @@ impl<'m> Replay<'m> {
                 let number = self.number;
                 self.waiting.retain(|one| one.mailbox.is_replayed(one.slot, number));
             }
+            let reached = whole.last().map(|delivery| self.mark.at(delivery.offset));
             if let Some(reached) = reached.filter(|reached| *reached >= self.until) {
                 self.catch_up(reached);
             }
@@ -143,10 +143,10 @@ impl<'m> Replay<'m> {
         Err(bus::Error::Unavailable("the bus tells nothing more".to_owned()))
     }
 
-    fn tell(&self, hub: &Shared, delivery: &Delivery, woken: &mut Woken) {
+    fn tell(&self, hub: &Shared, deliveries: &[Delivery], woken: &mut Woken) {
         let mut route = Route::new(self.mark, Lane::Replay(self.number), woken);
         for generation in &self.generations {
-            route.deliver(generation, delivery);
+            route.deliver(generation, deliveries);
         }
         hub.parts.metrics.told(0, route.matched, route.told);
     }

@@ -10,6 +10,7 @@ use super::place::Mark;
 use super::route::Route;
 use super::text::{Common, Resync};
 use crate::event::bus::{self, Deliveries, Delivery, Event};
+use crate::event::matcher::BATCH;
 use crate::protocol::Position;
 use futures_util::StreamExt;
 use std::sync::Arc;
@@ -69,20 +70,15 @@ impl Shared {
         let mut chunks = deliveries.ready_chunks(CHUNK);
         while let Some(chunk) = chunks.next().await {
             let mut woken = Woken::default();
-            let mut latest = None;
             let mut failed = None;
-            for delivery in chunk {
-                match delivery {
-                    Ok(delivery) => {
-                        self.tell_one(mark, &delivery, &mut woken);
-                        latest = Some(delivery);
-                    }
-                    Err(error) => failed = Some(error),
-                }
+            let until_failed = chunk.into_iter().map_while(|delivery| delivery.map_err(|error| failed = Some(error)).ok());
+            let whole: Vec<Delivery> = until_failed.collect();
+            for deliveries in whole.chunks(BATCH) {
+                self.tell_some(mark, deliveries, &mut woken);
             }
             woken.wake();
             self.parts.metrics.overflowed(woken.overflows);
-            if let Some(seconds) = latest.as_ref().and_then(age) {
+            if let Some(seconds) = whole.last().and_then(age) {
                 self.parts.metrics.lag(seconds);
             }
             if let Some(error) = failed {
@@ -94,15 +90,17 @@ impl Shared {
         bus::Error::Unavailable("the bus tells nothing more".to_owned())
     }
 
-    fn tell_one(&self, mark: &Mark, delivery: &Delivery, woken: &mut Woken) {
-        mark.begin(delivery.offset);
+    /// Tells deliveries, which have begun before it is looked who follows what, and are told before they are finished.
+    fn tell_some(&self, mark: &Mark, deliveries: &[Delivery], woken: &mut Woken) {
+        let Some(last) = deliveries.last().map(|delivery| delivery.offset) else { return };
+        mark.begin(last);
         let mut route = Route::new(mark, Lane::Live, woken);
         for generation in &**self.generations.load() {
-            route.deliver(generation, delivery);
+            route.deliver(generation, deliveries);
         }
         let (matched, told) = (route.matched, route.told);
-        mark.finish(delivery.offset);
-        self.parts.metrics.told(1, matched, told);
+        mark.finish(last);
+        self.parts.metrics.told(deliveries.len(), matched, told);
     }
 
     /// Tells every subscriber to read again.

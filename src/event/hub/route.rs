@@ -1,9 +1,9 @@
-//! One change to everyone whom it concerns, under one catalog.
+//! Changes to everyone whom they concern, under one catalog.
 //!
 //! Whoever told it may have had another catalog, in which its table has other entities, or other names, or none. Then nobody
 //! here can tell what it says, and who follows the table reads again.
 
-use super::generation::{Generation, Woken};
+use super::generation::{Audience, Generation, Woken};
 use super::mailbox::Lane;
 use super::part::Part;
 use super::place::Mark;
@@ -11,11 +11,12 @@ use super::text::{Common, Resync};
 use crate::catalog::{Catalog, Entity};
 use crate::event::bus::{Delivery, Event};
 use crate::event::capture::{Origin, origin};
-use crate::event::matcher::{Error as Unclear, Image};
+use crate::event::matcher::{Concerned, Error as Unclear, Image, Images};
 use crate::protocol::{Change, ChangeOperation};
 use serde_json::value::RawValue;
+use std::sync::Arc;
 
-/// A delivery on its way.
+/// Deliveries on their way.
 pub(super) struct Route<'a> {
     pub(super) mark: &'a Mark,
     pub(super) lane: Lane,
@@ -24,6 +25,18 @@ pub(super) struct Route<'a> {
     pub(super) told: usize,
     /// How many of those entries were found that may match.
     pub(super) matched: usize,
+}
+
+/// What a delivery means under a catalog.
+enum Meaning<'g, 'd> {
+    /// Nobody here follows what it tells of.
+    Nothing,
+    Change(&'g Entity, &'d Change),
+    Again(&'g Entity, Again),
+    /// Everyone who follows its table reads again.
+    Foreign(&'d Change),
+    /// Everyone reads again.
+    Unreadable,
 }
 
 /// That an entity's rows have to be read again.
@@ -46,29 +59,25 @@ impl<'a> Route<'a> {
         Self { mark, lane, woken, told: 0, matched: 0 }
     }
 
-    /// Tells everyone of a generation whom a delivery concerns.
-    pub(super) fn deliver(&mut self, generation: &Generation, delivery: &Delivery) {
-        let (catalog, offset) = (generation.catalog(), delivery.offset);
-        match &delivery.event {
-            Event::Change(change) | Event::Omitted(change) if !is_told_alike(catalog, change) => {
-                self.foreign(generation, change, offset);
-            }
-            Event::Change(change) => {
-                if let Some(entity) = entity_of(generation, change)
-                    && let Err(reason) = self.change(generation, entity, change, offset)
-                {
-                    self.resync(generation, entity, &Again::of(change, reason), offset);
-                }
-            }
-            Event::Omitted(change) => {
-                if let Some(entity) = entity_of(generation, change) {
-                    self.resync(generation, entity, &Again::of(change, Resync::ChangeOmitted), offset);
-                }
-            }
-            Event::Unreadable => {
-                let again = Again { reason: Resync::ChangeUnreadable, origin: None, part: None };
-                for entity in catalog.entities() {
-                    self.resync(generation, entity, &again, offset);
+    /// Tells everyone of a generation whom deliveries concern, one delivery after the other. Whom, is found out for all at once.
+    pub(super) fn deliver(&mut self, generation: &Generation, deliveries: &[Delivery]) {
+        let (meanings, images): (Vec<_>, Vec<_>) = deliveries.iter().map(|delivery| meaning(generation, &delivery.event)).unzip();
+        let concerned = generation.index.concerned(&images);
+        for (((meaning, delivery), images), concerned) in meanings.into_iter().zip(deliveries).zip(&images).zip(concerned) {
+            let offset = delivery.offset;
+            match meaning {
+                Meaning::Nothing => {}
+                Meaning::Change(entity, change) => match concerned {
+                    Ok(concerned) => self.change(entity, change, images, concerned, offset),
+                    Err(error) => self.resync(generation, entity, &Again::of(change, unclear(&error, change)), offset),
+                },
+                Meaning::Again(entity, again) => self.resync(generation, entity, &again, offset),
+                Meaning::Foreign(change) => self.foreign(generation, change, offset),
+                Meaning::Unreadable => {
+                    let again = Again { reason: Resync::ChangeUnreadable, origin: None, part: None };
+                    for entity in generation.catalog().entities() {
+                        self.resync(generation, entity, &again, offset);
+                    }
                 }
             }
         }
@@ -84,20 +93,14 @@ impl<'a> Route<'a> {
         }
     }
 
-    fn change(&mut self, generation: &Generation, entity: &Entity, change: &Change, offset: u64) -> Result<(), Resync> {
-        if !generation.is_followed(entity.id) {
-            return Ok(());
-        }
-        let before = change.before.as_deref().map(|image| read(entity, image, change)).transpose()?;
-        let after = change.after.as_deref().map(|image| read(entity, image, change)).transpose()?;
-        let (before, after) = match (change.operation, before, after) {
-            (ChangeOperation::Create, None, Some(after)) => (None, Some(after)),
-            (ChangeOperation::Update, Some(before), Some(after)) => (Some(before), Some(after)),
-            (ChangeOperation::Delete, Some(before), None) => (Some(before), None),
-            _ => return Err(Resync::ChangeUnreadable),
-        };
-        let images = (before.as_ref(), after.as_ref());
-        let concerned = generation.index.concerned(images.0, images.1).map_err(|error| unclear(&error, change))?;
+    fn change(
+        &mut self,
+        entity: &Entity,
+        change: &Change,
+        images: &Images<'_>,
+        concerned: Vec<Concerned<Arc<Audience>>>,
+        offset: u64,
+    ) {
         self.matched += concerned.len();
         let common = Common { epoch: self.mark.epoch(), offset };
         let (place, origin) = (self.mark.at(offset), origin(change));
@@ -112,7 +115,6 @@ impl<'a> Route<'a> {
                 self.told += audience.tell(self.lane, &text.told(place, origin, part), self.woken);
             }
         }
-        Ok(())
     }
 
     /// Has everyone read again who follows an entity.
@@ -128,6 +130,47 @@ impl<'a> Route<'a> {
     }
 }
 
+/// What an event means under a generation's catalog, with the images of what is to be matched.
+fn meaning<'g, 'd>(generation: &'g Generation, event: &'d Event) -> (Meaning<'g, 'd>, Images<'d>)
+where
+    'g: 'd,
+{
+    let none = [None, None];
+    let (change, is_whole) = match event {
+        Event::Unreadable => return (Meaning::Unreadable, none),
+        Event::Change(change) => (&**change, true),
+        Event::Omitted(change) => (&**change, false),
+    };
+    if !is_told_alike(generation.catalog(), change) {
+        return (Meaning::Foreign(change), none);
+    }
+    let Some(entity) = entity_of(generation, change).filter(|entity| generation.is_followed(entity.id)) else {
+        return (Meaning::Nothing, none);
+    };
+    if !is_whole {
+        return (Meaning::Again(entity, Again::of(change, Resync::ChangeOmitted)), none);
+    }
+    match images(entity, change) {
+        Ok(images) => (Meaning::Change(entity, change), images),
+        Err(reason) => (Meaning::Again(entity, Again::of(change, reason)), none),
+    }
+}
+
+/// The images that a change of its kind has.
+fn images<'d>(entity: &'d Entity, change: &'d Change) -> Result<Images<'d>, Resync> {
+    let read = |image: &'d Option<Box<RawValue>>| {
+        let image = image.as_deref().map(|image| Image::read(entity, image.get())).transpose();
+        image.map_err(|error| unclear(&error, change))
+    };
+    let images = [read(&change.before)?, read(&change.after)?];
+    match (change.operation, &images) {
+        (ChangeOperation::Create, [None, Some(_)])
+        | (ChangeOperation::Update, [Some(_), Some(_)])
+        | (ChangeOperation::Delete, [Some(_), None]) => Ok(images),
+        _ => Err(Resync::ChangeUnreadable),
+    }
+}
+
 /// Whether a change means here what it does to whoever told it. Those that do not name their table were told by a version that
 /// knew no difference.
 fn is_told_alike(catalog: &Catalog, change: &Change) -> bool {
@@ -138,10 +181,6 @@ fn is_told_alike(catalog: &Catalog, change: &Change) -> bool {
 /// The entity that a change is told of, if it is served from the same source.
 fn entity_of<'g>(generation: &'g Generation, change: &Change) -> Option<&'g Entity> {
     generation.catalog().named(&change.schema, &change.entity).filter(|entity| entity.source == change.source)
-}
-
-fn read<'i>(entity: &'i Entity, image: &'i RawValue, change: &Change) -> Result<Image<'i>, Resync> {
-    Image::read(entity, image.get()).map_err(|error| unclear(&error, change))
 }
 
 fn unclear(error: &Unclear, change: &Change) -> Resync {

@@ -8,7 +8,7 @@ use super::place::Place;
 use super::shape::Shape;
 use crate::catalog::Entity;
 use crate::event::capture::Origin;
-use crate::event::matcher::{Error as Unclear, Image, Told as What};
+use crate::event::matcher::{Error as Unclear, Images, Told as What};
 use crate::protocol::{Change, ChangeOperation, Error};
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -108,9 +108,10 @@ impl Common<'_> {
         shape: &Shape,
         what: What,
         change: &Change,
-        (before, after): (Option<&Image<'_>>, Option<&Image<'_>>),
+        [before, after]: &Images<'_>,
     ) -> Result<Text, Unclear> {
         let absent = || Unclear::Malformed("an image is not there".to_owned());
+        let (before, after) = (before.as_ref(), after.as_ref());
         let image = after.or(before).ok_or_else(absent)?;
         let key = shape.key(image)?;
         let row = match what.operation {

@@ -3,9 +3,9 @@
 //! A filter that needs a column to have a value, or one of a few, is found by the hash of column and value; only filters
 //! that need no value are looked at one by one. What is found is evaluated exactly.
 //!
-//! Matching takes read locks alone, each for one look into one of many small tables. Whoever subscribes makes everything
-//! ready first and takes a table's write lock for one insertion, which moves at most the entries of that table. Changes
-//! of one entity's entries wait for each other on a lock that matching never takes.
+//! Matching takes read locks alone, for a look into some of many small tables. Whoever subscribes makes everything
+//! ready first and takes a table's write lock for one insertion, which moves at most the entries of that table. Subscribers
+//! of one entity wait for each other on a lock that matching never takes.
 //!
 //! An index is of one catalog, whose places it uses. Another catalog needs another index.
 
@@ -15,8 +15,8 @@ use super::datum::Datum;
 use super::domain::Domain;
 use super::filter::{Check, Filter, Node, Source};
 use super::image::Image;
-use super::shard::{Entry, Shard};
-use crate::catalog::{Catalog, ColumnId, Entity};
+use super::shard::{Entry, Shard, Shards};
+use crate::catalog::{Catalog, ColumnId, EntityId};
 use crate::engine::plan::Match;
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
@@ -39,6 +39,9 @@ pub struct Ticket<T> {
     number: u64,
 }
 
+/// A row before a change and after it.
+pub type Images<'i> = [Option<Image<'i>>; 2];
+
 /// Who is told of a change, and what.
 pub type Concerned<T> = (Arc<Entry<T>>, Result<Told, Error>);
 
@@ -49,12 +52,12 @@ struct Followed<T> {
     changes: Mutex<HashMap<(ColumnId, Domain), usize>>,
     /// The columns of `changes`, for whoever matches.
     columns: ArcSwap<Vec<(ColumnId, Domain)>>,
-    keyed: OnceLock<Box<[Shard<T>]>>,
+    keyed: OnceLock<Box<Shards<T>>>,
     scanned: Shard<T>,
 }
 
-/// Tables of an entity. With a million entries a table that grows moves some thousands, which takes less than a millisecond.
-const SHARDS: u64 = 256;
+/// Changes that are best matched at once: more of them would not stay in the nearest cache.
+pub const BATCH: usize = 32;
 
 /// Values of a list by which a filter is found; one with more is looked at with every change.
 const MAX_VALUES: usize = 256;
@@ -115,41 +118,74 @@ impl<T> Index<T> {
         }
     }
 
-    /// The entries whose filters the row may match, each once.
-    pub fn candidates(&self, image: &Image<'_>) -> Result<Vec<Arc<Entry<T>>>, Error> {
-        let mut found = Vec::new();
-        self.gather(image, &mut found)?;
-        Ok(found)
-    }
-
-    /// Who is told of a change from one row to the other, and what. An entry for which that can't be said has the reason.
-    pub fn concerned(&self, before: Option<&Image<'_>>, after: Option<&Image<'_>>) -> Result<Vec<Concerned<T>>, Error> {
-        let mut found = Vec::new();
-        for image in [before, after].into_iter().flatten() {
-            self.gather(image, &mut found)?;
-        }
-        if before.is_some() && after.is_some() {
-            found.sort_unstable_by_key(Arc::as_ptr);
-            found.dedup_by(|left, right| Arc::ptr_eq(left, right));
-        }
-        let matches = |entry: &Entry<T>, image: Option<&Image<'_>>| image.map(|image| entry.filter().matches(image)).transpose();
-        let told = |entry: Arc<Entry<T>>| {
-            let told = matches(&entry, before).and_then(|before| Ok(classify(before, matches(&entry, after)?)));
-            told.transpose().map(|told| (entry, told))
-        };
-        Ok(found.into_iter().filter_map(told).collect())
-    }
-
-    fn gather(&self, image: &Image<'_>, found: &mut Vec<Arc<Entry<T>>>) -> Result<(), Error> {
-        let entity: &Entity = image.entity();
-        let Some(followed) = self.entities.get(entity.id.index()) else { return Ok(()) };
-        for (column, domain) in followed.columns.load().iter() {
-            if let Some(datum) = image.datum(*column, *domain)? {
-                let hash = self.hash(*column, *domain, datum);
-                followed.shard(true, hash).gather(hash, found);
+    /// Who is told of each of some changes, and what. An entry for which that can't be said has the reason.
+    ///
+    /// Many changes at once take less time than one after the other, up to [`BATCH`].
+    pub fn concerned(&self, changes: &[Images<'_>]) -> Vec<Result<Vec<Concerned<T>>, Error>> {
+        let mut all: Vec<_> = changes.iter().map(|_| Ok(Vec::new())).collect();
+        let mut left: Vec<usize> = (0..changes.len()).collect();
+        while let Some(entity) = left.iter().find_map(|number| entity_of(&changes[*number])) {
+            let own;
+            (own, left) = left.into_iter().partition(|number| entity_of(&changes[*number]) == Some(entity));
+            if let Some(followed) = self.entities.get(entity.index()) {
+                self.match_all(followed, entity, changes, &own, &mut all);
             }
         }
-        followed.scanned.gather_all(found);
+        all
+    }
+
+    /// Matches the changes of these numbers, all of one entity.
+    fn match_all(
+        &self,
+        followed: &Followed<T>,
+        entity: EntityId,
+        changes: &[Images<'_>],
+        own: &[usize],
+        all: &mut [Result<Vec<Concerned<T>>, Error>],
+    ) {
+        let mut hashes = Vec::with_capacity(own.len());
+        for number in own {
+            let before = hashes.len();
+            if let Err(error) = self.hash_images(followed, &changes[*number], *number, &mut hashes) {
+                hashes.truncate(before);
+                all[*number] = Err(error);
+            }
+        }
+        let mut keyed = followed.keyed(entity, &hashes);
+        let (mut rest, scanned) = (keyed.as_mut_slice(), followed.scanned.all());
+        for number in own {
+            let Ok(concerned) = &mut all[*number] else { continue };
+            let (found, later) = rest.split_at_mut(rest.partition_point(|(of, _)| of == number));
+            rest = later;
+            // One that is found by the values of a list may be found by both images.
+            found.sort_unstable_by_key(|(_, entry)| Arc::as_ptr(entry));
+            let once = found.chunk_by(|(_, left), (_, right)| Arc::ptr_eq(left, right)).filter_map(|same| same.first());
+            for entry in once.map(|(_, entry)| entry).chain(&scanned) {
+                if let Some(told) = told(entry.filter(), &changes[*number]).transpose() {
+                    concerned.push((Arc::clone(entry), told));
+                }
+            }
+        }
+    }
+
+    /// The hashes by which entries are found that may match one of the images, beside the change's number.
+    fn hash_images(
+        &self,
+        followed: &Followed<T>,
+        images: &Images<'_>,
+        number: usize,
+        into: &mut Vec<(usize, u64)>,
+    ) -> Result<(), Error> {
+        for (column, domain) in followed.columns.load().iter() {
+            let mut last = None;
+            for image in images.iter().flatten() {
+                let hash = image.datum(*column, *domain)?.map(|datum| self.hash(*column, *domain, datum));
+                if let Some(hash) = hash.filter(|_| hash != last) {
+                    into.push((number, hash));
+                }
+                last = hash;
+            }
+        }
         Ok(())
     }
 
@@ -181,9 +217,12 @@ impl<T> Followed<T> {
         if !is_keyed {
             return &self.scanned;
         }
-        let shards = self.keyed.get_or_init(|| (0..SHARDS).map(|_| Shard::default()).collect());
-        // Bits that a table itself does not look at.
-        usize::try_from((hash >> 24) % SHARDS).ok().and_then(|place| shards.get(place)).unwrap_or(&self.scanned)
+        self.keyed.get_or_init(Box::default).of(hash)
+    }
+
+    /// The entries of each hash, beside the number that came with it.
+    fn keyed(&self, entity: EntityId, hashes: &[(usize, u64)]) -> Vec<(usize, Arc<Entry<T>>)> {
+        self.keyed.get().map(|shards| shards.gather(entity, hashes)).unwrap_or_default()
     }
 
     fn tell_columns(&self, changes: &HashMap<(ColumnId, Domain), usize>) {
@@ -192,6 +231,17 @@ impl<T> Followed<T> {
             self.columns.store(Arc::new(changes.keys().copied().collect()));
         }
     }
+}
+
+/// The entity that a change is of.
+fn entity_of(images: &Images<'_>) -> Option<EntityId> {
+    images.iter().flatten().next().map(|image| image.entity().id)
+}
+
+/// What whoever has a filter is told of a change, if anything.
+fn told(filter: &Filter, [before, after]: &Images<'_>) -> Result<Option<Told>, Error> {
+    let matches = |image: &Option<Image<'_>>| image.as_ref().map(|image| filter.matches(image)).transpose();
+    Ok(classify(matches(before)?, matches(after)?))
 }
 
 /// A column that must have one of some values.

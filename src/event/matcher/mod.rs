@@ -31,7 +31,7 @@ mod text;
 pub use classify::{Reason, Told, classify};
 pub use filter::Filter;
 pub use image::Image;
-pub use index::{Concerned, Index, Ticket};
+pub use index::{BATCH, Concerned, Images, Index, Ticket};
 pub use projection::Projection;
 pub use shard::Entry;
 

@@ -1,8 +1,9 @@
 //! Entries of the index: each a filter with everyone who subscribed by it, found through hashes.
 
 use super::filter::Filter;
+use crate::catalog::EntityId;
 use hashbrown::HashTable;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 /// A filter and its subscribers. Equal filters share one.
 ///
@@ -74,7 +75,9 @@ impl<T> Entry<T> {
 
 /// Entries by hashes, an entry as often as it has hashes.
 #[derive(Debug)]
-pub(super) struct Shard<T>(RwLock<HashTable<(u64, Arc<Entry<T>>)>>);
+pub(super) struct Shard<T>(RwLock<Table<T>>);
+
+type Table<T> = HashTable<(u64, Arc<Entry<T>>)>;
 
 impl<T> Default for Shard<T> {
     fn default() -> Self {
@@ -105,16 +108,56 @@ impl<T> Shard<T> {
         table.find(hash, |(known, entry)| *known == hash && entry.filter == *filter).map(|(_, entry)| Arc::clone(entry))
     }
 
-    /// Gathers the entries of a hash.
-    pub(super) fn gather(&self, hash: u64, into: &mut Vec<Arc<Entry<T>>>) {
-        let table = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let found = table.iter_hash(hash).filter(|(known, _)| *known == hash);
-        into.extend(found.map(|(_, entry)| Arc::clone(entry)));
+    /// All entries.
+    pub(super) fn all(&self) -> Vec<Arc<Entry<T>>> {
+        self.read().iter().map(|(_, entry)| Arc::clone(entry)).collect()
     }
 
-    /// Gathers all entries.
-    pub(super) fn gather_all(&self, into: &mut Vec<Arc<Entry<T>>>) {
-        let table = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        into.extend(table.iter().map(|(_, entry)| Arc::clone(entry)));
+    fn read(&self) -> RwLockReadGuard<'_, Table<T>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Tables of an entity. With a million entries one that grows moves some ten thousand, which takes less than a millisecond.
+const SHARDS: usize = 64;
+
+/// The entries of an entity that are found through hashes, in many tables.
+#[derive(Debug)]
+pub(super) struct Shards<T>([Shard<T>; SHARDS]);
+
+impl<T> Default for Shards<T> {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| Shard::default()))
+    }
+}
+
+impl<T> Shards<T> {
+    /// The table of a hash.
+    pub(super) fn of(&self, hash: u64) -> &Shard<T> {
+        &self.0[place(hash)]
+    }
+
+    /// The entries of each hash, beside the number that came with it, in that order.
+    ///
+    /// Each step is done for all before the next, with nothing in between that the processor would have to wait for: so it fetches
+    /// for several at once what is in no cache.
+    pub(super) fn gather(&self, entity: EntityId, hashes: &[(usize, u64)]) -> Vec<(usize, Arc<Entry<T>>)> {
+        let needed = hashes.iter().fold(0_u64, |needed, (_, hash)| needed | 1 << place(*hash));
+        // Whoever waits for a table holds only those before it, so that nobody waits in a circle.
+        let tables: [_; SHARDS] = std::array::from_fn(|place| (needed >> place & 1 == 1).then(|| self.0[place].read()));
+        let mut found = Vec::with_capacity(hashes.len());
+        for (number, hash) in hashes {
+            let there = tables[place(*hash)].iter().flat_map(|table| table.iter_hash(*hash));
+            found.extend(there.filter(|(known, _)| known == hash).map(|(_, entry)| (*number, entry)));
+        }
+        // All of them; an entry has to be read before it is counted, since counting waits for it.
+        found.retain(|(_, entry)| entry.filter.entity == entity);
+        found.into_iter().map(|(number, entry)| (number, Arc::clone(entry))).collect()
+    }
+}
+
+/// The table of a hash, by bits that a table itself does not look at.
+fn place(hash: u64) -> usize {
+    const { assert!(SHARDS == 1 << 6) };
+    usize::from(hash.to_le_bytes()[3] & 63)
 }

@@ -1,8 +1,9 @@
 //! The requests of each client one after the other, those of different clients beside each other.
 //!
-//! A client has a lane only while something of it waits or is worked on. How many requests wait in a lane is bounded, and how many are
-//! in all lanes together; what comes beyond is answered that it should come again. So a client whose requests take long does not
-//! fill what the broker sends us without an acknowledgement, by which all others would wait for it.
+//! A client has a lane only while something of it waits or is worked on. How many requests are in all lanes together is bounded; what
+//! comes beyond is answered that it should come again. So is what waits of one client beyond its own bound, if that is so for long:
+//! many quick requests at once are done by then, and those that take long do not fill what the broker sends us without an
+//! acknowledgement, by which all others would wait for them.
 
 use super::Mqtt;
 use super::broker::Broker;
@@ -10,9 +11,12 @@ use super::requests;
 use super::wire::{Ack, Message};
 use crate::telemetry::MqttMetrics;
 use std::collections::{HashMap, VecDeque};
+use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc};
+use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 /// The lanes of a broker's clients. Cheap to clone.
@@ -24,10 +28,23 @@ struct Shared {
     broker: Broker,
     tasks: TaskTracker,
     metrics: MqttMetrics,
-    waiting: Mutex<HashMap<Arc<str>, VecDeque<Request>>>,
+    lanes: Mutex<HashMap<Arc<str>, Lane>>,
     in_flight: AtomicUsize,
     empty: Notify,
 }
+
+/// What waits of a client, behind what is worked on.
+#[derive(Default)]
+struct Lane {
+    waiting: VecDeque<Request>,
+    /// Since when there is no room for more.
+    crowded: Option<Instant>,
+}
+
+/// For how long a client may have more than its share: many quick requests at once are done by then, and nobody waits for much longer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+const CROWDED: &str = "too many requests of this client wait; send it again when others are answered";
 
 /// A message that came for a client's request topic.
 pub(super) struct Request {
@@ -50,15 +67,15 @@ enum Queued {
     Behind,
     /// Nothing of its client is worked on.
     First(Request),
-    /// There is no room for it.
+    /// There has been no room for long.
     Beyond(Request),
 }
 
 impl Lanes {
     pub(super) fn new(mqtt: Mqtt, broker: Broker, tasks: TaskTracker) -> Self {
         let metrics = mqtt.metrics.mqtt(broker.name());
-        let (waiting, in_flight, empty) = (Mutex::default(), AtomicUsize::new(0), Notify::new());
-        Self(Arc::new(Shared { mqtt, broker, tasks, metrics, waiting, in_flight, empty }))
+        let (lanes, in_flight, empty) = (Mutex::default(), AtomicUsize::new(0), Notify::new());
+        Self(Arc::new(Shared { mqtt, broker, tasks, metrics, lanes, in_flight, empty }))
     }
 
     pub(super) fn mqtt(&self) -> &Mqtt {
@@ -98,40 +115,58 @@ impl Lanes {
                 let lanes = self.clone();
                 self.0.tasks.spawn(async move { lanes.run(&client, request).await });
             }
-            Queued::Beyond(request) => {
-                requests::turn_away(
-                    self,
-                    request,
-                    "too many requests of this client wait; send it again when others are answered",
-                );
-            }
+            Queued::Beyond(request) => requests::turn_away(self, request, CROWDED),
         }
     }
 
     fn queue(&self, request: Request, again: bool) -> Queued {
-        let mut waiting = self.waiting();
-        let Some(lane) = waiting.get_mut(&request.client) else {
-            waiting.insert(Arc::clone(&request.client), VecDeque::new());
+        let mut lanes = self.lanes();
+        let Some(lane) = lanes.get_mut(&request.client) else {
+            lanes.insert(Arc::clone(&request.client), Lane::default());
             return Queued::First(request);
         };
         // What the broker tells again was let in before, and may be done by now: then it is known what came of it.
-        if lane.len() >= self.0.mqtt.settings.max_queued && !again {
+        if lane.is_crowded() && !again {
             return Queued::Beyond(request);
         }
-        lane.push_back(request);
+        lane.waiting.push_back(request);
+        if lane.waiting.len() > self.0.mqtt.settings.max_queued {
+            lane.crowded.get_or_insert_with(Instant::now);
+        }
         Queued::Behind
     }
 
     async fn run(self, client: &str, first: Request) {
         let mut next = Some(first);
         while let Some(request) = next {
-            requests::answer(&self, request).await;
-            let mut waiting = self.waiting();
-            next = waiting.get_mut(client).and_then(VecDeque::pop_front);
-            if next.is_none() {
-                waiting.remove(client);
+            let mut answering = pin!(requests::answer(&self, request));
+            while timeout(PATIENCE / 5, &mut answering).await.is_err() {
+                self.thin(client);
             }
+            self.thin(client);
+            next = self.next(client);
         }
+    }
+
+    /// Turns away what there has been no room for, for long.
+    fn thin(&self, client: &str) {
+        let beyond = match self.lanes().get_mut(client) {
+            Some(lane) if lane.is_crowded() => lane.beyond(self.0.mqtt.settings.max_queued),
+            _ => return,
+        };
+        for request in beyond {
+            requests::turn_away(self, request, CROWDED);
+        }
+    }
+
+    /// What is worked on next; without any, the lane ends.
+    fn next(&self, client: &str) -> Option<Request> {
+        let mut lanes = self.lanes();
+        let next = lanes.get_mut(client).and_then(|lane| lane.next(self.0.mqtt.settings.max_queued));
+        if next.is_none() {
+            lanes.remove(client);
+        }
+        next
     }
 
     /// Waits until nothing is in flight.
@@ -146,8 +181,32 @@ impl Lanes {
     }
 
     /// Held for as long as it takes to put a request in or take one out.
-    fn waiting(&self) -> MutexGuard<'_, HashMap<Arc<str>, VecDeque<Request>>> {
-        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lanes(&self) -> MutexGuard<'_, HashMap<Arc<str>, Lane>> {
+        self.0.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lane {
+    /// Whether there has been no room for long.
+    fn is_crowded(&self) -> bool {
+        self.crowded.is_some_and(|since| since.elapsed() >= PATIENCE)
+    }
+
+    /// What is worked on next.
+    fn next(&mut self, most: usize) -> Option<Request> {
+        let next = self.waiting.pop_front();
+        if self.waiting.len() < most {
+            self.crowded = None;
+        }
+        next
+    }
+
+    /// Takes out what waits beyond so many, but for what the broker has told again.
+    fn beyond(&mut self, most: usize) -> Vec<Request> {
+        let later = self.waiting.split_off(self.waiting.len().min(most));
+        let (kept, beyond): (Vec<Request>, Vec<Request>) = later.into_iter().partition(|request| request.message.again);
+        self.waiting.extend(kept);
+        beyond
     }
 }
 

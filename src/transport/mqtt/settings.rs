@@ -31,7 +31,7 @@ pub struct Settings {
     pub max_message_bytes: usize,
     /// Requests that are worked on, and messages that wait for the broker's acknowledgement, each.
     pub max_in_flight: u16,
-    /// Requests of one client that may wait, behind the one that is worked on.
+    /// Requests of one client that may wait for long, behind the one that is worked on.
     pub max_queued: usize,
     /// How long the broker keeps our session after a connection is lost; nothing for not at all.
     pub session_expiry: Duration,

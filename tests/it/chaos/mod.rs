@@ -51,6 +51,9 @@ fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{variable} is no number: {text}")))
 }
 
+/// A subscriber at its work, and what it knows.
+type Listening = (tokio::task::JoinHandle<subscriber::Figures>, Arc<Knowledge>);
+
 #[tokio::test(flavor = "multi_thread")]
 #[expect(clippy::print_stderr, reason = "the seed and the figures are for whoever runs it")]
 async fn nobody_misses_or_invents_a_change_in_a_storm() {
@@ -65,7 +68,7 @@ async fn nobody_misses_or_invents_a_change_in_a_storm() {
     let writing = Arc::new(AtomicBool::new(true));
     let tasks = TaskTracker::new();
 
-    let mut subscribers = Vec::new();
+    let mut subscribers: Vec<Listening> = Vec::new();
     for source in 0..SOURCES.len() {
         for number in 0..SUBSCRIBERS {
             let subscriber = Subscriber::new(source, number, &mut random, world.entrance(), Arc::clone(&ledger));
@@ -101,7 +104,7 @@ async fn nobody_misses_or_invents_a_change_in_a_storm() {
     }
     let making = made_once(&world, makers).await;
     let truth = truth(&world).await;
-    settle(&truth, &everyone).await;
+    settle(&truth, &mut subscribers).await;
     ended.send_replace(true);
     let mut total = subscriber::Figures::default();
     for (task, knowledge) in subscribers {
@@ -156,11 +159,15 @@ async fn begun(everyone: &[Arc<Knowledge>]) {
 }
 
 /// Waits until everyone knows what is true.
-async fn settle(truth: &[BTreeMap<i64, Row>], everyone: &[Arc<Knowledge>]) {
+async fn settle(truth: &[BTreeMap<i64, Row>], subscribers: &mut [Listening]) {
     let deadline = Instant::now() + CALM;
-    for knowledge in everyone {
+    for (task, knowledge) in subscribers {
         while let Some(difference) = knowledge.difference(&truth[knowledge.source]) {
-            assert!(Instant::now() < deadline, "{difference}");
+            if task.is_finished() {
+                let panicked = task.await.map(|_| ());
+                panic!("{} ended before its time: {panicked:?}", knowledge.name());
+            }
+            assert!(Instant::now() < deadline, "{difference}; {}", knowledge.state());
             // The pause of asking again.
             tokio::time::sleep(Duration::from_millis(50)).await;
         }

@@ -84,7 +84,9 @@ impl Listener {
 
     async fn listen(&mut self) {
         loop {
+            self.knowledge.does("connects");
             if let Ok(mut station) = self.connect().await {
+                self.knowledge.does(format!("listens to {:?} from {:?} on", self.subscription, self.positions.front()));
                 self.figures.connections += 1;
                 while self.hear(&mut station).await.is_ok() {}
                 self.subscription = None;
@@ -164,7 +166,9 @@ impl Listener {
         let id = format!("{}-{}", self.id, self.questions);
         message["id"] = json!(id);
         let text = message.to_string().into_bytes();
+        let mut said = Value::Null;
         loop {
+            self.knowledge.does(format!("asks {message}, and was told {said} before"));
             let topic = format!("spec/{}/request", self.id);
             station.publish(&topic, text.clone(), Beside::default()).await.map_err(|_| Cut)?;
             let until = Instant::now() + ANSWER;
@@ -173,7 +177,10 @@ impl Listener {
                     Some(heard) if heard.body["id"] == id.as_str() => {
                         let code = heard.body["error"]["code"].as_str().unwrap_or_default();
                         match code {
-                            "unavailable" | "deadline_exceeded" => break,
+                            "unavailable" | "deadline_exceeded" => {
+                                said = heard.body;
+                                break;
+                            }
                             "" | "resync_required" => return Ok(heard.body),
                             _ => panic!("{}: {}", self.knowledge.name(), heard.body),
                         }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -116,6 +116,8 @@ struct Known {
     deleted: HashSet<i64>,
     /// What was acknowledged before the latest snapshot came need not be told. None before the first.
     begun_at: Option<usize>,
+    /// What it did last, and when, for whoever looks into a failure.
+    does: Option<(Instant, String)>,
 }
 
 /// What a subscriber knows, for others to look at.
@@ -133,6 +135,15 @@ impl Knowledge {
 
     pub(super) fn filters(&self) -> Value {
         self.wanted.filters()
+    }
+
+    pub(super) fn does(&self, what: impl Into<String>) {
+        self.known().does = Some((Instant::now(), what.into()));
+    }
+
+    pub(super) fn state(&self) -> String {
+        let known = self.known();
+        known.does.as_ref().map_or_else(String::new, |(at, what)| format!("for {} s it {what}", at.elapsed().as_secs()))
     }
 
     /// Takes a snapshot for what is true, which came when so much was acknowledged.
@@ -274,7 +285,9 @@ impl Subscriber {
 
     async fn listen(&mut self) {
         loop {
+            self.knowledge.does("connects");
             if let Ok(mut socket) = self.connect().await {
+                self.knowledge.does(format!("listens from {:?} on", self.position));
                 self.figures.connections += 1;
                 while let Ok(message) = hear(&mut socket).await {
                     if self.take(&mut socket, &message).await.is_err() {
@@ -304,7 +317,7 @@ impl Subscriber {
         assert_eq!(said["type"], "session", "{}: {said}", self.knowledge.name());
         // While NATS or a database is away a session can't be given back, and is asked for again.
         let failed = said["failed"].as_array().into_iter().flatten().map(|one| &one["error"]["code"]);
-        if [&said["error"]["code"]].into_iter().chain(failed).any(|code| code == "unavailable" || code == "timeout") {
+        if [&said["error"]["code"]].into_iter().chain(failed).any(|code| code == "unavailable" || code == "deadline_exceeded") {
             return Err(Cut);
         }
         let restored = said["restored"].as_array().unwrap_or_else(|| panic!("{}: {said}", self.knowledge.name()));
@@ -339,7 +352,7 @@ impl Subscriber {
                     self.figures.resyncs += 1;
                     self.position = None;
                 }
-                "unavailable" | "timeout" => {}
+                "unavailable" | "deadline_exceeded" => {}
                 _ => panic!("{}: {answer}", self.knowledge.name()),
             }
             return Err(Cut);

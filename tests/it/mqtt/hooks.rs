@@ -92,6 +92,24 @@ async fn a_client_whose_requests_take_long_holds_up_nobody_else() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn many_quick_requests_of_a_client_at_once_are_all_done() {
+    for version in [Version::V5, Version::V4] {
+        let as_usual = |settings| Settings { version: Some(version), ..settings };
+        let shop = Shop::hooked(&shared(), Authentication::Anonymous, Vec::new(), as_usual).await;
+        let mut station = Station::connect(&shared(), &format!("{}-c", shop.prefix), &shop.prefix, Spoken::V5).await;
+        station.wait_for_service().await;
+        for number in 0..150 {
+            station.say(&read(&number.to_string())).await;
+        }
+        for number in 0..150 {
+            let answer = station.hear().await.body;
+            assert_eq!((&answer["id"], &answer["success"]), (&number.to_string().into(), &true.into()), "{answer}");
+        }
+        shop.close().await;
+    }
+}
+
 /// Panics at whatever is created.
 struct Clumsy;
 

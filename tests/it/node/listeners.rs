@@ -206,7 +206,8 @@ impl Listener {
     fn go_on(&self, message: &Value) -> Option<End> {
         // While NATS or the database is away a session can't be given back, and is asked for again.
         let failed = message["failed"].as_array().into_iter().flatten().map(|one| &one["error"]["code"]);
-        if [&message["error"]["code"]].into_iter().chain(failed).any(|code| code == "unavailable" || code == "timeout") {
+        if [&message["error"]["code"]].into_iter().chain(failed).any(|code| code == "unavailable" || code == "deadline_exceeded")
+        {
             return Some(End::Cut);
         }
         let id = self.subscription.as_ref().map(|has| has.id.as_str());

@@ -106,7 +106,11 @@ impl Bus for MemoryBus {
         let ring = self.shared.ring();
         let mut changes = ring.kept.iter().rev().filter_map(|(event, _)| event.change());
         let latest = changes.find(|change| change.source == source);
-        Ok(latest.map(|change| Latest { epoch: ring.epoch.clone(), change: Arc::clone(change) }))
+        Ok(latest.map(|change| Latest {
+            epoch: ring.epoch.clone(),
+            change: Arc::clone(change),
+            is_remembered: ring.ids.contains(&change.id),
+        }))
     }
 
     async fn follow(&self, after: &Position) -> Result<Deliveries, Error> {

@@ -89,6 +89,8 @@ pub struct Latest {
     pub epoch: String,
     /// What was told.
     pub change: Arc<Change>,
+    /// Whether it would be dropped for sure if it was published again, and so would be what was published with it.
+    pub is_remembered: bool,
 }
 
 /// What a bus holds.

@@ -192,6 +192,9 @@ pub struct Backlog {
 pub(super) enum Standing {
     /// Nothing is missing in between.
     GoesOn,
+    /// The same, and the latest change that was told is still to be told here, as may be some before it: nobody has noted that
+    /// they were.
+    Waits,
     /// The latest change that was told is not known to it.
     Lost,
     /// Changes were given up, and nobody was told that.
@@ -364,11 +367,12 @@ impl<'a> Outbox<'a> {
         let rows = self.database.fetch_texts(Statement::new(self.sql(&text))).await?;
         let (published, waiting, given_up): (u64, Option<String>, u64) =
             serde_json::from_str(rows.first().map_or("null", String::as_str))?;
-        let is_known = told.is_none_or(|(_, occurred_at)| published > 0 || waiting.as_ref() == Some(occurred_at));
-        Ok(match (given_up, is_known) {
-            (1.., _) => Standing::GivenUp,
-            (0, false) => Standing::Lost,
-            (0, true) => Standing::GoesOn,
+        Ok(match told {
+            _ if given_up > 0 => Standing::GivenUp,
+            None => Standing::GoesOn,
+            Some(_) if published > 0 => Standing::GoesOn,
+            Some((_, occurred_at)) if waiting.as_ref() == Some(occurred_at) => Standing::Waits,
+            Some(_) => Standing::Lost,
         })
     }
 

@@ -232,7 +232,8 @@ impl Relay {
     /// Begins a new epoch where the database does not know the latest change that was told. It was restored, or one that has
     /// taken its place had not got all: what subscribers were told never happened, and ids are given out again. Connections
     /// are made again within statements, so whoever opened one may have reached another database; and an outbox that is made
-    /// anew counts from the microseconds of then.
+    /// anew counts from the microseconds of then. The same where the latest change still waits to be told, and the bus would not drop
+    /// it any more.
     async fn hold_against_bus(&self, outbox: &Outbox<'_>, progress: &mut Progress, ids: &[i64]) -> Result<(), Failure> {
         let opened = outbox.database().opened();
         if progress.is_known(opened, ids) {
@@ -242,9 +243,14 @@ impl Relay {
         let latest = self.bus.latest_of(&self.source).await?;
         let (source, change) = (&self.source, latest.as_ref().map(|latest| latest.change.id.as_str()));
         match (outbox.standing(latest.as_ref().map(|latest| &*latest.change)).await?, &latest) {
-            (Standing::GoesOn, _) | (Standing::Lost, None) => {}
-            (Standing::Lost, Some(latest)) => {
-                tracing::warn!(source, change, "the database has lost the latest change that was told: subscribers start anew");
+            (Standing::GoesOn, _) | (Standing::Lost | Standing::Waits, None) => {}
+            (Standing::Waits, Some(latest)) if latest.is_remembered => {}
+            (standing @ (Standing::Lost | Standing::Waits), Some(latest)) => {
+                let reason = match standing {
+                    Standing::Waits => "what was told last was never noted and would be told once more after what came later",
+                    _ => "the database has lost the latest change that was told",
+                };
+                tracing::warn!(source, change, "{reason}: subscribers start anew");
                 self.bus.renew_after(&latest.epoch).await?;
                 progress.floor = Floor::default();
             }

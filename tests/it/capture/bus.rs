@@ -107,7 +107,7 @@ impl Bus for Recorder {
             (renewals.len().to_string(), renewals.last().copied().unwrap_or_default())
         };
         let latest = self.all().split_off(before).into_iter().rfind(|change| change.source == source);
-        Ok(latest.map(|change| Latest { epoch, change }))
+        Ok(latest.map(|change| Latest { epoch, change, is_remembered: true }))
     }
 
     async fn extent(&self) -> Result<Extent, Error> {

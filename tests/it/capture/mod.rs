@@ -12,6 +12,7 @@ mod relay;
 mod restored;
 mod setup;
 mod slot;
+mod unmarked;
 mod wal;
 
 use crate::support::database::{Fresh, Kind};

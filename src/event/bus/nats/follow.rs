@@ -5,7 +5,7 @@
 //! made anew from the offset, and if the stream itself has a gap there, the follower ends.
 
 use super::super::{Deliveries, Delivery, Error, Extent};
-use super::message::decode;
+use super::message::{decode, epoch_of};
 use super::stream::Stream;
 use crate::nats::pulling::{self, FIRST_PAUSE, LONGEST_PAUSE};
 use crate::protocol::Position;
@@ -82,7 +82,9 @@ impl Follower {
         loop {
             match self.turn().await? {
                 Turn::Message(message) => {
-                    if let Some(delivery) = self.take(&message)? {
+                    if self.goes_on(&message).await?
+                        && let Some(delivery) = self.take(&message)?
+                    {
                         return Ok(delivery);
                     }
                 }
@@ -97,6 +99,23 @@ impl Follower {
                     Err(error) => return Err(error),
                 },
             }
+        }
+    }
+
+    /// Whether a message is of the same epoch: what another begins with must not be taken for what goes on. The stream alone knows
+    /// whether there is another; whoever published can have been late to notice.
+    async fn goes_on(&mut self, message: &jetstream::Message) -> Result<bool, Error> {
+        if epoch_of(message.headers.as_ref()).is_none_or(|epoch| epoch == self.epoch) {
+            return Ok(true);
+        }
+        match self.check_epoch().await {
+            Ok(_) => Ok(true),
+            Err(Error::Unavailable(reason)) => {
+                debug!(reason, "whether the stream of changes is still the same can't be known at the moment");
+                self.pulling = None;
+                Ok(false)
+            }
+            Err(error) => Err(error),
         }
     }
 

@@ -81,6 +81,12 @@ pub(super) fn decode(payload: &[u8], headers: Option<&HeaderMap>) -> Event {
     Event::Change(Arc::new(change))
 }
 
+/// The epoch that a message was published for, as whoever published it knew it.
+pub(super) fn epoch_of(headers: Option<&HeaderMap>) -> Option<&str> {
+    let (epoch, _) = headers?.get(NATS_MESSAGE_ID)?.as_str().split_once('.')?;
+    Some(epoch)
+}
+
 fn encode(change: &Change) -> Result<Vec<u8>, Error> {
     serde_json::to_vec(change).map_err(|error| Error::Unusable(format!("change {} can't be encoded: {error}", change.id)))
 }

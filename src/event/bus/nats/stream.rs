@@ -10,11 +10,12 @@ use super::settings::StreamSettings;
 use crate::nats::Connection;
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::context::{CreateStreamError, CreateStreamErrorKind, GetStreamErrorKind};
+use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, LastRawMessageErrorKind, RetentionPolicy, StorageType};
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tracing::{info, warn};
 use uuid::Uuid;
 
@@ -121,7 +122,14 @@ impl Stream {
         };
         let event = decode(&message.payload, Some(&message.headers));
         let change = event.change().filter(|_| message.sequence > after);
-        Ok(change.map(|change| Latest { epoch, change: Arc::clone(change) }))
+        Ok(change.map(|change| Latest { epoch, change: Arc::clone(change), is_remembered: self.remembers(&message) }))
+    }
+
+    /// Whether the server still knows the id of a message and those of the messages shortly before it. By two clocks, of which neither is
+    /// far wrong.
+    fn remembers(&self, message: &StreamMessage) -> bool {
+        let age = SystemTime::now().duration_since(message.time.into()).unwrap_or_default();
+        age < self.settings.duplicate_window / 10 * 9
     }
 
     /// The epoch that this process knows of.

@@ -192,8 +192,8 @@ pub struct Backlog {
 pub(super) enum Standing {
     /// Nothing is missing in between.
     GoesOn,
-    /// The same, and the latest change that was told is still to be told here, as may be some before it: nobody has noted that
-    /// they were.
+    /// The same, and the latest change that was told is still to be told here, as may be some before it: nobody has marked
+    /// them.
     Waits,
     /// The latest change that was told is not known to it.
     Lost,
@@ -291,6 +291,16 @@ impl<'a> Outbox<'a> {
         if ids.is_empty() {
             return Ok(());
         }
+        Ok(self.marking(ids).await?.commit().await?)
+    }
+
+    /// Whether rows could be moved to the published ones, which stay where they are.
+    pub(super) async fn try_marking(&self, ids: &[i64]) -> Result<(), Error> {
+        Ok(self.marking(ids).await?.rollback().await?)
+    }
+
+    /// A transaction that has moved rows.
+    async fn marking(&self, ids: &[i64]) -> Result<Transaction, Error> {
         let list = ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
         let statements: &[(&str, String)] = match self.database.dialect() {
             Dialect::Postgres => &[(POSTGRES_MARK, format!("{{{list}}}"))],
@@ -301,7 +311,7 @@ impl<'a> Outbox<'a> {
         for (text, list) in statements {
             transaction.execute(Statement::with_binds(self.sql(text), vec![Bind::from(list.as_str())])).await?;
         }
-        Ok(transaction.commit().await?)
+        Ok(transaction)
     }
 
     /// Which ids can still turn up; none where nothing that was removed is in the way.

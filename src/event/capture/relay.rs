@@ -5,7 +5,7 @@
 //! the first row that has not been moved to the published ones, so that nothing is lost and some is told twice. A row that
 //! can't be read never will be: it is told as a change whose images are not known, and does not keep the others waiting.
 
-use super::change::{Record, Tables};
+use super::change::{Record, Tables, outbox_id};
 use super::floor::Floor;
 use super::outbox::{self, Backlog, Bare, Outbox, Row, Standing, Unreadable};
 use super::standstill::Standstill;
@@ -242,13 +242,20 @@ impl Relay {
         }
         let latest = self.bus.latest_of(&self.source).await?;
         let (source, change) = (&self.source, latest.as_ref().map(|latest| latest.change.id.as_str()));
-        match (outbox.standing(latest.as_ref().map(|latest| &*latest.change)).await?, &latest) {
+        let standing = outbox.standing(latest.as_ref().map(|latest| &*latest.change)).await?;
+        if standing == Standing::Waits {
+            // Nothing newer is told, and no epoch begun, while nothing can be marked: what waits would be told late, or anew without end.
+            let told: Vec<i64> = latest.iter().filter_map(|latest| outbox_id(&latest.change.id)).collect();
+            outbox.try_marking(&told).await?;
+        }
+        match (standing, &latest) {
             (Standing::GoesOn, _) | (Standing::Lost | Standing::Waits, None) => {}
             (Standing::Waits, Some(latest)) if latest.is_remembered => {}
-            (standing @ (Standing::Lost | Standing::Waits), Some(latest)) => {
-                let reason = match standing {
-                    Standing::Waits => "what was told last was never noted and would be told once more after what came later",
-                    _ => "the database has lost the latest change that was told",
+            (Standing::Lost | Standing::Waits, Some(latest)) => {
+                let reason = if standing == Standing::Waits {
+                    "what was told last was never marked, and would be told once more after what came later"
+                } else {
+                    "the database has lost the latest change that was told"
                 };
                 tracing::warn!(source, change, "{reason}: subscribers start anew");
                 self.bus.renew_after(&latest.epoch).await?;

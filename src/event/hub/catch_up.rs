@@ -121,7 +121,9 @@ impl<'m> Replay<'m> {
         let mut chunks = deliveries.ready_chunks(CHUNK);
         while let Some(chunk) = chunks.next().await {
             let mut woken = Woken::default();
-            let whole: Vec<Delivery> = chunk.into_iter().collect::<Result<_, _>>()?;
+            let mut failed = None;
+            let until_failed = chunk.into_iter().map_while(|delivery| delivery.map_err(|error| failed = Some(error)).ok());
+            let whole: Vec<Delivery> = until_failed.collect();
             for deliveries in whole.chunks(BATCH) {
                 self.tell(hub, deliveries, &mut woken);
             }
@@ -137,6 +139,9 @@ impl<'m> Replay<'m> {
             }
             if self.waiting.is_empty() {
                 return Ok(());
+            }
+            if let Some(error) = failed {
+                return Err(error);
             }
             tokio::task::consume_budget().await;
         }

@@ -37,7 +37,8 @@ struct Shared {
 #[derive(Default)]
 struct Lane {
     waiting: VecDeque<Request>,
-    /// Since when there is no room for more.
+    /// When it was more than there should be for the first time. It is for as long as the lane is there, or a client whose requests
+    /// take long would have more than its share again and again.
     crowded: Option<Instant>,
 }
 
@@ -126,11 +127,12 @@ impl Lanes {
             return Queued::First(request);
         };
         // What the broker tells again was let in before, and may be done by now: then it is known what came of it.
-        if lane.is_crowded() && !again {
+        let most = self.0.mqtt.settings.max_queued;
+        if lane.is_crowded() && lane.waiting.len() >= most && !again {
             return Queued::Beyond(request);
         }
         lane.waiting.push_back(request);
-        if lane.waiting.len() > self.0.mqtt.settings.max_queued {
+        if lane.waiting.len() > most {
             lane.crowded.get_or_insert_with(Instant::now);
         }
         Queued::Behind
@@ -162,7 +164,7 @@ impl Lanes {
     /// What is worked on next; without any, the lane ends.
     fn next(&self, client: &str) -> Option<Request> {
         let mut lanes = self.lanes();
-        let next = lanes.get_mut(client).and_then(|lane| lane.next(self.0.mqtt.settings.max_queued));
+        let next = lanes.get_mut(client).and_then(|lane| lane.waiting.pop_front());
         if next.is_none() {
             lanes.remove(client);
         }
@@ -187,18 +189,9 @@ impl Lanes {
 }
 
 impl Lane {
-    /// Whether there has been no room for long.
+    /// Whether more than there should be is no matter of a moment.
     fn is_crowded(&self) -> bool {
         self.crowded.is_some_and(|since| since.elapsed() >= PATIENCE)
-    }
-
-    /// What is worked on next.
-    fn next(&mut self, most: usize) -> Option<Request> {
-        let next = self.waiting.pop_front();
-        if self.waiting.len() < most {
-            self.crowded = None;
-        }
-        next
     }
 
     /// Takes out what waits beyond so many, but for what the broker has told again.

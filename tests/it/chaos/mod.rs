@@ -21,8 +21,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use subscriber::{Knowledge, Subscriber, Wanted};
+use subscriber::{Figures, Knowledge, Subscriber, Wanted};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 use world::{SOURCES, World};
 
@@ -52,7 +53,7 @@ fn number(variable: &str) -> Option<u64> {
 }
 
 /// A subscriber at its work, and what it knows.
-type Listening = (tokio::task::JoinHandle<subscriber::Figures>, Arc<Knowledge>);
+type Listening = (JoinHandle<Figures>, Arc<Knowledge>);
 
 #[tokio::test(flavor = "multi_thread")]
 #[expect(clippy::print_stderr, reason = "the seed and the figures are for whoever runs it")]
@@ -83,8 +84,7 @@ async fn nobody_misses_or_invents_a_change_in_a_storm() {
         }
     }
     // Who begins in the middle of the storm has missed nothing of what came before.
-    let everyone: Vec<Arc<Knowledge>> = subscribers.iter().map(|(_, knowledge)| Arc::clone(knowledge)).collect();
-    begun(&everyone).await;
+    begun(&mut subscribers).await;
     let mut writers = Vec::new();
     for source in 0..SOURCES.len() {
         let through = (0..WRITERS[0]).map(|_| writer::Through::Service(world.entrance()));
@@ -106,7 +106,7 @@ async fn nobody_misses_or_invents_a_change_in_a_storm() {
     let truth = truth(&world).await;
     settle(&truth, &mut subscribers).await;
     ended.send_replace(true);
-    let mut total = subscriber::Figures::default();
+    let mut total = Figures::default();
     for (task, knowledge) in subscribers {
         total.add(&task.await.expect("the subscriber did not panic"));
         knowledge.check_told(&ledger);
@@ -120,7 +120,7 @@ async fn nobody_misses_or_invents_a_change_in_a_storm() {
 }
 
 /// Objects if something that was made over MQTT is not there once.
-async fn made_once(world: &World, makers: Vec<tokio::task::JoinHandle<Made>>) -> String {
+async fn made_once(world: &World, makers: Vec<JoinHandle<Made>>) -> String {
     let mut made = Vec::new();
     for maker in makers {
         made.push(maker.await.expect("the maker did not panic"));
@@ -149,12 +149,12 @@ async fn truth(world: &World) -> Vec<BTreeMap<i64, Row>> {
 }
 
 /// Waits until everyone has a snapshot.
-async fn begun(everyone: &[Arc<Knowledge>]) {
+async fn begun(subscribers: &mut [Listening]) {
     let deadline = Instant::now() + CALM;
-    while let Some(late) = everyone.iter().find(|knowledge| !knowledge.has_begun()) {
-        assert!(Instant::now() < deadline, "{} has no snapshot", late.name());
-        // The pause of asking again.
-        tokio::time::sleep(Duration::from_millis(50)).await;
+    for (task, knowledge) in subscribers {
+        while !knowledge.has_begun() {
+            wait(task, knowledge, deadline, "it has no snapshot").await;
+        }
     }
 }
 
@@ -163,13 +163,17 @@ async fn settle(truth: &[BTreeMap<i64, Row>], subscribers: &mut [Listening]) {
     let deadline = Instant::now() + CALM;
     for (task, knowledge) in subscribers {
         while let Some(difference) = knowledge.difference(&truth[knowledge.source]) {
-            if task.is_finished() {
-                let panicked = task.await.map(|_| ());
-                panic!("{} ended before its time: {panicked:?}", knowledge.name());
-            }
-            assert!(Instant::now() < deadline, "{difference}; {}", knowledge.state());
-            // The pause of asking again.
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            wait(task, knowledge, deadline, &difference).await;
         }
     }
+}
+
+/// The pause of asking again what should not be so any more, unless it is too late.
+async fn wait(task: &mut JoinHandle<Figures>, knowledge: &Knowledge, deadline: Instant, what: &str) {
+    if task.is_finished() {
+        let panicked = task.await.map(|_| ());
+        panic!("{} ended before its time: {panicked:?}", knowledge.name());
+    }
+    assert!(Instant::now() < deadline, "{what}; {}", knowledge.state());
+    tokio::time::sleep(Duration::from_millis(50)).await;
 }

@@ -6,7 +6,7 @@
 //! what that says after the gap may come before what was lost in it is told again.
 
 use super::ledger::{Ledger, Row};
-use super::subscriber::{Figures, Knowledge, Wanted, until_ended};
+use super::subscriber::{Figures, Knowledge, Wanted, may_succeed_later, until_ended};
 use super::world::SOURCES;
 use crate::support::mqtt::{Beside, Entry, Spoken, Station};
 use serde_json::{Value, json};
@@ -17,6 +17,9 @@ use tokio::sync::watch;
 
 /// How long an answer may take before the question is asked again.
 const ANSWER: Duration = Duration::from_secs(3);
+
+/// How long those who were asked again may take once one has answered.
+const LAST_ANSWERS: Duration = Duration::from_secs(10);
 
 /// The pause before a connection is tried again.
 const AGAIN: Duration = Duration::from_millis(100);
@@ -167,28 +170,37 @@ impl Listener {
         message["id"] = json!(id);
         let text = message.to_string().into_bytes();
         let mut said = Value::Null;
+        let (mut asked, mut answered, mut answer) = (0, 0, None);
         loop {
             self.knowledge.does(format!("asks {message}, and was told {said} before"));
             let topic = format!("spec/{}/request", self.id);
             station.publish(&topic, text.clone(), Beside::default()).await.map_err(|_| Cut)?;
-            let until = Instant::now() + ANSWER;
-            while Instant::now() < until {
-                match station.hears(ANSWER).await {
+            asked += 1;
+            let mut until = Instant::now() + ANSWER;
+            while Instant::now() < until && answered < asked {
+                match station.hears(AGAIN).await {
                     Some(heard) if heard.body["id"] == id.as_str() => {
-                        let code = heard.body["error"]["code"].as_str().unwrap_or_default();
-                        match code {
-                            "unavailable" | "deadline_exceeded" => {
-                                said = heard.body;
-                                break;
-                            }
-                            "" | "resync_required" => return Ok(heard.body),
-                            _ => panic!("{}: {}", self.knowledge.name(), heard.body),
+                        answered += 1;
+                        let code = &heard.body["error"]["code"];
+                        if code.is_null() || code == "resync_required" {
+                            // Whatever is still worked on must not come after what is said next.
+                            until = Instant::now() + LAST_ANSWERS;
+                            answer = Some(heard.body);
+                        } else {
+                            assert!(may_succeed_later(code), "{}: {}", self.knowledge.name(), heard.body);
+                            said = heard.body;
                         }
                     }
                     Some(heard) => self.take(&heard.body)?,
                     None if station.is_cut() => return Err(Cut),
                     None => {}
                 }
+            }
+            match answer {
+                Some(answer) if answered >= asked => return Ok(answer),
+                // Whoever was asked was killed, or is later than anyone may be.
+                Some(_) => return Err(Cut),
+                None => {}
             }
             if station.is_cut() {
                 return Err(Cut);

@@ -116,8 +116,9 @@ struct Known {
     deleted: HashSet<i64>,
     /// What was acknowledged before the latest snapshot came need not be told. None before the first.
     begun_at: Option<usize>,
-    /// What it did last, and when, for whoever looks into a failure.
+    /// What it did last and when, and when it was told something, for whoever looks into a failure.
     does: Option<(Instant, String)>,
+    told_at: Option<Instant>,
 }
 
 /// What a subscriber knows, for others to look at.
@@ -143,7 +144,9 @@ impl Knowledge {
 
     pub(super) fn state(&self) -> String {
         let known = self.known();
-        known.does.as_ref().map_or_else(String::new, |(at, what)| format!("for {} s it {what}", at.elapsed().as_secs()))
+        let (does, told) = (known.does.as_ref(), known.told_at.map(|at| at.elapsed().as_secs()));
+        let does = does.map_or_else(String::new, |(at, what)| format!("for {} s it {what}", at.elapsed().as_secs()));
+        format!("{does}; was told of a row {told:?} s ago")
     }
 
     /// Takes a snapshot for what is true, which came when so much was acknowledged.
@@ -158,6 +161,7 @@ impl Knowledge {
         assert!(self.wanted.holds(&row), "{} did not want {row:?}", self.name());
         let mut known = self.known();
         known.told.insert((id, row.version));
+        known.told_at = Some(Instant::now());
         known.rows.insert(id, row);
     }
 
@@ -317,7 +321,7 @@ impl Subscriber {
         assert_eq!(said["type"], "session", "{}: {said}", self.knowledge.name());
         // While NATS or a database is away a session can't be given back, and is asked for again.
         let failed = said["failed"].as_array().into_iter().flatten().map(|one| &one["error"]["code"]);
-        if [&said["error"]["code"]].into_iter().chain(failed).any(|code| code == "unavailable" || code == "deadline_exceeded") {
+        if [&said["error"]["code"]].into_iter().chain(failed).any(may_succeed_later) {
             return Err(Cut);
         }
         let restored = said["restored"].as_array().unwrap_or_else(|| panic!("{}: {said}", self.knowledge.name()));
@@ -352,7 +356,7 @@ impl Subscriber {
                     self.figures.resyncs += 1;
                     self.position = None;
                 }
-                "unavailable" | "deadline_exceeded" => {}
+                _ if may_succeed_later(&answer["error"]["code"]) => {}
                 _ => panic!("{}: {answer}", self.knowledge.name()),
             }
             return Err(Cut);
@@ -428,6 +432,11 @@ impl Subscriber {
         assert!(last <= Some(row.version), "{}: {message} after version {last:?}", name());
         self.knowledge.written(id, row);
     }
+}
+
+/// Whether a request that failed with this code can be sent again.
+pub(super) fn may_succeed_later(code: &Value) -> bool {
+    ["unavailable", "deadline_exceeded", "serialization_failure"].iter().any(|one| code == one)
 }
 
 /// The next message of the service.

@@ -18,7 +18,8 @@ async fn received(replica: &Replica) -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_replicas_share_the_requests_of_one_client() {
     let broker = OwnMosquitto::start("sharing");
-    let shop = shop(&broker).await;
+    // All of them may wait at once.
+    let shop = shop(&broker).await.with("RESOLVESPEC_MQTT_MAX_QUEUED", REQUESTS.to_string());
     let (one, two) = (replica(&shop, "one").await, replica(&shop, "two").await);
     let mut ada = client(&broker, "ada").await;
     ada.wait_for_service().await;

@@ -99,10 +99,10 @@ async fn many_quick_requests_of_a_client_at_once_are_all_done() {
         let shop = Shop::hooked(&shared(), Authentication::Anonymous, Vec::new(), as_usual).await;
         let mut station = Station::connect(&shared(), &format!("{}-c", shop.prefix), &shop.prefix, Spoken::V5).await;
         station.wait_for_service().await;
-        for number in 0..150 {
+        for number in 0..80 {
             station.say(&read(&number.to_string())).await;
         }
-        for number in 0..150 {
+        for number in 0..80 {
             let answer = station.hear().await.body;
             assert_eq!((&answer["id"], &answer["success"]), (&number.to_string().into(), &true.into()), "{answer}");
         }

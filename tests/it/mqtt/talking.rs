@@ -109,7 +109,7 @@ async fn a_response_topic_of_the_client_gets_the_answer_too_and_no_other_does() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_is_answered_in_order_while_others_are_answered_too() {
-    let shop = Shop::open(&shared(), |settings| settings).await;
+    let shop = Shop::open(&shared(), |settings| Settings { max_queued: 40, ..settings }).await;
     let mut stations = Vec::new();
     for number in 0..5 {
         let id = format!("{}-{number}", shop.prefix);
@@ -220,11 +220,11 @@ async fn a_replica_that_ends_answers_what_it_has_and_leaves_the_rest_to_others()
     let broker = own_broker("leaves");
     // Without NATS there is nothing by which they could agree on a group.
     let group = Sharing::Group("both".to_owned());
-    let first = Shop::open(&broker.url(), |settings| Settings { sharing: group.clone(), ..settings }).await;
+    let first = Shop::open(&broker.url(), |settings| Settings { sharing: group.clone(), max_queued: 200, ..settings }).await;
     let prefix = first.prefix.clone();
     let second = Shop::open(&broker.url(), |mut settings| {
         settings.prefix.clone_from(&prefix);
-        Settings { sharing: group, ..settings }
+        Settings { sharing: group, max_queued: 200, ..settings }
     })
     .await;
     until("both are there", async || !first.is_degraded().await && !second.is_degraded().await).await;

@@ -28,7 +28,7 @@ const EPOCH_CHECK: Duration = Duration::from_secs(2);
 pub(super) async fn follow(stream: Arc<Stream>, after: &Position) -> Result<Deliveries, Error> {
     let mut check = interval(EPOCH_CHECK);
     check.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let follower = Follower { stream, epoch: after.epoch.clone(), after: after.offset, pulling: None, check };
+    let follower = Follower { stream, epoch: after.epoch.clone(), after: after.offset, pulling: None, check, void: None };
     follower.check().await?;
     Ok(Box::pin(stream::unfold(Some(follower), |follower| async {
         let mut follower = follower?;
@@ -46,6 +46,8 @@ struct Follower {
     after: u64,
     pulling: Option<Pulling>,
     check: Interval,
+    /// Another epoch for which messages were published that is none of the stream's any more.
+    void: Option<String>,
 }
 
 /// A consumer that is pulled from. It is deleted afterwards, since many come and go while many clients resume.
@@ -105,11 +107,15 @@ impl Follower {
     /// Whether a message is of the same epoch: what another begins with must not be taken for what goes on. The stream alone knows
     /// whether there is another; whoever published can have been late to notice.
     async fn goes_on(&mut self, message: &jetstream::Message) -> Result<bool, Error> {
-        if epoch_of(message.headers.as_ref()).is_none_or(|epoch| epoch == self.epoch) {
+        let Some(epoch) = epoch_of(message.headers.as_ref()) else { return Ok(true) };
+        if epoch == self.epoch || self.void.as_deref() == Some(epoch) {
             return Ok(true);
         }
         match self.check_epoch().await {
-            Ok(_) => Ok(true),
+            Ok(_) => {
+                self.void = Some(epoch.to_owned());
+                Ok(true)
+            }
             Err(Error::Unavailable(reason)) => {
                 debug!(reason, "whether the stream of changes is still the same can't be known at the moment");
                 self.pulling = None;

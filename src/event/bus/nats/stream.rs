@@ -31,6 +31,9 @@ const ATTEMPTS: usize = 5;
 const LOOKS: usize = 6;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
 
+/// What is published again takes at most so long after it was asked whether it is remembered; clocks differ by less as well.
+const MARGIN: Duration = Duration::from_mins(1);
+
 /// The stream of changes.
 pub(super) struct Stream {
     pub connection: Connection,
@@ -129,7 +132,7 @@ impl Stream {
     /// far wrong.
     fn remembers(&self, message: &StreamMessage) -> bool {
         let age = SystemTime::now().duration_since(message.time.into()).unwrap_or_default();
-        age < self.settings.duplicate_window / 10 * 9
+        age < self.settings.duplicate_window.saturating_sub(MARGIN.min(self.settings.duplicate_window / 2))
     }
 
     /// The epoch that this process knows of.

@@ -6,7 +6,7 @@ use super::Shared;
 use super::kept::{self, Kept};
 use super::unreachable;
 use crate::protocol::{Code, Error};
-use crate::store;
+use crate::store::{self, Bucket};
 use crate::transport::mqtt::Speaker;
 use bytes::Bytes;
 use serde_json::json;
@@ -26,17 +26,18 @@ impl Shared {
         if kept.broker != speaker.broker.name() || kept.client != *speaker.client || !kept.is_of(&speaker.principal) {
             return Err(unknown());
         }
-        self.end(speaker, id, &kept).await?;
+        self.end(speaker, id, &kept, kept.since.unwrap_or(entry.revision)).await?;
         Ok(json!({ "unsubscribed": true, "subscription_id": id }).to_string().into())
     }
 
     pub(super) async fn unsubscribe_all(&self, speaker: &Speaker) -> Result<Bytes, Error> {
-        // Another replica may have begun some of them a moment ago.
-        self.roll.catch_up(&*self.bucket, &self.holder).await.map_err(|error| unreachable(&error))?;
+        // Another replica may have begun some of them a moment ago. What is begun from here on is not meant: a client that asks again
+        // since the answer is late may begin something when one of the two is answered, while the other is still worked on.
+        let now = self.roll.catch_up(&*self.bucket, &self.holder).await.map_err(|error| unreachable(&error))?;
         let mut count = 0;
         for (id, entered) in self.roll.of_client(speaker.broker.name(), &speaker.client) {
-            if entered.kept.is_of(&speaker.principal) {
-                self.end(speaker, &id, &entered.kept).await?;
+            let is_meant = entered.since() < now && entered.kept.is_of(&speaker.principal);
+            if is_meant && self.end(speaker, &id, &entered.kept, entered.since()).await? {
                 count += 1;
             }
         }
@@ -59,17 +60,18 @@ impl Shared {
         Ok(count)
     }
 
-    async fn end(&self, speaker: &Speaker, id: &str, kept: &Kept) -> Result<(), Error> {
+    /// Ends one that was kept first under a revision, and says whether it was there.
+    async fn end(&self, speaker: &Speaker, id: &str, kept: &Kept, since: u64) -> Result<bool, Error> {
         let current = self.engine.current();
         let entity = current.served().catalog.named(&kept.schema, &kept.entity);
         if let Some(entity) = entity {
             self.engine.unsubscribing(&current, &speaker.principal, entity, id).await?;
         }
-        self.bucket.delete(&kept::key(id)).await.map_err(|error| unreachable(&error))?;
-        if let Some(entity) = entity {
+        let removed = self.remove_unless_anew(&kept::key(id), since).await.map_err(|error| unreachable(&error))?;
+        if let Some(entity) = entity.filter(|_| removed) {
             self.engine.unsubscribed(&current, &speaker.principal, entity, id).await;
         }
-        Ok(())
+        Ok(removed)
     }
 
     /// Removes a subscription that was kept first under a revision and has ended by itself.
@@ -84,17 +86,7 @@ impl Shared {
 
     /// Whether it was there to be removed. Its client may have begun it anew as soon as it heard of the end.
     async fn remove_unless_anew(&self, key: &str, since: u64) -> Result<bool, store::Error> {
-        while let Some(there) = self.bucket.get(key).await? {
-            let is_that =
-                serde_json::from_slice(&there.value).is_ok_and(|kept: Kept| kept.since.unwrap_or(there.revision) == since);
-            if !is_that {
-                break;
-            }
-            if self.bucket.remove(key, there.revision).await? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        remove_unless_anew(&*self.bucket, key, since).await
     }
 
     /// Tells the hooks that a subscription has ended of which the hub does not know why.
@@ -107,4 +99,18 @@ impl Shared {
             }
         });
     }
+}
+
+/// Removes what was kept first under a revision, and says whether it was there to be removed.
+pub(super) async fn remove_unless_anew(bucket: &dyn Bucket, key: &str, since: u64) -> Result<bool, store::Error> {
+    while let Some(there) = bucket.get(key).await? {
+        let is_that = serde_json::from_slice(&there.value).is_ok_and(|kept: Kept| kept.since.unwrap_or(there.revision) == since);
+        if !is_that {
+            break;
+        }
+        if bucket.remove(key, there.revision).await? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }

@@ -4,6 +4,7 @@
 //! anything of it before the broker has the answer, after which what is told comes later than the answer. If this process
 //! dies in between it is told all the same: the answer may have arrived.
 
+use super::ending::remove_unless_anew;
 use super::kept::{self, Kept};
 use super::{Shared, no_room, unreachable, written};
 use crate::protocol::Error;
@@ -66,7 +67,7 @@ impl Entering {
                 client = self.kept.client,
                 "the broker does not take the answer to a subscription, which ends with that"
             );
-            self.bucket.delete(&key).await?;
+            remove_unless_anew(&*self.bucket, &key, since).await?;
             return Ok(true);
         }
         // It counts from here on: what was there before is left out by watchers that come late, and then later ones come first.
@@ -93,7 +94,7 @@ pub(super) struct Doubtful {
     pub kept_for: Duration,
     pub id: String,
     pub kept: Kept,
-    /// Whether its client had begun it before: then it goes on.
+    /// Whether its client had begun it before, of which it may have been told: then it goes on.
     pub was_there: bool,
 }
 

@@ -242,13 +242,13 @@ impl Shared {
         };
         let (key, here) = (kept::key(&id), begun.position.clone());
         // As far as is known before the bucket has said it.
-        let mut was_there = self.roll.subscription(&id).is_some_and(|one| one.kept.answering.is_none());
+        let mut was_there = self.roll.subscription(&id).is_some();
         loop {
             let there = match self.bucket.get(&key).await {
                 Ok(there) => there,
                 Err(error) => return Err(self.not_kept(id, kept, was_there, &error)),
             };
-            was_there = there.as_ref().is_some_and(is_answered);
+            was_there = there.is_some();
             if !says_where {
                 begun.position = self.after_told(there.as_ref(), &here);
                 kept.began = begun.position.clone();
@@ -353,11 +353,6 @@ fn written(kept: &Kept) -> Result<Bytes, Error> {
         tracing::error!(%error, "a subscription can't be written");
         Error::internal()
     })
-}
-
-/// Whether a subscription that is there was begun by a client that was answered.
-fn is_answered(there: &Entry) -> bool {
-    serde_json::from_slice(&there.value).is_ok_and(|kept: Kept| kept.answering.is_none())
 }
 
 fn no_room() -> Error {

@@ -148,17 +148,20 @@ impl Roll {
         self.told.send_modify(|last| *last = revision.unwrap_or(*last));
     }
 
-    /// Waits until everything is known that the bucket has at this moment; whoever waits has a name of its own.
-    pub(super) async fn catch_up(&self, bucket: &dyn Bucket, name: &str) -> Result<(), store::Error> {
+    /// Waits until everything is known that the bucket has at this moment, and answers a revision that all of that is older than, and
+    /// nothing that comes after the call; whoever waits has a name of its own.
+    pub(super) async fn catch_up(&self, bucket: &dyn Bucket, name: &str) -> Result<u64, store::Error> {
         let mut told = self.told.subscribe();
+        let mut first = None;
         // What is written over while the first mark is waited for is told after that mark, and before the second.
         for _ in 0..2 {
             let revision = bucket.put(&format!("{MARK}{name}"), Bytes::new(), Some(MARK_LIFETIME)).await?;
+            first = first.or(Some(revision));
             if timeout(PATIENCE, told.wait_for(|last| *last >= revision)).await.is_err() {
                 return Err(store::Error::Unavailable("what the bucket has is not told in time".to_owned()));
             }
         }
-        Ok(())
+        Ok(first.unwrap_or_default())
     }
 
     /// The ids of subscriptions that change from now on.
@@ -316,6 +319,7 @@ fn read<T: serde::de::DeserializeOwned>(entry: &Entry) -> Option<T> {
 mod tests {
     use super::*;
     use crate::store::MemoryBucket;
+    use futures_util::FutureExt;
     use serde_json::json;
 
     fn kept(client: &str) -> Bytes {
@@ -346,6 +350,21 @@ mod tests {
             () = asks => {}
         }
         assert_eq!((roll.count(), roll.bytes()), (0, 0), "marks are no subscriptions");
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_while_somebody_catches_up_is_told_from_what_was_there() {
+        let (roll, bucket, leases) = (Roll::new(), MemoryBucket::default(), MemoryBucket::default());
+        bucket.put(&kept::key("early"), kept("c"), None).await.unwrap();
+        let mut asking = Box::pin(roll.catch_up(&bucket, "one"));
+        assert!((&mut asking).now_or_never().is_none(), "nobody is told of anything yet");
+        bucket.put(&kept::key("late"), kept("c"), None).await.unwrap();
+        let now = tokio::select! {
+            () = roll.follow(&bucket, &leases) => panic!("it is followed for ever"),
+            now = asking => now.unwrap(),
+        };
+        let since = |id| roll.subscription(id).expect("it is known").since();
+        assert!(since("early") < now && now < since("late"), "{} {now} {}", since("early"), since("late"));
     }
 
     #[test]

@@ -308,8 +308,14 @@ impl<'s> Serving<'s> {
         if due.is_empty() {
             return Ok(());
         }
-        let extent = match &self.extent {
-            Some(extent) => Arc::clone(extent),
+        // One that has begun since would be taken for one of which nothing is left.
+        let shared = self.duty.shared;
+        let begins_later = |extent: &Extent| {
+            let mut began = due.iter().filter_map(|(id, _)| Some(shared.roll.subscription(id)?.kept.began.clone()));
+            began.any(|began| began.epoch != extent.epoch || began.offset > extent.latest)
+        };
+        let extent = match self.extent.take().filter(|extent| !begins_later(extent)) {
+            Some(extent) => extent,
             None => Arc::new(self.shared.hub.extent().await?),
         };
         self.extent = Some(Arc::clone(&extent));

@@ -26,7 +26,7 @@ impl Shared {
         if kept.broker != speaker.broker.name() || kept.client != *speaker.client || !kept.is_of(&speaker.principal) {
             return Err(unknown());
         }
-        self.end(speaker, id, &kept, kept.since.unwrap_or(entry.revision)).await?;
+        self.end(speaker, id, &kept, kept.begun(entry.revision)).await?;
         Ok(json!({ "unsubscribed": true, "subscription_id": id }).to_string().into())
     }
 
@@ -36,8 +36,8 @@ impl Shared {
         let now = self.roll.catch_up(&*self.bucket, &self.holder).await.map_err(|error| unreachable(&error))?;
         let mut count = 0;
         for (id, entered) in self.roll.of_client(speaker.broker.name(), &speaker.client) {
-            let is_meant = entered.since() < now && entered.kept.is_of(&speaker.principal);
-            if is_meant && self.end(speaker, &id, &entered.kept, entered.since()).await? {
+            let is_meant = entered.begun() < now && entered.kept.is_of(&speaker.principal);
+            if is_meant && self.end(speaker, &id, &entered.kept, entered.begun()).await? {
                 count += 1;
             }
         }
@@ -51,7 +51,7 @@ impl Shared {
         let mut count = 0;
         for (id, entered) in self.roll.of_client(broker, client) {
             let is_newer = at.is_some_and(|at| entered.kept.created.saturating_add(1).saturating_mul(1000) > at);
-            let removed = async || self.remove_unless_anew(&kept::key(&id), entered.since()).await;
+            let removed = async || remove_unless_anew(&*self.bucket, &kept::key(&id), entered.begun()).await;
             if !is_newer && removed().await.map_err(|error| unreachable(&error))? {
                 self.tell_hooks_of_end(id, entered.kept);
                 count += 1;
@@ -61,13 +61,13 @@ impl Shared {
     }
 
     /// Ends one that was kept first under a revision, and says whether it was there.
-    async fn end(&self, speaker: &Speaker, id: &str, kept: &Kept, since: u64) -> Result<bool, Error> {
+    async fn end(&self, speaker: &Speaker, id: &str, kept: &Kept, begun: u64) -> Result<bool, Error> {
         let current = self.engine.current();
         let entity = current.served().catalog.named(&kept.schema, &kept.entity);
         if let Some(entity) = entity {
             self.engine.unsubscribing(&current, &speaker.principal, entity, id).await?;
         }
-        let removed = self.remove_unless_anew(&kept::key(id), since).await.map_err(|error| unreachable(&error))?;
+        let removed = remove_unless_anew(&*self.bucket, &kept::key(id), begun).await.map_err(|error| unreachable(&error))?;
         if let Some(entity) = entity.filter(|_| removed) {
             self.engine.unsubscribed(&current, &speaker.principal, entity, id).await;
         }
@@ -78,15 +78,11 @@ impl Shared {
     pub(super) fn remove(self: &Arc<Self>, id: Arc<str>, since: u64) {
         let shared = Arc::clone(self);
         self.tasks.spawn(async move {
-            if let Err(error) = shared.remove_unless_anew(&kept::key(&id), since).await {
+            let is_that = |kept: &Kept, revision| kept.since.unwrap_or(revision) == since;
+            if let Err(error) = remove_if(&*shared.bucket, &kept::key(&id), is_that).await {
                 tracing::warn!(%error, "a subscription that has ended can't be removed, and may be told so again");
             }
         });
-    }
-
-    /// Whether it was there to be removed. Its client may have begun it anew as soon as it heard of the end.
-    async fn remove_unless_anew(&self, key: &str, since: u64) -> Result<bool, store::Error> {
-        remove_unless_anew(&*self.bucket, key, since).await
     }
 
     /// Tells the hooks that a subscription has ended of which the hub does not know why.
@@ -101,11 +97,14 @@ impl Shared {
     }
 }
 
-/// Removes what was kept first under a revision, and says whether it was there to be removed.
-pub(super) async fn remove_unless_anew(bucket: &dyn Bucket, key: &str, since: u64) -> Result<bool, store::Error> {
+/// Removes what was kept first under a revision, and says whether it was there to be removed. Its client may have begun it anew.
+pub(super) async fn remove_unless_anew(bucket: &dyn Bucket, key: &str, begun: u64) -> Result<bool, store::Error> {
+    remove_if(bucket, key, |kept, revision| kept.begun(revision) == begun).await
+}
+
+async fn remove_if(bucket: &dyn Bucket, key: &str, is_that: impl Fn(&Kept, u64) -> bool + Send) -> Result<bool, store::Error> {
     while let Some(there) = bucket.get(key).await? {
-        let is_that = serde_json::from_slice(&there.value).is_ok_and(|kept: Kept| kept.since.unwrap_or(there.revision) == since);
-        if !is_that {
+        if !serde_json::from_slice(&there.value).is_ok_and(|kept: Kept| is_that(&kept, there.revision)) {
             break;
         }
         if bucket.remove(key, there.revision).await? {

@@ -71,7 +71,7 @@ impl Entering {
             return Ok(true);
         }
         // It counts from here on: what was there before is left out by watchers that come late, and then later ones come first.
-        let kept = Kept { answering: None, attempt: None, since: None, ..self.kept.clone() };
+        let kept = Kept { answering: None, attempt: None, since: None, begun: Some(since), ..self.kept.clone() };
         let Ok(value) = written(&kept) else { return Ok(true) };
         if self.bucket.replace(&key, value, Some(self.revision), Some(self.kept_for)).await?.is_some() {
             return Ok(true);
@@ -115,7 +115,7 @@ impl Doubtful {
         let Some(there) = self.bucket.get(&key).await?.filter(|there| there.value == *value) else { return Ok(()) };
         // If somebody else is quicker it is theirs.
         if self.was_there {
-            let kept = Kept { answering: None, attempt: None, ..self.kept.clone() };
+            let kept = Kept { answering: None, attempt: None, begun: Some(there.revision), ..self.kept.clone() };
             let Ok(value) = written(&kept) else { return Ok(()) };
             self.bucket.replace(&key, value, Some(there.revision), Some(self.kept_for)).await?;
         } else {

@@ -40,6 +40,9 @@ pub(super) struct Kept {
     /// The revision under which it was kept first when its client had been answered, in all that are written later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<u64>,
+    /// The revision under which it was kept first, in all that are written when its client has been answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begun: Option<u64>,
     /// The process that answers its client, until the broker has the answer: nothing is told before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answering: Option<String>,
@@ -56,6 +59,11 @@ impl Kept {
     pub(super) fn principal(&self) -> Arc<Principal> {
         let (subject, roles, claims) = (self.subject.clone(), self.roles.clone(), self.claims.clone());
         Arc::new(Principal { subject, roles, claims, expires_at: None })
+    }
+
+    /// The revision under which it was kept first, if it has this one.
+    pub(super) fn begun(&self, revision: u64) -> u64 {
+        self.begun.or(self.since).unwrap_or(revision)
     }
 
     /// Whether someone is the one whose it is, whatever else the token says.

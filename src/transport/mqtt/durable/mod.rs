@@ -235,6 +235,7 @@ impl Shared {
             began: begun.position.clone(),
             seen,
             since: None,
+            begun: None,
             answering: Some(self.holder.clone()),
             attempt: Some(Uuid::new_v4().as_u64_pair().0),
             created: now,

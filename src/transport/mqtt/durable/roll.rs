@@ -73,9 +73,14 @@ pub(super) struct Seen<T> {
 }
 
 impl Entered {
-    /// The revision under which it was kept first.
+    /// The revision under which it was kept first when its client had been answered.
     pub(super) fn since(&self) -> u64 {
         self.kept.since.unwrap_or(self.revision)
+    }
+
+    /// The revision under which it was kept first, also before its client had been answered.
+    pub(super) fn begun(&self) -> u64 {
+        self.kept.begun(self.revision)
     }
 
     /// What it takes that its client has said, and that is said of its client.
@@ -363,8 +368,8 @@ mod tests {
             () = roll.follow(&bucket, &leases) => panic!("it is followed for ever"),
             now = asking => now.unwrap(),
         };
-        let since = |id| roll.subscription(id).expect("it is known").since();
-        assert!(since("early") < now && now < since("late"), "{} {now} {}", since("early"), since("late"));
+        let begun = |id| roll.subscription(id).expect("it is known").begun();
+        assert!(begun("early") < now && now < begun("late"), "{} {now} {}", begun("early"), begun("late"));
     }
 
     #[test]

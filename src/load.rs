@@ -3,14 +3,20 @@
 //! A database that is connected already under the same settings is kept.
 
 use crate::catalog::facts::FactsBySource;
-use crate::catalog::{self, Capture, Catalog, compile, introspect, policy, scope};
+use crate::catalog::{self, Capture, Catalog, Facts, compile, introspect, policy, scope};
 use crate::database::{self, Database, place_of};
 use crate::engine::{Served, sql::trial};
 use crate::manifest::problem::Cause;
 use crate::manifest::{self, DataSource, Declared, Manifests, Problem, connection, read};
-use std::collections::{HashMap, HashSet};
+use futures_util::future::join_all;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
+use std::time::Duration;
+use tokio::time::timeout;
 use tracing::warn;
+
+/// How long a database that was looked at before may take to say that it is there.
+const A_MOMENT: Duration = Duration::from_secs(1);
 
 /// Why manifests can't be served.
 #[derive(Debug, Clone, Default)]
@@ -31,41 +37,51 @@ pub async fn load(paths: &[PathBuf], known: &HashMap<String, Database>, seed: bo
 
 /// Makes manifests that were read into what can be served.
 pub async fn resolve(manifests: &Manifests, known: &HashMap<String, Database>, seed: bool) -> Result<Served, Failure> {
-    resolve_again(manifests, known, &mut HashMap::new(), seed).await
+    resolve_again(manifests, known, &mut Looked::default(), seed).await
 }
 
-/// The same where databases were looked at before: one that is away now, and that is entered as it was, is taken to have what
-/// it had, so that it keeps nobody else's entities from being served.
+/// What databases have, as far as they could be looked at.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Looked {
+    facts: FactsBySource,
+    /// The sources that were taken to have what they had.
+    away: BTreeSet<String>,
+}
+
+impl Looked {
+    /// Whether everything is as it is now.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.away.is_empty()
+    }
+
+    /// Whether databases had the same, whenever that was.
+    #[must_use]
+    pub fn has_same(&self, other: &Self) -> bool {
+        self.facts == other.facts
+    }
+}
+
+/// The same where databases were looked at before: one that is away now or hangs, and that is entered as it was, is taken to have
+/// what it had, so that it keeps nobody else's entities from being served.
 pub async fn resolve_again(
     manifests: &Manifests,
     known: &HashMap<String, Database>,
-    before: &mut FactsBySource,
+    before: &mut Looked,
     seed: bool,
 ) -> Result<Served, Failure> {
     let mut failure = Failure::default();
-    let (mut databases, mut facts) = (HashMap::new(), HashMap::new());
-    let mut away = HashSet::new();
-    for source in &manifests.sources {
-        let outcome = async {
-            let database = connect(source, known.get(&source.key()), seed).await?;
-            let is_known = known.get(&source.key()).is_some_and(|known| known.settings() == database.settings());
-            let earlier = before.get(&source.key()).filter(|_| is_known);
-            match (introspect(&database, &scope(manifests, &source.key())).await, earlier) {
-                (Ok(found), _) => Ok((database, found, true)),
-                (Err(error), Some(earlier)) if error.is_absence() => {
-                    warn!(source = source.key(), %error, "the database is away, and is taken to have what it had");
-                    Ok((database, earlier.clone(), false))
-                }
-                (Err(error), _) => Err(Failure::of(source, &error, "introspection failed: ")),
-            }
-        };
-        match outcome.await {
-            Ok((database, found, is_there)) => {
-                if !is_there {
-                    away.insert(source.key());
-                }
+    let (mut databases, mut looked) = (HashMap::new(), Looked::default());
+    let all = manifests.sources.iter().map(|source| look(source, manifests, known.get(&source.key()), before, seed));
+    for (source, outcome) in manifests.sources.iter().zip(join_all(all).await) {
+        match outcome {
+            Ok((database, found)) => {
                 databases.insert(source.key(), database);
-                facts.insert(source.key(), found);
+                if found.is_none() {
+                    looked.away.insert(source.key());
+                }
+                let found = found.or_else(|| before.facts.get(&source.key()).cloned());
+                looked.facts.extend(found.map(|found| (source.key(), found)));
             }
             Err(more) => failure.add(more),
         }
@@ -73,18 +89,46 @@ pub async fn resolve_again(
     if !failure.problems.is_empty() {
         return Err(failure);
     }
-    let catalog: Catalog = compile::compile(manifests, &facts, &compile::Settings::default())?;
+    let catalog: Catalog = compile::compile(manifests, &looked.facts, &compile::Settings::default())?;
     let served = Served { catalog, databases };
     let problems = captured_twice(manifests, &served);
     if !problems.is_empty() {
         return Err(problems.into());
     }
-    let failure = try_all(manifests, &served, &away).await;
+    let failure = try_all(manifests, &served, &looked.away).await;
     if !failure.problems.is_empty() {
         return Err(failure);
     }
-    *before = facts;
+    *before = looked;
     Ok(served)
+}
+
+/// What a source's database has; nothing if it is away or hangs, and was looked at before.
+async fn look(
+    source: &Declared<DataSource>,
+    manifests: &Manifests,
+    known: Option<&Database>,
+    before: &Looked,
+    seed: bool,
+) -> Result<(Database, Option<Facts>), Failure> {
+    let database = connect(source, known, seed).await?;
+    let may_be_away =
+        known.is_some_and(|known| known.settings() == database.settings()) && before.facts.contains_key(&source.key());
+    let looking = async {
+        if may_be_away {
+            // It may take long to tell all that it has, and not to say that it is there.
+            timeout(A_MOMENT, database.ping()).await.unwrap_or(Err(database::Error::Deadline))?;
+        }
+        introspect(&database, &scope(manifests, &source.key())).await
+    };
+    match looking.await {
+        Ok(found) => Ok((database, Some(found))),
+        Err(error) if may_be_away && error.is_absence() => {
+            warn!(source = source.key(), %error, "the database is away, and is taken to have what it had");
+            Ok((database, None))
+        }
+        Err(error) => Err(Failure::of(source, &error, "introspection failed: ")),
+    }
 }
 
 impl Failure {
@@ -133,7 +177,7 @@ fn captured_twice(manifests: &Manifests, served: &Served) -> Vec<Problem> {
 }
 
 /// Has each database read the SQL that was declared for it, so that a fault is told now and not to the first client.
-async fn try_all(manifests: &Manifests, served: &Served, away: &HashSet<String>) -> Failure {
+async fn try_all(manifests: &Manifests, served: &Served, away: &BTreeSet<String>) -> Failure {
     let mut failure = Failure::default();
     // The catalog has its entities in the order of the manifests.
     for (declared, entity) in manifests.entities.iter().zip(served.catalog.entities()) {

@@ -1,14 +1,13 @@
 //! Following the bucket: the wanted generation becomes what is served, or is refused and the last good one stays.
 //!
 //! A generation that can't be served is tried again from time to time, since the reason can be a database that is away or a
-//! table that comes later. Where nothing is served yet, the latest good one is taken in the place of one that is refused.
+//! table that comes later; what was made while a database was away is looked at again. Where nothing is served yet, the latest good one is taken in the place of one that is refused.
 
 use super::bulletin::{Bulletin, Said};
 use super::document::Generation;
-use crate::catalog::facts::FactsBySource;
 use crate::database::Database;
 use crate::engine::{Engine, Served};
-use crate::load;
+use crate::load::{self, Looked};
 use crate::manifest::Problem;
 use crate::readiness::{CatalogState, Readiness};
 use crate::store::{self, Bucket};
@@ -22,6 +21,8 @@ use tracing::{info, warn};
 
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Before databases that were away are looked at again.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// Follows one bucket for one replica.
 pub struct Follower {
@@ -33,7 +34,9 @@ pub struct Follower {
     refused: Option<Refused>,
     waiting_was_told: bool,
     /// What the databases of what is served had.
-    facts: FactsBySource,
+    looked: Looked,
+    /// When those that were away are looked at again.
+    look_at: Option<Instant>,
 }
 
 /// What can be served of a generation.
@@ -79,7 +82,8 @@ impl Follower {
             refusal,
             refused: None,
             waiting_was_told: false,
-            facts: FactsBySource::new(),
+            looked: Looked::default(),
+            look_at: None,
         })
     }
 
@@ -125,7 +129,7 @@ impl Follower {
 
     /// Waits until there is something new, or time to try again.
     async fn wait(&mut self) {
-        let again = self.refused.as_ref().map(|refused| refused.again_at);
+        let again = self.refused.as_ref().map(|refused| refused.again_at).into_iter().chain(self.look_at).min();
         let time_to_try = async {
             match again {
                 Some(again_at) => sleep_until(again_at).await,
@@ -145,6 +149,8 @@ impl Follower {
 
     /// What has to be served from now on, if it is something else than before.
     async fn turn(&mut self, known: &HashMap<String, Database>) -> Option<Made> {
+        // Whatever becomes of it: what is due is not waited for again.
+        let looks_again = self.look_at.take_if(|at| *at <= Instant::now()).is_some();
         let outcome = match self.bulletin.wanted.clone() {
             Said::Nothing => {
                 self.refused = None;
@@ -156,7 +162,7 @@ impl Follower {
                 self.refuse(Err(revision), &failure);
                 None
             }
-            Said::Generation(wanted) => self.take(wanted, known).await,
+            Said::Generation(wanted) => self.take(wanted, known, looks_again).await,
         };
         match outcome {
             None if self.served.borrow().is_none() => self.fall_back(known).await,
@@ -164,14 +170,14 @@ impl Follower {
         }
     }
 
-    async fn take(&mut self, wanted: Arc<Generation>, known: &HashMap<String, Database>) -> Option<Made> {
+    async fn take(&mut self, wanted: Arc<Generation>, known: &HashMap<String, Database>, looks_again: bool) -> Option<Made> {
         let now = self.served.borrow().clone();
         if now.as_ref().is_some_and(|now| now.digest == wanted.digest) {
             self.refused = None;
             if now.is_some_and(|now| !now.is(&wanted)) {
-                self.served.send_replace(Some(wanted));
+                self.served.send_replace(Some(Arc::clone(&wanted)));
             }
-            return None;
+            return if looks_again { self.look_again(wanted, known).await } else { None };
         }
         if self.refused.as_ref().is_some_and(|refused| refused.is(&wanted) && Instant::now() < refused.again_at) {
             return None;
@@ -183,6 +189,19 @@ impl Follower {
             }
             Err(failure) => {
                 self.refuse(Ok(wanted), &failure);
+                None
+            }
+        }
+    }
+
+    /// What is served as it has to be by now, if it was made while databases were away that have something else.
+    async fn look_again(&mut self, served: Arc<Generation>, known: &HashMap<String, Database>) -> Option<Made> {
+        let before = self.looked.clone();
+        match self.make(&served, known).await {
+            Ok(made) => (!self.looked.has_same(&before)).then_some((served, made)),
+            Err(failure) => {
+                warn!(generation = served.number, reason = failure.to_string(), "what a database has by now can't be served");
+                self.look_at = Some(Instant::now() + LONGEST_PAUSE);
                 None
             }
         }
@@ -202,7 +221,9 @@ impl Follower {
 
     async fn make(&mut self, generation: &Generation, known: &HashMap<String, Database>) -> Result<Served, load::Failure> {
         let manifests = generation.unpack()?;
-        load::resolve_again(&manifests, known, &mut self.facts, false).await
+        let made = load::resolve_again(&manifests, known, &mut self.looked, false).await?;
+        self.look_at = (!self.looked.is_whole()).then(|| Instant::now() + LOOK_AGAIN);
+        Ok(made)
     }
 
     /// Takes note that a generation is served from now on.

@@ -97,7 +97,7 @@ async fn a_standby_takes_over(on: On, has_all: bool) {
     captured.drained().await;
     if has_all {
         let sent = async {
-            let all = "select to_json(replay_lsn = pg_current_wal_lsn()) from pg_stat_replication where application_name = 'walreceiver'";
+            let all = "select to_json(coalesce(replay_lsn = pg_current_wal_lsn(), false)) from pg_stat_replication where application_name = 'walreceiver'";
             while captured.texts(all).await != ["true"] {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }

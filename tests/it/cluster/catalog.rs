@@ -3,10 +3,14 @@
 use super::deployment::{Deployment, Replica, SOURCE, entity, read};
 use super::until;
 use crate::support::client::Client;
+use crate::support::database::Kind;
+use crate::support::own::Own;
+use resolvespec::database::{Database, Settings};
 use resolvespec::store::Bucket;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
@@ -200,6 +204,37 @@ async fn a_database_that_is_away_at_the_start_is_named_and_waited_for() {
     shop.published(&[]);
     one.serves(3).await;
     drop(one);
+    shop.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_hangs_keeps_nothing_of_others_from_being_served_and_is_looked_at_again() {
+    let bank = Own::start(Kind::Postgres, "hangs");
+    let url = bank.database().await;
+    let database = Database::connect(&Settings::new("bank", &url)).await.expect("the database answers");
+    database.run_script("create table coins (id int primary key); insert into coins values (1)").await.expect("the script runs");
+    let shop = Deployment::new().await.with("BANK_URL", url.as_str());
+    let of_bank = |text: &str| text.replace("shop", "bank").replace("SHOP_URL", "BANK_URL");
+    let both = format!("{}{}---{SOURCE}{}", of_bank(SOURCE), of_bank(&entity("coins")), entity("items"));
+    shop.write(&both);
+    shop.published(&[]);
+    let one = shop.start("one");
+    one.serves(1).await;
+
+    shop.run_script("create table tags (id int primary key)").await;
+    bank.freeze();
+    shop.write(&format!("{both}{}", entity("tags")));
+    let since = Instant::now();
+    shop.published(&["--offline"]);
+    until("being served", async || one.status_of("tags").await == 200).await;
+    // A statement may take thirty.
+    assert!(since.elapsed() < Duration::from_secs(10), "{:?}", since.elapsed());
+    bank.thaw();
+    database.run_script("alter table coins add column weight int").await.expect("the script runs");
+    let coins = async || one.read("coins").await.map(|answer| answer.body.to_string()).unwrap_or_default();
+    until("looking again", async || coins().await.contains("weight")).await;
+    drop(one);
+    database.close().await;
     shop.remove().await;
 }
 

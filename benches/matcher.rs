@@ -1,8 +1,8 @@
 //! How fast a change finds its subscriptions, and what a subscription takes: `cargo bench --bench matcher`.
 //!
 //! Each subscription is an equality on one column with a value of its own; each event is an update of one row, both of
-//! whose images are read and matched, as many at once as the hub matches when so many are there. The rate should not depend on how many subscriptions there are: the fastest and the slowest
-//! are within a factor of 1.5, which is told at the end.
+//! whose images are read and matched, as many at once as the hub matches when so many are there. The rate should not depend
+//! on how many subscriptions there are: the fastest and the slowest are within a factor of 1.5, which is told at the end.
 
 #![expect(clippy::print_stdout, reason = "the figures are what it is for")]
 #![expect(clippy::cast_precision_loss, reason = "counts of this size lose nothing")]

@@ -436,7 +436,7 @@ impl Subscriber {
 
 /// Whether a request that failed with this code can be sent again.
 pub(super) fn may_succeed_later(code: &Value) -> bool {
-    ["unavailable", "deadline_exceeded", "serialization_failure"].iter().any(|one| code == one)
+    code == "unavailable" || code == "deadline_exceeded"
 }
 
 /// The next message of the service.

@@ -206,10 +206,7 @@ impl Listener {
     fn go_on(&self, message: &Value) -> Option<End> {
         // While NATS or the database is away a session can't be given back, and is asked for again.
         let failed = message["failed"].as_array().into_iter().flatten().map(|one| &one["error"]["code"]);
-        if [&message["error"]["code"]]
-            .into_iter()
-            .chain(failed)
-            .any(|code| ["unavailable", "deadline_exceeded", "serialization_failure"].iter().any(|one| code == one))
+        if [&message["error"]["code"]].into_iter().chain(failed).any(|code| code == "unavailable" || code == "deadline_exceeded")
         {
             return Some(End::Cut);
         }

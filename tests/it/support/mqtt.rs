@@ -179,7 +179,7 @@ impl Station {
                 }
             }
         };
-        timeout(DEADLINE, asked).await.unwrap_or_else(|_| Err("no answer in time".to_owned()))
+        timeout(DEADLINE, asked).await.expect("an answer in time")
     }
 
     /// Publishes and waits for the broker's word, which tells of a refusal in MQTT 5 only.
@@ -204,7 +204,7 @@ impl Station {
                 }
             }
         };
-        timeout(DEADLINE, said).await.unwrap_or_else(|_| Err("no answer in time".to_owned()))
+        timeout(DEADLINE, said).await.expect("an answer in time")
     }
 
     pub(crate) async fn say_with(&self, message: &Value, beside: Beside) {

@@ -2,6 +2,7 @@
 
 use crate::support::clients;
 use crate::support::mqtt::{self, Spoken, Station};
+use crate::support::process::Finish;
 use crate::support::session::{Session, handshake};
 use crate::support::shop::{Process, Shop};
 use resolvespec::auth::Principal;
@@ -63,7 +64,7 @@ fn judge(document: &Value, said: &[(&str, Value)]) -> Result<String, String> {
     let said: Vec<Value> = said.iter().map(|(name, payload)| json!({"message": name, "payload": payload})).collect();
     let mut node = clients::node();
     node.arg(clients::repository("tests/clients/asyncapi.mjs")).arg(clients::folder().join("npm/clients/node_modules"));
-    let output = clients::run_with(node, &json!({"document": document, "said": said}).to_string());
+    let output = node.fed(json!({"document": document, "said": said}).to_string());
     assert_eq!(String::from_utf8_lossy(&output.stderr), "", "the judge itself fails");
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
     if output.status.success() { Ok(told) } else { Err(told) }

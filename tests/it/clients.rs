@@ -7,6 +7,7 @@ mod rust_over_mqtt;
 
 use crate::support::clients;
 use crate::support::mqtt::OwnMosquitto;
+use crate::support::process::Finish;
 use crate::support::shop::{Process, Shop};
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -38,7 +39,7 @@ fn go(program: &str) -> Command {
     build.current_dir(clients::repository("examples/clients/go"));
     build.env("GOMODCACHE", clients::folder().join("go")).env("GOCACHE", clients::folder().join("go-build"));
     build.env("GOFLAGS", "-modcacherw").env("GOPROXY", "off").env("CGO_ENABLED", "0");
-    let built = clients::run_with(build, "");
+    let built = build.finished();
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
     Command::new(target)
 }
@@ -69,7 +70,7 @@ fn follows_over_websocket(name: &str, program: impl Fn(&Shop) -> Command, carrie
         format!("told: delete {carrier}"),
     ];
     for _ in 0..2 {
-        let output = client.output().expect("the program runs");
+        let output = client.finished();
         assert_eq!(lines(&output), expected);
     }
     dev.end();
@@ -131,7 +132,7 @@ fn follows_over_mqtt(name: &str, program: impl Fn(&Shop) -> Command, carrier: &s
         let mut client = program(shop);
         client.args([broker, service]);
         for _ in 0..2 {
-            let output = client.output().expect("the program runs");
+            let output = client.finished();
             assert_eq!(lines(&output), expected, "{}", String::from_utf8_lossy(&output.stderr));
         }
     });

@@ -1,5 +1,6 @@
 //! Where the settings of `serve` come from: flags come before variables, variables before the file; and keys out of a file.
 
+use crate::support::process::Finish;
 use crate::support::shop::{Shop, in_seconds};
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
@@ -36,8 +37,7 @@ fn what_a_file_can_not_say_is_told_with_its_place() {
     let shop = Shop::new("unknown-setting");
     let file = shop.0.join("settings.conf");
     std::fs::write(&file, "allow-anonymous: true\nmax-bodies: 100\n").expect("a file");
-    let command = Command::new(env!("CARGO_BIN_EXE_resolvespec")).arg("serve").arg(&shop.0).arg("--config").arg(&file).output();
-    let output = command.expect("the binary runs");
+    let output = Command::new(env!("CARGO_BIN_EXE_resolvespec")).arg("serve").arg(&shop.0).arg("--config").arg(&file).finished();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success());
     assert!(said.contains("settings.conf") && said.contains("max-bodies") && said.contains("line 2"), "{said}");
@@ -51,7 +51,7 @@ fn where_tokens_are_checked_it_is_said_which_clients_of_mqtt_may_use_them() {
         // Without manifests it ends in any case.
         command.args(SERVE).args(["--mqtt-broker", "mqtt://127.0.0.1:1"]).args(more);
         command.env("RESOLVESPEC_JWT_SECRET", "a secret of the tests that is long enough").env_remove("RESOLVESPEC_MANIFESTS");
-        let output = command.current_dir(&shop.0).output().expect("the binary runs");
+        let output = command.current_dir(&shop.0).finished();
         assert!(!output.status.success());
         String::from_utf8_lossy(&output.stderr).into_owned()
     };

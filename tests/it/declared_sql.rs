@@ -1,6 +1,7 @@
 //! SQL that a manifest declares is read by the database before it is served: a fault is told with its place.
 
 use crate::support::database::{Fresh, Kind};
+use crate::support::process::Finish;
 use resolvespec::database::{Database, Settings};
 use std::process::{Command, Output};
 
@@ -51,7 +52,7 @@ impl Tried {
 
     fn run(&self, command: &str) -> Output {
         let mut process = Command::new(env!("CARGO_BIN_EXE_resolvespec"));
-        process.arg(command).arg(&self.folder).env("DECLARED_DATABASE", &self.fresh.url).output().expect("the binary runs")
+        process.arg(command).arg(&self.folder).env("DECLARED_DATABASE", &self.fresh.url).finished()
     }
 
     async fn end(self) {

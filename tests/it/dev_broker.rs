@@ -1,5 +1,6 @@
 //! The broker of `dev`, with Mosquitto's own clients and nothing else.
 
+use crate::support::process::Finish;
 use crate::support::shop::{Process, Shop};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read};
@@ -37,7 +38,7 @@ impl Dev {
     }
 
     fn run(&self, program: &str, version: &str, arguments: &[&str]) -> Output {
-        self.client(program, version, arguments).output().unwrap_or_else(|error| panic!("{program} does not run: {error}"))
+        self.client(program, version, arguments).finished()
     }
 
     fn publish(&self, version: &str, arguments: &[&str]) {
@@ -238,8 +239,7 @@ fn a_port_that_is_taken_is_told_and_another_one_used_unless_it_was_asked_for() {
     let output = Command::new(env!("CARGO_BIN_EXE_resolvespec"))
         .args(["dev", "--port", "0", "--mqtt-listen", &address])
         .arg(&shop.0)
-        .output()
-        .expect("the binary runs");
+        .finished();
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success() && told.contains(&address), "{told}");
 }

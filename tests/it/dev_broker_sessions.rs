@@ -2,6 +2,7 @@
 //! comes before what was sent earlier. The client is made here of bytes, so that it acknowledges exactly what it has heard.
 
 use crate::dev_broker::Dev;
+use crate::support::process::ended;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::process::Stdio;
@@ -121,7 +122,7 @@ fn nothing_is_lost_and_the_order_is_kept_while_a_client_comes_back() {
             }
         }
         drop(lines);
-        assert!(writer.wait().expect("it ends").success());
+        assert!(ended(&mut writer).success());
         let (mut client, deadline) = (Client::enter(&dev, version), Instant::now() + Duration::from_secs(30));
         while take(client.hear()) < TIMES * EACH {
             assert!(Instant::now() < deadline, "it takes too long");

@@ -2,6 +2,7 @@
 
 use crate::support::client::{Answer, Call};
 use crate::support::database::Kind;
+use crate::support::process::Finish;
 use crate::support::server::Server;
 use axum::http::Method;
 use futures_util::future::join_all;
@@ -197,7 +198,7 @@ async fn answers_are_compressed_for_who_takes_it() {
     assert_eq!((ranged.header("content-encoding"), ranged.header("content-range")), ("gzip", "items 0-192/192"));
     let url = format!("http://{}/api/public/notes", server.client.address());
     let curl = ["-s", "--compressed", &url, "-d", "{\"operation\":\"read\"}"];
-    let output = Command::new("curl").args(curl).output().expect("curl runs");
+    let output = Command::new("curl").args(curl).finished();
     let unpacked: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!(unpacked, plain.body);
     server.stop().await;

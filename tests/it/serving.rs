@@ -1,6 +1,7 @@
 //! The binary as people run it: who gets in, how it ends, what it refuses and how it reloads.
 
 use crate::support::database::{Fresh, Kind};
+use crate::support::process::Finish;
 use crate::support::shop::{MANIFEST, Process, SECRET, Shop, in_seconds, run, token};
 use resolvespec::database::{Database, Settings};
 use serde_json::{Value, json};
@@ -150,13 +151,9 @@ fn a_signal_lets_requests_finish_and_ends_the_process() {
     let shop = Shop::new("signal");
     let mut dev = shop.start(&["dev", "--port", "0"], &[]);
     assert_eq!(dev.post("/api/main/items", &json!({"operation": "read"}), None).0, 200);
-    dev.signal("-TERM");
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while dev.child.try_wait().expect("a state").is_none() {
-        assert!(Instant::now() < deadline, "it does not end");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    assert!(dev.child.wait().expect("a state").success());
+    let since = Instant::now();
+    dev.end();
+    assert!(since.elapsed() < Duration::from_secs(10), "{:?}", since.elapsed());
 }
 
 #[test]
@@ -165,10 +162,10 @@ fn dev_prints_a_line_to_try_for_each_entity() {
     let mut dev = shop.start(&["dev", "--port", "0"], &[]);
     let said = dev.says_until(|said| said.contains("Ctrl-C"));
     let line = said.lines().find(|line| line.trim_start().starts_with("curl ")).expect("a curl line").trim().to_owned();
-    let output = Command::new("bash").args(["-c", &line]).output().expect("bash runs");
+    let output = Command::new("bash").args(["-c", &line]).finished();
     let answer: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{line}: {output:?}"));
     assert_eq!(answer["data"][0]["name"], "pen");
-    let seen = Command::new("curl").args(["-sL", &format!("http://{}/", dev.address)]).output().expect("curl runs");
+    let seen = Command::new("curl").args(["-sL", &format!("http://{}/", dev.address)]).finished();
     assert!(String::from_utf8_lossy(&seen.stdout).contains("<html"), "a browser that comes without a path sees the docs");
     dev.end();
 }
@@ -212,7 +209,7 @@ fn dev_prints_a_line_for_each_of_its_entities_and_that_it_is_open_on_this_machin
     for (path, name) in [("main/items", "pen"), ("people/makers", "Ada"), ("main/order_lines", "a dozen")] {
         let url = format!(" http://{}/api/{path} ", dev.address);
         let line = lines.iter().copied().find(|line| line.contains(&url)).unwrap_or_else(|| panic!("no line for {path}: {said}"));
-        let output = Command::new("bash").args(["-c", line]).output().expect("bash runs");
+        let output = Command::new("bash").args(["-c", line]).finished();
         let answer: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{line}: {output:?}"));
         assert_eq!(answer["data"], json!([{"id": 1, "name": name}]), "{line}");
     }

@@ -2,6 +2,7 @@
 
 use crate::support::client::Call;
 use crate::support::database::Kind;
+use crate::support::process::Finish;
 use crate::support::server::Server;
 use crate::support::session::Session;
 use axum::http::Method;
@@ -226,7 +227,7 @@ async fn http_2_is_spoken_without_an_upgrade() {
     let server = server(|_| ()).await;
     let url = format!("http://{}/rest/public/notes/1", server.client.address());
     let curl = ["-s", "--http2-prior-knowledge", "-w", " %{http_version}", &url];
-    let output = Command::new("curl").args(curl).output().expect("curl runs");
+    let output = Command::new("curl").args(curl).finished();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(said.ends_with(" 2") && said.contains("\"one\""), "{said}");
     server.stop().await;

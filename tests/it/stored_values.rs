@@ -2,6 +2,7 @@
 
 use crate::support::client::Call;
 use crate::support::database::Kind;
+use crate::support::process::Finish;
 use crate::support::server::Server;
 use resolvespec::database::{Database, Settings, Statement};
 use serde_json::json;
@@ -66,7 +67,7 @@ async fn are_the_json_that_postgres_makes_of_them() {
     let expected = direct.fetch_texts(Statement::new(EXPECTED)).await.expect("rows");
     let url = format!("http://{}/rest/public/things?x-limit=5000&x-sort=id&x-simpleapi=true", server.client.address());
     // Not by a client that reads the JSON: the very text counts.
-    let output = Command::new("curl").args(["-s", &url]).output().expect("curl runs");
+    let output = Command::new("curl").args(["-s", &url]).finished();
     let told: Vec<Box<RawValue>> = serde_json::from_slice(&output.stdout).expect("a list of rows");
     assert_eq!((told.len(), expected.len()), (3000, 3000));
     for (told, expected) in told.iter().zip(&expected) {

@@ -1,11 +1,11 @@
 //! `resolvespec capture` as people run it.
 
 use crate::support::database::{Fresh, Kind};
+use crate::support::process::Finish;
 use resolvespec::database::{Database, Settings, Statement};
 use serde_json::{Value, json};
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use url::Url;
 
 const MANIFEST: &str = "
@@ -23,7 +23,7 @@ spec: {source: shop}
 /// Runs the binary on a folder's manifests: whether it succeeded, and what it said.
 fn run(arguments: &[&str], folder: &Path, url: &str) -> (bool, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_resolvespec"));
-    let output = command.args(arguments).arg(folder).env("SHOP_URL", url).output().expect("the binary runs");
+    let output = command.args(arguments).arg(folder).env("SHOP_URL", url).finished();
     let said = [output.stdout, output.stderr].concat();
     (output.status.success(), String::from_utf8_lossy(&said).into_owned())
 }
@@ -175,10 +175,7 @@ impl Remote {
             mariadb.arg(url.path().trim_start_matches('/')).env("MYSQL_PWD", url.password().expect("a password"));
             mariadb
         };
-        program.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = program.spawn().expect("the server's program runs");
-        child.stdin.take().expect("piped").write_all(sql.as_bytes()).expect("it takes SQL");
-        let output = child.wait_with_output().expect("it ends");
+        let output = program.fed(sql);
         assert!(output.status.success(), "{}\n{sql}", String::from_utf8_lossy(&output.stderr));
     }
 

@@ -5,6 +5,7 @@ use super::relay::keys;
 use super::{Captured, Running, SOURCE, WAL, image};
 use crate::support::database::{Fresh, Kind};
 use crate::support::own::Own;
+use crate::support::process::Finish;
 use futures_util::StreamExt;
 use resolvespec::database::{Database, Settings, Statement};
 use resolvespec::event::bus::{Bus, Event, NatsBus, StreamSettings};
@@ -281,8 +282,7 @@ async fn the_log_is_read_through_tls() {
     let made = Command::new("openssl")
         .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"])
         .args(["-keyout", &format!("{folder}/server.key"), "-out", &format!("{folder}/server.crt")])
-        .output()
-        .expect("openssl runs");
+        .finished();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let owner = std::fs::metadata(&folder).expect("the folder is there");
     std::os::unix::fs::chown(format!("{folder}/server.key"), Some(owner.uid()), Some(owner.gid())).expect("it is the server's");

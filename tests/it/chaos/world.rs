@@ -7,6 +7,7 @@ use crate::support::mqtt::OwnMosquitto;
 use crate::support::nats::OwnNats;
 use crate::support::own::Own;
 use crate::support::ports::free_address;
+use crate::support::process::Finish;
 use axum::http::Method;
 use resolvespec::database::{Database, Settings, Statement};
 use serde_json::Value;
@@ -87,7 +88,7 @@ impl World {
         let nats_url = nats.url();
         let mut world = Self { folder, nats, nats_url, postgres, mariadb, mosquitto, urls, replicas, balancer, entrance };
         for arguments in [["capture", "install"].as_slice(), &["publish"]] {
-            let output = world.command(arguments).arg(world.folder.join("manifests")).output().expect("the binary runs");
+            let output = world.command(arguments).arg(world.folder.join("manifests")).finished();
             assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         }
         world.restore_all().await;

@@ -2,9 +2,9 @@
 //! accounts what is committed and nothing else.
 
 use super::{EXAMPLES, RELEASE, chart, helm, name_of, pods, render_in, repository, resources};
+use crate::support::process::Finish;
 use serde_json::{Value, json};
-use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -42,19 +42,8 @@ pub(super) fn try_kubectl(arguments: &[&str], input: Option<&Value>) -> Result<S
     let kubectl = std::env::var("TEST_KUBECTL").unwrap_or_else(|_| "kubectl".to_owned());
     let kubeconfig = std::env::var("TEST_KUBECONFIG").expect("TEST_KUBECONFIG is set by tests/run");
     let mut command = Command::new(kubectl);
-    command
-        .args(["--kubeconfig", &kubeconfig])
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let mut child = command.spawn().expect("kubectl runs");
-    let mut stdin = child.stdin.take().expect("piped");
-    if let Some(input) = input {
-        stdin.write_all(input.to_string().as_bytes()).expect("it is taken");
-    }
-    drop(stdin);
-    let output = child.wait_with_output().expect("it ends");
+    command.args(["--kubeconfig", &kubeconfig]).args(arguments);
+    let output = command.fed(input.map(Value::to_string).unwrap_or_default());
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
 }

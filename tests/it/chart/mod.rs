@@ -16,6 +16,7 @@ mod snapshots;
 mod values;
 mod webhook;
 
+use crate::support::process::Finish;
 pub(crate) use cluster::definition;
 pub(crate) use monitoring::{dashboard_expressions, rules};
 use serde_json::Value;
@@ -46,7 +47,7 @@ fn helm(arguments: &[&str]) -> Output {
     let home = std::env::temp_dir().join("resolvespec-helm");
     let mut command = Command::new(helm);
     command.env("HELM_CONFIG_HOME", &home).env("HELM_CACHE_HOME", &home).env("HELM_DATA_HOME", &home).env_remove("KUBECONFIG");
-    command.args(arguments).output().expect("helm runs")
+    command.args(arguments).finished()
 }
 
 /// Renders the chart with an example's values and some more, written as for `--set`.

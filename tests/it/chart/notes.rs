@@ -4,11 +4,11 @@
 use super::cluster::{Namespace, kubectl};
 use super::{EXAMPLES, RELEASE, chart, of_kind, render_in, resources, text};
 use crate::operator::stage::KINDS;
+use crate::support::process::Finish;
 use serde_json::Value;
-use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 /// What the release says. Helm says it to whoever installs only, so a copy of the chart has it as a text of a resource as well.
 fn notes(namespace: &str, example: &str, more: &[&str]) -> String {
@@ -65,9 +65,7 @@ impl Recorders {
     fn run(&self, script: &str) -> Vec<Said> {
         let mut command = Command::new("bash");
         command.args(["-eu"]).env("PATH", format!("{}:/usr/bin:/bin", self.0.display())).env("TOKEN", "a.b.c");
-        let mut shell = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("bash runs");
-        shell.stdin.take().expect("piped").write_all(format!("{script}\nwait\n").as_bytes()).expect("written");
-        let output = shell.wait_with_output().expect("it ends");
+        let output = command.fed(format!("{script}\nwait\n"));
         let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success() && complaint.is_empty(), "{complaint}\n{script}");
         let files = std::fs::read_dir(&self.0).expect("the folder").map(|entry| entry.expect("an entry").path());

@@ -1,11 +1,12 @@
 //! What the pods are told is what the program takes: every variable is one of its own, every value that names a flag is one.
 
 use super::{EXAMPLES, list, pods, read, render, resources, text};
+use crate::support::process::Finish;
 use serde_json::Value;
 use std::process::Command;
 
 fn help(subcommand: &str) -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_resolvespec")).args([subcommand, "--help"]).output().expect("it runs");
+    let output = Command::new(env!("CARGO_BIN_EXE_resolvespec")).args([subcommand, "--help"]).finished();
     assert!(output.status.success(), "{subcommand}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("UTF-8")
 }

@@ -4,6 +4,7 @@ use super::until;
 use crate::support::client::{Answer, Call, Client};
 use crate::support::database::{Fresh, Kind};
 use crate::support::ports::free_address;
+use crate::support::process::Finish;
 use crate::support::processor::used;
 use axum::http::Method;
 use futures_util::TryStreamExt;
@@ -188,7 +189,7 @@ impl Deployment {
 
     /// Publishes the folder.
     pub(crate) fn publish(&self, arguments: &[&str]) -> Output {
-        self.command("publish").arg(&self.folder).args(arguments).output().expect("the binary runs")
+        self.command("publish").arg(&self.folder).args(arguments).finished()
     }
 
     /// Publishes the folder, and has what is said of it.
@@ -209,7 +210,7 @@ impl Deployment {
     }
 
     fn set_up(&self, what: &str) {
-        let output = self.command("capture").arg(what).arg(&self.folder).output().expect("the binary runs");
+        let output = self.command("capture").arg(what).arg(&self.folder).finished();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 

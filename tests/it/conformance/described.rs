@@ -2,6 +2,7 @@
 
 use crate::support::client::{Answer, Call, Client};
 use crate::support::clients;
+use crate::support::process::Finish;
 use axum::http::Method;
 use serde_json::{Value, json};
 use std::process::Command;
@@ -33,7 +34,7 @@ impl Answers {
 fn judge(document: &Value, answers: &[Value]) -> Result<(), String> {
     let mut python = Command::new(clients::folder().join("venv/bin/python"));
     python.arg("-B").arg(clients::repository("tests/clients/openapi.py"));
-    let output = clients::run_with(python, &json!({"document": document, "answers": answers}).to_string());
+    let output = python.fed(json!({"document": document, "answers": answers}).to_string());
     assert_eq!(String::from_utf8_lossy(&output.stderr), "", "the judge itself fails");
     if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stdout).into_owned()) }
 }

@@ -4,6 +4,7 @@ mod questions;
 
 use crate::support::client::Call;
 use crate::support::database::{Fresh, Kind};
+use crate::support::process::Finish;
 use crate::support::server::Server;
 use resolvespec::database::{Database, Settings, Statement};
 use serde_json::{Value, json};
@@ -17,8 +18,8 @@ async fn serve(kind: Kind) -> Server {
     let fresh = Fresh::create(kind).await;
     let loader = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/load-flights.py");
     let target = fresh.url.trim_start_matches("sqlite:");
-    let status = Command::new("python3").args([loader, target]).status().expect("python3 runs");
-    assert!(status.success(), "the flights can't be loaded into {}", kind.name());
+    let output = Command::new("python3").args([loader, target]).finished();
+    assert!(output.status.success(), "{}: {}", kind.name(), String::from_utf8_lossy(&output.stderr));
     Server::over(kind, fresh, "", ENTITIES, Vec::new()).await
 }
 

@@ -1,6 +1,7 @@
 //! The walk with grpcurl that the README tells, as it stands there, against `dev` over the example.
 
 use crate::support::clients;
+use crate::support::process::Finish;
 use crate::support::shop::{Process, Shop};
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -25,7 +26,7 @@ fn shell(script: &str) -> Command {
 }
 
 fn said(script: &str) -> String {
-    let output = shell(script).output().expect("bash runs");
+    let output = shell(script).finished();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{script}\n{said}\n{}", String::from_utf8_lossy(&output.stderr));
     said

@@ -1,17 +1,17 @@
 //! The image as it goes to a registry: small, of nobody, and nothing in it but what the Dockerfile says.
 
 use super::release::told;
+use crate::support::process::Finish;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 /// What all files of the image may come to.
 const MOST_BYTES: u64 = 64 << 20;
 
 /// A member of an archive.
 fn member(archive: &str, name: &str) -> Vec<u8> {
-    let output = Command::new("tar").args(["--extract", "--to-stdout", "--file", archive, name]).output().expect("tar runs");
+    let output = Command::new("tar").args(["--extract", "--to-stdout", "--file", archive, name]).finished();
     assert!(output.status.success(), "{name} of {archive}: {}", String::from_utf8_lossy(&output.stderr));
     output.stdout
 }
@@ -23,14 +23,9 @@ fn json_of(archive: &str, name: &str) -> Value {
 /// The files of a layer, each with its permissions and its size; folders are left out.
 fn files(layer: &[u8]) -> BTreeMap<String, (String, u64)> {
     let mut command = Command::new("tar");
-    command.args(["--list", "--verbose", "--file", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut child = command.spawn().expect("tar runs");
-    let mut input = child.stdin.take().expect("piped");
-    let layer = layer.to_vec();
-    let writing = std::thread::spawn(move || input.write_all(&layer));
-    let output = child.wait_with_output().expect("it ends");
+    command.args(["--list", "--verbose", "--file", "-"]);
+    let output = command.fed(layer);
     assert!(output.status.success());
-    writing.join().expect("no panic").expect("it is taken");
     let line = |line: &str| {
         let [mode, _, size, _, _, name] = line.split_whitespace().collect::<Vec<_>>()[..] else { panic!("{line}") };
         (!mode.starts_with('d'))

@@ -5,6 +5,7 @@ use super::stage::{Operator, Stage, resource};
 use crate::cluster::until;
 use crate::support::certificates::Certificates;
 use crate::support::ports::free_address;
+use crate::support::process::Finish;
 use axum::http::{Method, Request, StatusCode};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -297,7 +298,7 @@ fn it_does_not_begin_without_a_certificate() {
         let mut command = Command::new(env!("CARGO_BIN_EXE_resolvespec"));
         command.args(["operator", "--nats-server", "nats://127.0.0.1:1", "--admin-listen", "127.0.0.1:0"]).args(arguments);
         command.env("KUBECONFIG", super::stage::kubeconfig());
-        let output = command.output().expect("it runs");
+        let output = command.finished();
         assert!(!output.status.success());
         String::from_utf8_lossy(&output.stderr).into_owned()
     };

@@ -1,6 +1,7 @@
 //! The kinds on a real API server: each rule refuses what it is for, and says why; what is good is taken.
 
 use super::stage::{KINDS, api, client, kubeconfig, namespace, resource};
+use crate::support::process::Finish;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
@@ -246,8 +247,7 @@ async fn kubectl_shows_what_matters() {
     let kubectl = |arguments: &[&str]| {
         let program = std::env::var("TEST_KUBECTL").unwrap_or_else(|_| "kubectl".to_owned());
         let mut command = Command::new(program);
-        let output = command.args(["--kubeconfig", &kubeconfig(), "--namespace", &namespace]).args(arguments).output();
-        let output = output.expect("kubectl runs");
+        let output = command.args(["--kubeconfig", &kubeconfig(), "--namespace", &namespace]).args(arguments).finished();
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).into_owned()
     };

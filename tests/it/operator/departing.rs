@@ -3,6 +3,7 @@
 use super::capturing::{captured, captured_shop, triggers};
 use super::stage::{ChangedKinds, Stage, kubeconfig, resource};
 use crate::cluster::until;
+use crate::support::process::Finish;
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use kube::{Api, Client, CustomResourceExt};
 use resolvespec::manifest::DataSource;
@@ -88,8 +89,7 @@ async fn one_of_which_nothing_is_known_is_let_go_with_a_word() {
 /// Runs `resolvespec release`, and has what it says.
 fn release(stage: &Stage) -> String {
     let mut command = stage.deployment.command("release");
-    let output =
-        command.env("KUBECONFIG", kubeconfig()).args(["--namespace", &stage.namespace]).output().expect("the binary runs");
+    let output = command.env("KUBECONFIG", kubeconfig()).args(["--namespace", &stage.namespace]).finished();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()
 }

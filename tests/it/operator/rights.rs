@@ -5,18 +5,16 @@ use super::capturing::captured;
 use super::stage::{Stage, kubeconfig, resource, source};
 use crate::chart::{render_in, resources};
 use crate::cluster::until;
+use crate::support::process::Finish;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
-use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 pub(super) fn kubectl(arguments: &[&str], input: &str) -> String {
     let program = std::env::var("TEST_KUBECTL").unwrap_or_else(|_| "kubectl".to_owned());
     let mut command = Command::new(program);
     command.arg("--kubeconfig").arg(kubeconfig()).args(arguments);
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("kubectl runs");
-    child.stdin.take().expect("piped").write_all(input.as_bytes()).expect("written");
-    let output = child.wait_with_output().expect("it ends");
+    let output = command.fed(input);
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
@@ -92,7 +90,7 @@ async fn the_rights_of_who_comes_last_are_enough() {
     }
     let mut command = stage.deployment.command("release");
     command.env("KUBECONFIG", entry(&stage, DEPARTURE)).env("RESOLVESPEC_NAMESPACES", &stage.namespace);
-    let output = command.output().expect("the binary runs");
+    let output = command.finished();
     let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success() && !said.contains("forbidden"), "{said}");
     assert!(stage.finalizers("shop").await.is_empty());
@@ -127,7 +125,7 @@ async fn who_is_refused_one_source_lets_the_others_go() {
     let mut command = stage.deployment.command("release");
     let namespaces = format!("kube-system,{}", stage.namespace);
     command.env("KUBECONFIG", entry(&stage, DEPARTURE)).env("RESOLVESPEC_NAMESPACES", namespaces);
-    let output = command.output().expect("the binary runs");
+    let output = command.finished();
     let (said, faults) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(!output.status.success(), "{said}{faults}");
     assert!(said.contains(&format!("released: DataSource {}/shop;", stage.namespace)), "{said}{faults}");

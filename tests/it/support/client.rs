@@ -7,6 +7,11 @@ use hyper_util::client::legacy::{Client as Pool, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// How long an answer may take, to its last byte.
+const DEADLINE: Duration = Duration::from_mins(2);
 
 /// A request, the path with its query.
 #[derive(Debug, Clone, PartialEq)]
@@ -77,9 +82,13 @@ impl Client {
         }
         let body = Full::from(call.body.clone().unwrap_or_default());
         let request = request.body(body).map_err(|error| format!("the request can't be made: {error}"))?;
-        let answer = self.pool.request(request).await.map_err(|error| format!("no answer: {error:?}"))?;
-        let (parts, body) = answer.into_parts();
-        let bytes = body.collect().await.map_err(|error| format!("the body broke off: {error}"))?.to_bytes();
+        let answered = async {
+            let answer = self.pool.request(request).await.map_err(|error| format!("no answer: {error:?}"))?;
+            let (parts, body) = answer.into_parts();
+            let bytes = body.collect().await.map_err(|error| format!("the body broke off: {error}"))?.to_bytes();
+            Ok::<_, String>((parts, bytes))
+        };
+        let (parts, bytes) = timeout(DEADLINE, answered).await.map_err(|_| format!("no answer within {DEADLINE:?}"))??;
         let text = String::from_utf8_lossy(&bytes).into_owned();
         let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
         Ok(Answer { status: parts.status, headers: parts.headers, body })

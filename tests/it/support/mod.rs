@@ -9,6 +9,7 @@ pub(crate) mod mqtt;
 pub(crate) mod nats;
 pub(crate) mod own;
 pub(crate) mod ports;
+pub(crate) mod process;
 pub(crate) mod processor;
 pub(crate) mod replica;
 pub(crate) mod server;

@@ -3,6 +3,7 @@
 mod kept;
 
 use super::ports::free_port;
+use super::process::Finish;
 use kept::NothingToSend;
 use resolvespec::auth::Secret;
 use resolvespec::transport::mqtt::{Server, Settings, User};
@@ -381,7 +382,7 @@ impl OwnMosquitto {
     }
 
     fn run(&self, verb: &str) -> String {
-        let output = Command::new("bash").arg(&self.script).arg(verb).arg(&self.folder).output().expect("bash runs");
+        let output = Command::new("bash").arg(&self.script).arg(verb).arg(&self.folder).finished();
         assert!(output.status.success(), "{verb}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).into_owned()
     }

@@ -1,6 +1,7 @@
 //! A NATS of a test's own, so that it can be killed; and a connection that knows nothing of ours.
 
 use super::ports::free_address;
+use super::process::Finish;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -112,7 +113,7 @@ impl OwnNats {
 
     fn run(&self, verb: &str) -> String {
         let mut command = Command::new("bash");
-        let output = command.arg(self.script()).arg(verb).arg(&self.folder).env("TEST_FSYNC", "on").output().expect("bash runs");
+        let output = command.arg(self.script()).arg(verb).arg(&self.folder).env("TEST_FSYNC", "on").finished();
         assert!(output.status.success(), "{verb}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).into_owned()
     }

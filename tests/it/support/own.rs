@@ -1,6 +1,7 @@
 //! A database server of a test's own, which it may kill and freeze.
 
 use super::database::Kind;
+use super::process::Finish;
 use resolvespec::database::{Database, Settings};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -47,7 +48,7 @@ impl Own {
     fn run(&self, verb: &str) -> String {
         let mut command = Command::new("bash");
         command.arg(&self.script).arg(verb).arg(&self.folder).envs(self.settings.clone());
-        let output = command.output().expect("bash runs");
+        let output = command.finished();
         assert!(output.status.success(), "{verb}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
@@ -82,7 +83,8 @@ impl Own {
 
     pub(crate) fn restart(&self) {
         let start = self.folder.join(format!("{}.start", self.kind.name()));
-        assert!(Command::new(start).status().expect("the start script runs").success());
+        let output = Command::new(start).finished();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
     /// Ends it, keeps a copy of all that it has, and starts it again.
@@ -139,11 +141,11 @@ impl Own {
 
     fn signal_all(&self, signal: &str) {
         let parent = self.pid();
-        let children = Command::new("pgrep").args(["-P", &parent]).output().expect("pgrep runs");
+        let children = Command::new("pgrep").args(["-P", &parent]).finished();
         let children = String::from_utf8_lossy(&children.stdout).into_owned();
         let all = std::iter::once(parent.as_str()).chain(children.split_whitespace());
         // A child that has just ended can't be told, and need not be.
-        _ = Command::new("kill").arg(signal).args(all).output().expect("kill runs");
+        _ = Command::new("kill").arg(signal).args(all).finished();
     }
 }
 

@@ -6,9 +6,14 @@ use resolvespec::live::Handles;
 use resolvespec::serve::bind_with;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
+
+/// How long its end may take.
+const DEADLINE: Duration = Duration::from_mins(2);
 
 /// A replica that serves.
 pub(crate) struct Running {
@@ -54,7 +59,7 @@ impl Running {
     /// Ends it, and waits until it has.
     pub(crate) async fn ended(&mut self) {
         self.end();
-        (&mut self.task).await.expect("the replica does not panic");
+        timeout(DEADLINE, &mut self.task).await.expect("it ends in time").expect("the replica does not panic");
     }
 }
 

@@ -1,5 +1,6 @@
 //! The binary as a process, over a folder with a small shop.
 
+use super::process::{Finish, ended};
 use crate::cluster::deployment::gathered;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::Value;
@@ -12,6 +13,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_resolvespec");
 pub(crate) const SECRET: &str = "a secret that only this test knows, and nobody else";
+
+/// How long a process may take to answer.
+const DEADLINE: Duration = Duration::from_mins(1);
 
 pub(crate) const MANIFEST: &str = "
 apiVersion: resolvespec.dev/v1alpha1
@@ -114,7 +118,7 @@ impl Process {
 
     pub(crate) fn end(&mut self) {
         self.signal("-TERM");
-        assert!(self.child.wait().expect("it ends").success());
+        assert!(ended(&mut self.child).success());
     }
 
     /// What `dev` has logged until now.
@@ -149,6 +153,12 @@ impl Process {
         &mut self.lines
     }
 
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(&self.address).expect("it listens");
+        stream.set_read_timeout(Some(DEADLINE)).expect("a time");
+        stream
+    }
+
     /// One request; the status and the body.
     pub(crate) fn post(&self, path: &str, body: &Value, token: Option<&str>) -> (u16, Value) {
         let token = token.map_or_else(String::new, |token| format!("Authorization: Bearer {token}\r\n"));
@@ -157,7 +167,7 @@ impl Process {
 
     /// The body of what is at a path.
     pub(crate) fn get(&self, path: &str) -> String {
-        let mut stream = TcpStream::connect(&self.address).expect("it listens");
+        let mut stream = self.connect();
         write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").expect("sent");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("an answer");
@@ -166,7 +176,7 @@ impl Process {
 
     /// The status with which a page's WebSocket is answered, or that of a client which is no page.
     pub(crate) fn upgrade(&self, origin: Option<&str>) -> u16 {
-        let mut stream = TcpStream::connect(&self.address).expect("it listens");
+        let mut stream = self.connect();
         let origin = origin.map_or_else(String::new, |origin| format!("Origin: {origin}\r\n"));
         write!(
             stream,
@@ -190,7 +200,7 @@ impl Process {
 
     /// One request; the whole answer as it came.
     pub(crate) fn exchange(&self, path: &str, body: &Value, headers: &str) -> String {
-        let mut stream = TcpStream::connect(&self.address).expect("it listens");
+        let mut stream = self.connect();
         let body = body.to_string();
         let length = body.len();
         write!(
@@ -218,7 +228,7 @@ impl Drop for Process {
 }
 
 pub(crate) fn run(arguments: &[&str]) -> Output {
-    Command::new(BINARY).args(arguments).env_remove("RESOLVESPEC_JWT_SECRET").output().expect("the binary runs")
+    Command::new(BINARY).args(arguments).env_remove("RESOLVESPEC_JWT_SECRET").finished()
 }
 
 pub(crate) fn token(claims: &Value, secret: &str) -> String {

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use std::process::Command;
 use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 /// Kinds that a cluster has from others, by their files among what tests/run has fetched.
 const OTHERS: [&str; 5] = [
@@ -33,9 +34,20 @@ fn ensure_kinds_of_others() {
             if let Err(error) = try_kubectl(&["create", "-f", &file], None) {
                 assert!(error.contains("already exists"), "{file}: {error}");
             }
-            kubectl(&["wait", "--for=condition=Established", "--timeout=60s", &format!("crd/{plural}.{group}")], None);
+            wait_for_kind(&format!("{plural}.{group}"));
         }
     });
+}
+
+/// Waits until a kind can be used. `kubectl wait` fails where it is so new that nothing is said of it yet.
+pub(super) fn wait_for_kind(name: &str) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let established =
+        ["get", "crd", name, "-o", r#"jsonpath={range .status.conditions[?(@.type=="Established")]}{.status}{end}"#];
+    while try_kubectl(&established, None).as_deref() != Ok("True") {
+        assert!(Instant::now() < deadline, "{name} does not become a kind: {:?}", try_kubectl(&["get", "crd", name], None));
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }
 
 pub(super) fn try_kubectl(arguments: &[&str], input: Option<&Value>) -> Result<String, String> {

@@ -1,7 +1,7 @@
 //! What `helm install` says in the end: every command in it is one that a shell, kubectl and helm can read, and is about something
 //! that the release has.
 
-use super::cluster::{Namespace, kubectl};
+use super::cluster::{Namespace, kubectl, wait_for_kind};
 use super::{EXAMPLES, RELEASE, chart, of_kind, render_in, resources, text};
 use crate::operator::stage::KINDS;
 use crate::support::process::Finish;
@@ -99,7 +99,7 @@ fn every_command_is_one() {
     for kind in resources(&super::read("crds/resolvespec.yaml")) {
         let arguments = ["apply", "--server-side", "--force-conflicts", "--field-manager", "tests", "-f", "-"];
         kubectl(&arguments, Some(&kind));
-        kubectl(&["wait", "--for=condition=Established", &format!("crd/{}", text(&kind["metadata"]["name"]))], None);
+        wait_for_kind(text(&kind["metadata"]["name"]));
     }
     let name = namespace.0.as_str();
     let watched = format!("operator.watchNamespaces={{{name}}}");

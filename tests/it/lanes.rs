@@ -2,10 +2,10 @@
 //! holds up nobody who reads another.
 
 use crate::support::client::{Call, Client};
-use crate::support::database::Kind;
+use crate::support::database::{Fresh, Kind};
 use crate::support::server::Server;
 use futures_util::future::join_all;
-use resolvespec::database::{Database, Settings, Statement};
+use resolvespec::database::{Database, Error, Placeholders, Settings, Statement};
 use serde_json::{Value, json};
 use std::fmt::Write;
 use std::time::{Duration, Instant};
@@ -224,4 +224,24 @@ async fn a_column_whose_type_is_changed_is_read_and_written_on() {
     assert_eq!(row, json!({"id": 3, "name": "y", "n": 3}));
     beside.close().await;
     server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lane_that_is_being_opened_does_not_outlive_its_database() {
+    let fresh = Fresh::create(Kind::Postgres).await;
+    let settings = Settings::new("closing", &fresh.url);
+    let tasks = TaskTracker::new();
+    for round in 0..40 {
+        let database = Database::connect(&settings).await.expect("the database answers");
+        let short = Statement { short: Some(Placeholders::default()), ..Statement::new("select 'one'") };
+        let asking = database.clone();
+        let asked = tasks.spawn(async move { asking.fetch(short, asking.deadline(None)).await.map(|found| found.rows.count) });
+        // Opening one takes some milliseconds.
+        tokio::time::sleep(Duration::from_micros(250 * round)).await;
+        tokio::time::timeout(Duration::from_secs(20), database.close()).await.expect("nothing keeps it open");
+        let count = asked.await.expect("no panic");
+        assert!(matches!(count, Ok(1) | Err(Error::Unavailable(_))), "{count:?}");
+        assert_eq!(database.usage(), (0, 0), "no connection outlives it");
+    }
+    fresh.remove().await;
 }

@@ -110,6 +110,12 @@ impl Lanes {
         *next = Instant::now();
         let lane = Arc::new(lane);
         place.lane.store(Some(Arc::clone(&lane)));
+        // Whoever closes the lanes may have been here already, and would wait for the end of this one.
+        if self.tasks.is_closed() {
+            place.lane.store(None);
+            lane.ending.cancel();
+            return None;
+        }
         Some(lane)
     }
 

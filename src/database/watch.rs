@@ -7,6 +7,7 @@ use super::connect::{Database, Pools};
 use super::error::Error;
 use super::{mysql_watch, postgres_watch, sqlite_watch};
 use std::time::Duration;
+use tokio::time::timeout;
 
 /// The advisory lock by which who waits on PostgreSQL and who writes agree on notifications: see [`Watch::rest`].
 pub const REST_KEY: i64 = i64::from_be_bytes(*b"resolver");
@@ -27,12 +28,17 @@ impl Database {
     /// channel whose notifications are heard.
     pub async fn try_watch(&self, name: &'static str) -> Result<Option<Watch>, Error> {
         let committed = self.committed();
-        let session = match self.pools() {
-            Pools::Postgres(pool, _) => postgres_watch::open(pool.manage(), name).await?.map(Session::Postgres),
-            Pools::Mysql(pool) => mysql_watch::open(pool.manage(), name, committed).await?.map(Session::Mysql),
-            Pools::Sqlite(pool) => sqlite_watch::open(pool.manage(), name, committed).await?.map(Session::Sqlite),
+        let opened = async {
+            Ok::<_, Error>(match self.pools() {
+                Pools::Postgres(pool, _) => postgres_watch::open(pool.manage(), name).await?.map(Session::Postgres),
+                Pools::Mysql(pool) => mysql_watch::open(pool.manage(), name, committed).await?.map(Session::Mysql),
+                Pools::Sqlite(pool) => sqlite_watch::open(pool.manage(), name, committed).await?.map(Session::Sqlite),
+            })
         };
-        Ok(session.map(|session| Watch { session }))
+        // A server that hangs takes connections, and says nothing.
+        let session = timeout(self.settings().acquire_timeout, opened).await;
+        let session = session.map_err(|_| Error::Unavailable("no answer in time".to_owned()))?;
+        Ok(session?.map(|session| Watch { session }))
     }
 }
 

@@ -88,7 +88,8 @@ impl Stage {
         let client = Client::new(replica.address);
         let create = Call::post("/api/main/items", &json!({"operation": "create", "data": {"name": "ink"}}));
         let begun = TaskTracker::new().spawn(async move { client.send(&create).await });
-        hold.came.acquire().await.expect("the request arrives").forget();
+        let came = tokio::time::timeout(Duration::from_secs(20), hold.came.acquire()).await;
+        came.expect("the request arrives in time").expect("the semaphore stays open").forget();
         Self { folder, replica, hold, begun }
     }
 

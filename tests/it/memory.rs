@@ -10,6 +10,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 const ENTITIES: usize = 100;
 const ROWS: usize = 100_000;
@@ -106,6 +107,7 @@ impl Dev {
     /// The length of the answer to a read of every row, and the rows in it.
     fn read_all(&self) -> (usize, usize) {
         let mut stream = TcpStream::connect(&self.address).expect("it takes connections");
+        stream.set_read_timeout(Some(Duration::from_mins(1))).expect("a time");
         let body = format!("{{\"operation\":\"read\",\"options\":{{\"limit\":{ROWS}}}}}");
         let length = body.len();
         write!(

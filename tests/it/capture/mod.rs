@@ -28,9 +28,12 @@ use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+/// How long anything may take to come to its end.
+const DEADLINE: Duration = Duration::from_secs(30);
 
 /// The source that support's manifests declare.
 const SOURCE: &str = "conformance";
@@ -147,7 +150,7 @@ impl Captured {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(30), empty).await.expect("the outbox is emptied");
+        timeout(DEADLINE, empty).await.expect("the outbox is emptied");
     }
 
     /// Asks whether everything up to this moment is confirmed to the log.
@@ -187,7 +190,7 @@ impl Captured {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(30), free).await.expect("nobody holds the slot");
+        timeout(DEADLINE, free).await.expect("nobody holds the slot");
     }
 
     async fn remove(self) {
@@ -210,7 +213,7 @@ impl Running {
 
     async fn stop(self) {
         self.end.cancel();
-        self.task.await.expect("the relay did not panic");
+        timeout(DEADLINE, self.task).await.expect("it ends in time").expect("the relay did not panic");
     }
 }
 

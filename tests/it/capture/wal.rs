@@ -3,6 +3,7 @@
 use super::bus::{Recorder, line};
 use super::relay::keys;
 use super::{Captured, Running, SOURCE, WAL, image};
+use crate::cluster::until;
 use crate::support::database::{Fresh, Kind};
 use crate::support::own::Own;
 use crate::support::process::Finish;
@@ -309,21 +310,33 @@ async fn nothing_is_told_before_it_can_be_read() {
     let relay = captured.start();
     captured.run("insert into notes values (1, 1, 'seen')").await;
     relay.told(1).await;
+    captured.run("create table probes (n int)").await;
     captured.run("alter system set synchronous_standby_names = 'nobody'").await;
     captured.run("select pg_reload_conf()").await;
-    while captured.texts("select to_json(current_setting('synchronous_standby_names'))").await != ["\"nobody\""] {}
-    let url = captured.fresh.url.clone();
-    let writing = TaskTracker::new().spawn(async move {
-        let writer = Database::connect(&Settings::new("writer", url)).await.expect("the server answers");
-        // It answers when the standby has it, or nobody is waited for any more.
-        _ = writer.run_script("insert into notes values (2, 2, 'committed and unseen')").await;
-        writer.close().await;
-    });
-    let waits = "select to_json(wait_event) from pg_stat_activity where wait_event = 'SyncRep'";
-    while captured.texts(waits).await.is_empty() {}
+    // It answers when the standby has it, or nobody is waited for any more.
+    let write = |sql: &'static str| {
+        let url = captured.fresh.url.clone();
+        TaskTracker::new().spawn(async move {
+            let writer = Database::connect(&Settings::new("writer", url)).await.expect("the server answers");
+            _ = writer.run_script(sql).await;
+            writer.close().await;
+        })
+    };
+    let waiting = async || captured.texts("select to_json(pid) from pg_stat_activity where wait_event = 'SyncRep'").await.len();
+    // Commits wait once the server's own processes know, which is a moment later than it says so.
+    let mut probing = write("insert into probes values (1)");
+    until("a commit that waits", async || {
+        if probing.is_finished() {
+            probing = write("insert into probes values (1)");
+        }
+        waiting().await == 1
+    })
+    .await;
+    let writing = write("insert into notes values (2, 2, 'committed and unseen')");
+    until("another one", async || waiting().await == 2).await;
     // The server has handed the commit over by then, and a good while passes.
     let handed = "select to_json(1) from pg_stat_replication where sent_lsn >= pg_current_wal_flush_lsn()";
-    while captured.texts(handed).await.is_empty() {}
+    until("its being handed over", async || !captured.texts(handed).await.is_empty()).await;
     let begun = std::time::Instant::now();
     while begun.elapsed() < Duration::from_millis(500) {
         assert_eq!(captured.texts("select to_json(id) from notes where id = 2").await, [""; 0], "it can't be seen");
@@ -334,6 +347,7 @@ async fn nothing_is_told_before_it_can_be_read() {
     relay.told(2).await;
     assert_eq!(captured.texts("select to_json(id) from notes where id = 2").await, ["2"]);
     writing.await.expect("it has ended");
+    probing.await.expect("it has ended");
     relay.stop().await;
     captured.remove().await;
 }

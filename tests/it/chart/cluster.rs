@@ -41,7 +41,7 @@ fn ensure_kinds_of_others() {
 
 /// Waits until a kind can be used. `kubectl wait` fails where it is so new that nothing is said of it yet.
 pub(super) fn wait_for_kind(name: &str) {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     let established =
         ["get", "crd", name, "-o", r#"jsonpath={range .status.conditions[?(@.type=="Established")]}{.status}{end}"#];
     while try_kubectl(&established, None).as_deref() != Ok("True") {

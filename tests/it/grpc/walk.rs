@@ -11,7 +11,8 @@ fn walk(address: &str) -> [String; 3] {
     let readme = std::fs::read_to_string(clients::repository("README.md")).expect("it is there");
     let (_, walk) = readme.split_once("```sh\ngrpcurl ").expect("the walk");
     let (walk, _) = walk.split_once("```").expect("its end");
-    let walk = format!("grpcurl {walk}").replace("127.0.0.1:8080", address);
+    // So that one who is told nothing ends as well.
+    let walk = format!("grpcurl {walk}").replace("127.0.0.1:8080", address).replace("grpcurl ", "grpcurl -max-time 60 ");
     let (to_subscribe, after) = walk.split_once(" &  ").expect("what tells until it is ended");
     let (_, after) = after.split_once('\n').expect("more than that");
     let at = to_subscribe.rfind("\ngrpcurl").expect("something before it");

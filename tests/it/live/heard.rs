@@ -45,8 +45,8 @@ async fn is_told_once(stage: Stage) {
     assert_eq!(kept(&*bucket, session).await, begun["position"], "nothing is written for it by itself");
 
     // The replica ends: what was heard is written before the client is sent away.
-    let (first, writer, fresh) = (stage.first, stage.writer, stage.fresh);
-    drop(first.end);
+    let (mut first, writer, fresh) = (stage.first, stage.writer, stage.fresh);
+    first.end();
     let Message::Close(Some(frame)) = client.next().await else { panic!("a close was expected") };
     assert_eq!(u16::from(frame.code), 1012);
     let reason = format!("unavailable: this replica ends; reconnect session={}", session.as_str().expect("a text"));
@@ -55,7 +55,7 @@ async fn is_told_once(stage: Stage) {
     let (mut client, said) = come_back(&second, session).await;
     assert_eq!(said["restored"][0]["position"], positions[3], "{said}");
     assert_eq!(told(&mut client).await["data"]["id"], 5, "and nothing before it");
-    first.task.await.expect("the replica did not panic");
+    first.ended().await;
 
     // And without a goodbye.
     assert_eq!(acknowledge(&mut client, id, &positions[4]).await["success"], true);

@@ -36,6 +36,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 /// The source that support's manifests declare.
@@ -68,11 +69,14 @@ pub(crate) struct Stage {
     pub(crate) first: Replica,
 }
 
+/// How long its end may take.
+const DEADLINE: Duration = Duration::from_mins(2);
+
 /// A replica that serves.
 pub(crate) struct Replica {
     pub(crate) address: SocketAddr,
     engine: Engine,
-    end: oneshot::Sender<()>,
+    end: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
 }
 
@@ -88,12 +92,22 @@ impl Replica {
             };
             replica.run(until).await.expect("the replica serves to its end");
         });
-        Self { address, engine, end, task }
+        Self { address, engine, end: Some(end), task }
     }
 
-    pub(crate) async fn stop(self) {
-        drop(self.end);
-        self.task.await.expect("the replica did not panic");
+    /// Begins the end.
+    pub(crate) fn end(&mut self) {
+        drop(self.end.take());
+    }
+
+    pub(crate) async fn stop(mut self) {
+        self.end();
+        self.ended().await;
+    }
+
+    /// Waits for the end.
+    async fn ended(self) {
+        timeout(DEADLINE, self.task).await.expect("it ends in time").expect("the replica did not panic");
     }
 }
 

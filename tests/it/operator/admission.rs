@@ -23,6 +23,7 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::timeout;
 
 /// A webhook of a test's own: where it is, and the certificate that it has.
 struct Webhook {
@@ -76,7 +77,8 @@ impl Webhook {
     async fn ask(&self, method: Method, path: &str, body: impl Into<Bytes>) -> Result<(StatusCode, String), String> {
         let request = Request::builder().method(method).uri(format!("https://{}{path}", self.address));
         let request = request.body(Full::new(body.into())).expect("a request");
-        let answer = https(&self.certificates).request(request).await.map_err(|error| format!("{error:?}"))?;
+        let asked = timeout(Duration::from_secs(20), https(&self.certificates).request(request)).await;
+        let answer = asked.map_err(|_| "no answer in time".to_owned())?.map_err(|error| format!("{error:?}"))?;
         let status = answer.status();
         let body = answer.into_body().collect().await.map_err(|error| error.to_string())?.to_bytes();
         Ok((status, String::from_utf8_lossy(&body).into_owned()))

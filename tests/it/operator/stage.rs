@@ -46,7 +46,8 @@ pub(super) async fn client() -> Client {
 
 async fn connected() -> Client {
     let kubeconfig = Kubeconfig::read_from(kubeconfig()).expect("the file can be read");
-    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.expect("it is complete");
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.expect("it is complete");
+    config.read_timeout = Some(Duration::from_mins(2));
     Client::try_from(config).expect("a client")
 }
 

@@ -4,10 +4,11 @@ use crate::stalls::{ask, fill, sample};
 use crate::support::database::Kind;
 use crate::support::own::Own;
 use crate::support::shop::{Process, Shop};
-use resolvespec::database::{Database, Settings};
+use resolvespec::database::{Database, Error, Settings};
 use serde_json::{Value, json};
 use std::io::Read;
 use std::time::{Duration, Instant};
+use tokio::time::timeout;
 
 fn manifest(kind: Kind) -> String {
     format!(
@@ -152,4 +153,22 @@ async fn a_large_page_of_a_postgres_that_freezes_in_its_middle_ends_in_time() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_page_of_a_mariadb_that_freezes_in_its_middle_ends_in_time() {
     a_page_ends_at_its_deadline(Kind::Mariadb).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_wants_to_wait_for_commits_of_a_frozen_server_learns_that_it_is_away() {
+    for kind in [Kind::Postgres, Kind::Mariadb] {
+        let own = Own::start(kind, "watch");
+        let mut settings = Settings::new("watch", own.database().await);
+        settings.acquire_timeout = Duration::from_secs(1);
+        let database = Database::connect(&settings).await.expect("the database answers");
+        own.freeze();
+        let watch = timeout(PATIENCE, database.try_watch("resolvespec_outbox")).await.expect("it is given up in time");
+        assert!(matches!(watch, Err(Error::Unavailable(_))), "{:?}", watch.map(|watch| watch.is_some()));
+        own.thaw();
+        let watch = database.try_watch("resolvespec_outbox").await.expect("the server answers");
+        assert!(watch.is_some(), "nobody has it");
+        drop(watch);
+        database.close().await;
+    }
 }

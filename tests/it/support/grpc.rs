@@ -20,7 +20,8 @@ pub(crate) type Client = ResolveSpecClient<Channel>;
 
 /// A connection.
 pub(crate) async fn channel(address: SocketAddr) -> Channel {
-    Endpoint::from_shared(format!("http://{address}")).expect("the address makes a URL").connect().await.expect("a connection")
+    let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("the address makes a URL");
+    endpoint.connect_timeout(DEADLINE).connect().await.expect("a connection")
 }
 
 /// A client with a connection of its own.

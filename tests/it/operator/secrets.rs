@@ -188,6 +188,10 @@ async fn a_new_password_takes_the_place_of_the_old_one_and_no_request_fails() {
     stage.apply_source().await;
     stage.apply("Entity", "items", json!({"source": "shop", "operations": {"read": {}}})).await;
     stage.ready("Entity", "items").await;
+    // It is ready when all are that have come by then.
+    for replica in [&one, &two] {
+        until("being served", async || replica.read("items").await.is_ok_and(|answer| answer.status == 200)).await;
+    }
     let asking: Vec<Asking> = [&one, &two, &one, &two].map(Asking::start).into_iter().collect();
     for one in &asking {
         one.goes_on(50).await;

@@ -39,6 +39,8 @@ async fn hand_on(mut rows: Rows, sender: mpsc::Sender<Result<RowText, Error>>, w
             }
         }
     }
+    // Whoever learns that these were all finds their connection given back.
+    drop(rows);
     whole.store(true, Ordering::Release);
 }
 
